@@ -1,0 +1,205 @@
+//! What the engine needs to know about a system in order to run, search and replay it.
+//!
+//! A [`Model`] is a set of agents. Each agent makes atomic *moves*; a move names its agent and,
+//! where an outside party decides (an I/O error or not, an allocation that fails or not), the
+//! outcome. All choice is in the move: applying the same moves to the same start state gives the
+//! same states, bit for bit, on every machine.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+/// Number of an agent (a thread, a device queue, a disk tag) within its model, from 0.
+pub type Agent = u32;
+
+/// A set of properties (invariants) of the model, one bit each, in the order of the model's
+/// own table. Models have at most 32.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash, PartialOrd, Ord)]
+pub struct Props(pub u32);
+
+impl Props {
+    /// No property at all.
+    pub const NONE: Props = Props(0);
+
+    /// The set that holds property `index` alone.
+    pub fn one(index: usize) -> Props {
+        Props(1 << index)
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub fn union(self, other: Props) -> Props {
+        Props(self.0 | other.0)
+    }
+
+    /// Whether property `index` is in the set.
+    pub fn has(self, index: usize) -> bool {
+        self.0 >> index & 1 == 1
+    }
+
+    /// Whether the set is empty.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The properties in the set, ascending.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..32).filter(move |&i| self.has(i))
+    }
+}
+
+/// What one applied move did, and the token that undoes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stepped {
+    /// Properties that this move broke (whether or not they had been broken before).
+    pub broken: Props,
+    /// Properties whose premise arose in this move: they could have been broken.
+    pub reached: Props,
+    /// The model's own mark, by which [`Model::undo`] finds its way back.
+    pub mark: usize,
+}
+
+/// Why no move is enabled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Ending {
+    /// Every agent that has to finish has finished.
+    Finished,
+    /// Agents wait for each other in a cycle.
+    Deadlock,
+    /// An agent waits for something that nobody left will do.
+    Stall,
+    /// The run was cut because the state means nothing any more (memory reused under an access).
+    Cut,
+}
+
+/// What a move read and wrote, as sorted, distinct cell numbers.
+///
+/// Two moves of different agents are *independent* in a state if neither writes what the other
+/// reads or writes. The reads include everything that decided that the move was enabled, and
+/// everything that the properties checked after it looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Footprint {
+    /// Cells read, guards and property checks included; may repeat cells of `writes`.
+    pub reads: Vec<u32>,
+    /// Cells whose value was changed or could have been (a failed compare-and-swap reads only).
+    pub writes: Vec<u32>,
+}
+
+impl Footprint {
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.reads.clear();
+        self.writes.clear();
+    }
+
+    /// Sorts and removes repetitions; call it once after filling.
+    pub fn seal(&mut self) {
+        for side in [&mut self.reads, &mut self.writes] {
+            side.sort_unstable();
+            side.dedup();
+        }
+    }
+
+    /// Whether the two footprints touch a common cell and at least one of them writes it.
+    pub fn conflicts(&self, other: &Footprint) -> bool {
+        meet(&self.writes, &other.writes)
+            || meet(&self.writes, &other.reads)
+            || meet(&self.reads, &other.writes)
+    }
+}
+
+/// Whether two sorted lists share an element.
+fn meet(a: &[u32], b: &[u32]) -> bool {
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        match a[i].cmp(&b[j]) {
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+            std::cmp::Ordering::Equal => return true,
+        }
+    }
+    false
+}
+
+/// A system that can be stepped forward and back.
+///
+/// Laws (tested for every model with random walks): `undo` after `apply` restores state,
+/// fingerprint and enabled moves exactly; equal states have equal fingerprints however they were
+/// reached; `moves` is ascending and without repetition.
+pub trait Model: Clone + Send {
+    /// One atomic step of one agent, with its outcome. `Ord` is the canonical order, in which
+    /// ties between witnesses are broken.
+    type Move: Copy + Eq + Ord + Hash + Debug + Send + Sync;
+
+    /// Number of agents.
+    fn agents(&self) -> usize;
+
+    /// Puts the enabled moves into `out` (cleared first), ascending. None: the run has ended.
+    fn moves(&self, out: &mut Vec<Self::Move>);
+
+    /// Number of agents that have an enabled move.
+    fn ready(&self) -> usize;
+
+    /// The `k`-th agent that has an enabled move (ascending), `k < ready()`.
+    fn nth_ready(&self, k: usize) -> Agent;
+
+    /// How many outcomes the next move of a ready agent has (at least 1).
+    fn outcomes(&self, agent: Agent) -> usize;
+
+    /// The move of a ready agent with outcome `outcome < outcomes(agent)`.
+    fn move_of(&self, agent: Agent, outcome: usize) -> Self::Move;
+
+    /// Whose move this is.
+    fn agent(&self, mv: Self::Move) -> Agent;
+
+    /// Makes an enabled move.
+    fn apply(&mut self, mv: Self::Move) -> Stepped;
+
+    /// Takes back the last move applied; `stepped` is what `apply` returned for it.
+    fn undo(&mut self, stepped: Stepped);
+
+    /// The hash of the state, kept up to date incrementally. Clock and measures are no part of it.
+    fn fingerprint(&self) -> u64;
+
+    /// The whole state as bytes, for exact comparison. Appends to `out`.
+    fn state(&self, out: &mut Vec<u8>);
+
+    /// Switches the recording of footprints on or off (off at the start: it costs time).
+    fn record_footprints(&mut self, on: bool);
+
+    /// What the last applied move read and wrote, sealed. Needs recording to be on.
+    fn footprint(&self, out: &mut Footprint);
+
+    /// Why no move is enabled. Only meaningful when `moves` gives none.
+    fn ending(&self) -> Ending;
+}
+
+/// A model that also knows how long things take, for the event scheduler.
+pub trait Timed: Model {
+    /// Simulated nanoseconds from the moment the agent became ready until its next move is due.
+    fn delay_ns(&self, agent: Agent) -> u64;
+
+    /// Agents whose readiness or delay may have changed by the last `apply`, in no particular
+    /// order, possibly repeated; the mover is always among them.
+    fn changed(&self) -> &[Agent];
+
+    /// Whether the agent has an enabled move.
+    fn is_ready(&self, agent: Agent) -> bool;
+
+    /// The outcome of a ready agent's next move under timed runs, drawn from `random`, a uniform
+    /// 64-bit number of the stream for faults.
+    fn timed_outcome(&self, agent: Agent, random: u64) -> usize;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn footprints_conflict_only_over_a_write() {
+        let f = |r: &[u32], w: &[u32]| Footprint { reads: r.to_vec(), writes: w.to_vec() };
+        assert!(!f(&[1, 2], &[]).conflicts(&f(&[2, 3], &[])));
+        assert!(f(&[1, 2], &[]).conflicts(&f(&[], &[2])));
+        assert!(f(&[], &[7]).conflicts(&f(&[], &[7])));
+        assert!(!f(&[1], &[2]).conflicts(&f(&[3], &[4])));
+    }
+}

@@ -1,0 +1,4 @@
+//! gupsim: the 2017-2021 argument about `get_user_pages()` pins, writeback, truncate, MMU
+//! notifiers and DAX unbind, made executable.
+
+pub mod engine;

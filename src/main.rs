@@ -1,0 +1,3 @@
+//! The `gupsim` command: parse, dispatch, exit code.
+
+fn main() {}
