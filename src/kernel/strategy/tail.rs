@@ -1,0 +1,13 @@
+//! The bytes between the end of a file and the end of its last page.
+
+use super::axis::axis;
+
+axis! {
+    /// What growing a file does with the old last page's bytes beyond the old end.
+    EofTail {
+        /// Nothing: what an mmap store left there becomes readable (ext4 until 6.12; seen on 6.1).
+        Keep = "keep",
+        /// They are zeroed and the page is dirtied (ext4_block_zero_eof; seen on ext4 6.18).
+        Zero = "zero",
+    }
+}

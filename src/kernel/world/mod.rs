@@ -1,0 +1,20 @@
+//! The world: every object of the machine as plain data behind one write path.
+//!
+//! [`ids`] number the objects, [`cell`] says what a cell of state is, [`objects`] and its
+//! siblings define one cell type per *facet* of an object (a page's counts and its flags are
+//! separate cells, so that a refcount bump commutes with a dirty bit), [`world`] holds the cells
+//! and is the only door for writes, [`plan`] is the immutable description of a machine and its
+//! programs, [`page`] and [`storage`] are the primitive operations that actors are made of.
+
+pub mod cell;
+//CONT
+pub mod costs;
+pub mod ids;
+//OBJ
+pub mod plan;
+//WLD
+
+pub use cell::{Facet, Kind};
+//UC
+pub use ids::*;
+//UW
