@@ -306,7 +306,7 @@ impl Sim {
             self.changed.extend(self.waiters.of(change.cell));
             // A signal is written to its target's own state.
             if change.kind == super::world::Kind::ActorState {
-                self.changed.push(self.world.object(*change));
+                self.changed.push(change.object);
             }
         }
         for i in 0..self.changed.len() {
@@ -504,7 +504,7 @@ impl Model for Sim {
         for change in self.world.since(mark.cells) {
             self.changed.extend(self.waiters.of(change.cell));
             if change.kind == super::world::Kind::ActorState {
-                self.changed.push(self.world.object(*change));
+                self.changed.push(change.object);
             }
         }
         self.world.rewind(mark.cells);
