@@ -388,6 +388,13 @@ impl Sim {
         self.marks.last().map_or(0, |m| m.cells)
     }
 
+    /// Forgets how the present state was reached: it cannot be undone any more. For long runs.
+    pub fn forget(&mut self) {
+        self.world.forget();
+        self.stack_log.clear();
+        self.marks.clear();
+    }
+
     /// Switches the invariants off (for measuring what they cost) or on.
     pub fn set_judging(&mut self, on: bool) {
         self.judging = on;

@@ -39,6 +39,10 @@ pub struct Layout {
     pub tags: Vec<Range<u32>>,
     /// The slot in which each thread keeps the page of its direct I/O.
     dio_slots: Vec<Option<Slot>>,
+    /// The threads whose programs post each event.
+    posters: Vec<Vec<Actor>>,
+    /// The threads whose programs fill or release each slot.
+    slot_users: Vec<Vec<Actor>>,
 }
 
 /// Adds a slot of one page for each thread that does direct I/O.
@@ -92,7 +96,42 @@ impl Layout {
         layout.number_blocks();
         layout.number_frames();
         layout.find_notified();
+        layout.index_programs();
         layout
+    }
+
+    /// Who posts what, and who fills or releases what.
+    fn index_programs(&mut self) {
+        let plan = &self.plan;
+        let mut posters = vec![Vec::new(); plan.events.len()];
+        let mut users = vec![Vec::new(); plan.slots.len()];
+        let mut note = |table: &mut Vec<Vec<Actor>>, i: usize, actor: Actor| {
+            if table[i].last() != Some(&actor) {
+                table[i].push(actor);
+            }
+        };
+        for (t, thread) in plan.threads.iter().enumerate() {
+            let actor = Actor(t as u32);
+            for op in &thread.program {
+                match *op {
+                    Op::Post { event } => note(&mut posters, event.index(), actor),
+                    Op::Pin { slot, .. } | Op::Unpin { slot, .. } => {
+                        note(&mut users, slot.index(), actor);
+                    }
+                    Op::Register { region, .. } | Op::Deregister { region, .. } => {
+                        note(&mut users, plan.regions[region.index()].slot.index(), actor);
+                    }
+                    Op::DioRead { .. } | Op::DioWrite { .. } => {
+                        if let Some(slot) = self.dio_slots[t] {
+                            note(&mut users, slot.index(), actor);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.posters = posters;
+        self.slot_users = users;
     }
 
     fn number_blocks(&mut self) {
@@ -246,6 +285,16 @@ impl Layout {
     /// The slot in which a thread keeps the page of its direct I/O; none if it does none.
     pub fn dio_slot(&self, thread: Actor) -> Option<Slot> {
         self.dio_slots.get(thread.index()).copied().flatten()
+    }
+
+    /// The threads whose programs post an event.
+    pub fn posters(&self, event: Event) -> &[Actor] {
+        &self.posters[event.index()]
+    }
+
+    /// The threads whose programs fill or release a slot.
+    pub fn slot_users(&self, slot: Slot) -> &[Actor] {
+        &self.slot_users[slot.index()]
     }
 
     /// The page tables entries that may map a page of a file: one per mapping that shows it, in

@@ -7,7 +7,7 @@ use super::facts::Page;
 use super::ids::*;
 use super::machine::*;
 use super::objects::*;
-use super::plan::{DiskKind, Op};
+use super::plan::DiskKind;
 use super::storage::Mode;
 use super::world::World;
 
@@ -134,6 +134,9 @@ impl Need {
         let map = &w.map;
         let actors = || (0..map.actors()).map(Actor);
         match self {
+            Need::Lock(lock, _) if w.get::<LockState>(lock).writer() != 0 => {
+                Actor::unpack(w.get::<LockState>(lock).writer()).into_iter().collect()
+            }
             Need::Lock(lock, _) => {
                 actors().filter(|&a| w.get::<Held>(a).locks().any(|l| l == lock)).collect()
             }
@@ -147,10 +150,7 @@ impl Need {
             Need::LeaseAnswered(f) => {
                 Actor::unpack(w.get::<Lease>(f).holder()).into_iter().collect()
             }
-            Need::Posted(e) => {
-                let posts = |op: &Op| matches!(*op, Op::Post { event } if event == e);
-                threads_with(w, posts)
-            }
+            Need::Posted(e) => map.posters(e).to_vec(),
             _ => Vec::new(),
         }
     }
@@ -226,29 +226,9 @@ fn pinners(w: &World, frame: Frame) -> Vec<Actor> {
             pinned.kind() != RefType::None && Frame::unpack(pinned.frame_bits()) == Some(page.frame)
         };
         if pages.clone().any(holds) {
-            found.extend(slot_users(w, Slot(slot as u32)));
+            found.extend_from_slice(w.map.slot_users(Slot(slot as u32)));
         }
     }
     found.dedup();
     found
-}
-
-/// The threads whose programs fill or release a slot.
-pub fn slot_users(w: &World, slot: Slot) -> Vec<Actor> {
-    let map = w.map.clone();
-    let of_region = |r: Region| map.plan.regions[r.index()].slot == slot;
-    let dio = (0..map.plan.threads.len() as u32).map(Actor);
-    if let Some(thread) = dio.into_iter().find(|&a| map.dio_slot(a) == Some(slot)) {
-        return vec![thread];
-    }
-    threads_with(w, move |op| match *op {
-        Op::Pin { slot: s, .. } | Op::Unpin { slot: s, .. } => s == slot,
-        Op::Register { region, .. } | Op::Deregister { region, .. } => of_region(region),
-        _ => false,
-    })
-}
-
-fn threads_with(w: &World, does: impl Fn(&Op) -> bool) -> Vec<Actor> {
-    let threads = w.map.plan.threads.iter().enumerate();
-    threads.filter(|(_, t)| t.program.iter().any(&does)).map(|(i, _)| Actor(i as u32)).collect()
 }
