@@ -168,9 +168,11 @@ impl Sim {
             };
             match booted {
                 Some(machines) => {
-                    for machine in machines.into_iter().flatten() {
-                        self.push(actor, machine);
+                    let depth = machines.iter().flatten().count();
+                    for (level, machine) in machines.into_iter().enumerate() {
+                        self.write_stack(actor, level, machine);
                     }
+                    self.set_depth(actor, 0, depth);
                 }
                 None => self.finish(actor),
             }
@@ -201,34 +203,28 @@ impl Sim {
         self.stacks[at..at + self.depth(Actor(agent))].iter().copied().flatten()
     }
 
-    fn write_stack(&mut self, slot: u32, routine: Option<Routine>) {
-        let old = std::mem::replace(&mut self.stacks[slot as usize], routine);
-        self.stack_hash ^= weight(slot, old) ^ weight(slot, routine);
-        self.stack_log.push((slot, old));
+    fn write_stack(&mut self, actor: Actor, level: usize, routine: Option<Routine>) {
+        let slot = actor.0 * DEPTH as u32 + level as u32;
+        let old = self.stacks[slot as usize];
+        if old != routine {
+            self.stacks[slot as usize] = routine;
+            self.stack_hash ^= weight(slot, old) ^ weight(slot, routine);
+            self.stack_log.push((slot, old));
+        }
     }
 
-    fn push(&mut self, actor: Actor, routine: Routine) {
-        let depth = self.depth(actor);
-        assert!(depth < DEPTH, "{routine:?} nests deeper than {DEPTH}");
-        self.write_stack(actor.0 * DEPTH as u32 + depth as u32, Some(routine));
-        self.world.update::<ActorState>(actor, |s| s.with_depth(depth as u8 + 1));
-    }
-
-    fn pop(&mut self, actor: Actor) {
-        let depth = self.depth(actor) - 1;
-        self.write_stack(actor.0 * DEPTH as u32 + depth as u32, None);
-        self.world.update::<ActorState>(actor, |s| s.with_depth(depth as u8));
-    }
-
-    fn replace(&mut self, actor: Actor, routine: Routine) {
-        let slot = actor.0 * DEPTH as u32 + self.depth(actor) as u32 - 1;
-        self.write_stack(slot, Some(routine));
+    /// Ends a change of an agent's stack: levels that were left are emptied.
+    fn set_depth(&mut self, actor: Actor, from: usize, to: usize) {
+        for level in to..from {
+            self.write_stack(actor, level, None);
+        }
+        if from != to {
+            self.world.update::<ActorState>(actor, |s| s.with_depth(to as u8));
+        }
     }
 
     fn finish(&mut self, actor: Actor) {
-        while self.depth(actor) > 0 {
-            self.pop(actor);
-        }
+        self.set_depth(actor, self.depth(actor), 0);
         self.world.update::<ActorState>(actor, |s| {
             let killed = s.life() == Life::Killed;
             s.with_life(if killed { Life::Killed } else { Life::Done })
@@ -252,23 +248,35 @@ impl Sim {
     /// Carries out where control goes, through calls and returns, until a machine is reached
     /// that has a step to make.
     fn follow(&mut self, actor: Actor, mut next: Next) {
+        let before = self.depth(actor);
+        let mut depth = before;
         loop {
             match next {
-                Next::Go(routine) => return self.replace(actor, routine),
+                Next::Go(routine) => {
+                    self.write_stack(actor, depth - 1, Some(routine));
+                    break;
+                }
                 Next::Call { callee, then } => {
-                    self.replace(actor, then);
-                    return self.push(actor, callee);
+                    assert!(depth < DEPTH, "{callee:?} nests deeper than {DEPTH}");
+                    self.write_stack(actor, depth - 1, Some(then));
+                    self.write_stack(actor, depth, Some(callee));
+                    depth += 1;
+                    break;
                 }
                 Next::Exit => return self.finish(actor),
                 Next::Return(ret) => {
-                    self.pop(actor);
-                    let Some(caller) = self.top(actor.0) else { return self.finish(actor) };
+                    depth -= 1;
+                    let Some(level) = depth.checked_sub(1) else { return self.finish(actor) };
+                    let Some(caller) = self.stacks[actor.index() * DEPTH + level] else {
+                        return self.finish(actor);
+                    };
                     let op = self.op(actor.0);
                     let (w, strategy) = (&mut self.world, &self.strategy);
                     next = caller.resume(&mut Step { w, strategy, me: actor, op }, ret);
                 }
             }
         }
+        self.set_depth(actor, before, depth);
     }
 
     /// Looks again at what an agent needs and whether it is met.
