@@ -212,6 +212,8 @@ pub const ERRNOS: &[&str] = &[
 
 type OfPage = fn(FilePage) -> Of;
 type OfOp = fn(OpId) -> Of;
+type FactOfPage = fn(FilePage) -> Fact;
+type NumberOfPage = fn(FilePage) -> Quantity;
 
 /// Words that ask for contents of a page of a file.
 pub const CONTENTS_OF_PAGE: &[(&str, OfPage)] = &[("page", Of::Page), ("disk", Of::Disk)];
@@ -227,14 +229,14 @@ pub const CONTENTS: &[(&str, Contents)] = &[
     ("foreign", Contents::Foreign),
 ];
 /// Facts of a page of a file.
-pub const FACTS_OF_PAGE: &[(&str, fn(FilePage) -> Fact)] = &[
+pub const FACTS_OF_PAGE: &[(&str, FactOfPage)] = &[
     ("cached", Fact::Cached),
     ("dirty", Fact::Dirty),
     ("writeback", Fact::Writeback),
     ("pinned", Fact::Pinned),
 ];
 /// Numbers of a page of a file.
-pub const NUMBERS_OF_PAGE: &[(&str, fn(FilePage) -> Quantity)] =
+pub const NUMBERS_OF_PAGE: &[(&str, NumberOfPage)] =
     &[("refcount", Quantity::Refcount), ("mapcount", Quantity::Mapcount), ("pins", Quantity::Pins)];
 /// The other words with which a test begins.
 pub const OTHERS: &[&str] = &["errno", "result", "size", "done", "finished", "crashed"];

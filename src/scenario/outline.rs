@@ -167,7 +167,9 @@ impl<'a> Walk<'a> {
         match self.peek() {
             Some(b'{') => self.object(node, depth)?,
             Some(b'[') => self.array(node, depth)?,
-            Some(b'"') => drop(self.string()?),
+            Some(b'"') => {
+                self.string()?;
+            }
             Some(b'-' | b'0'..=b'9') => self.number()?,
             _ => self.literal()?,
         }

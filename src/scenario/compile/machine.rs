@@ -219,7 +219,7 @@ fn sizes(file: &types::File, used: u32, at: &At, report: &mut Report) -> Sizes {
         let problem = Problem::general(format!("folio order {}", file.folio_order));
         let help = format!("at most {} is allowed (2 MiB)", limits::FOLIO_ORDER);
         report.value(&at.key("folio_order"), problem.help(help));
-    } else if capacity % (1 << file.folio_order) != 0 {
+    } else if !capacity.is_multiple_of(1 << file.folio_order) {
         let folio = 1 << file.folio_order;
         let problem = Problem::general(format!(
             "capacity {capacity} is no multiple of a folio of {folio} pages"
