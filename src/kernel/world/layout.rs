@@ -105,7 +105,7 @@ impl Layout {
         let plan = &self.plan;
         let mut posters = vec![Vec::new(); plan.events.len()];
         let mut users = vec![Vec::new(); plan.slots.len()];
-        let mut note = |table: &mut Vec<Vec<Actor>>, i: usize, actor: Actor| {
+        let note = |table: &mut Vec<Vec<Actor>>, i: usize, actor: Actor| {
             if table[i].last() != Some(&actor) {
                 table[i].push(actor);
             }
