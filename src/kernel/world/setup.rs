@@ -21,6 +21,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         Pte => plan.vpages(),
         CacheSlot | Extent | Newest | Promised => plan.file_pages(),
         BlockState | BlockData | BlockDurable => map.blocks(),
+        Asked => map.asked_pages(),
         Tlb => plan.cpus * TLB_SLOTS,
         CpuState => plan.cpus,
         VmaState => count(plan.vmas.len()),
