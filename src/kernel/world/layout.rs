@@ -43,8 +43,10 @@ pub struct Layout {
     posters: Vec<Vec<Actor>>,
     /// The threads whose programs fill or release each slot.
     slot_users: Vec<Vec<Actor>>,
-    /// The place of each thread that makes sync calls among those that do.
-    syncers: Vec<Option<u32>>,
+    /// For each thread the files on which it makes sync calls, each with its first asked page.
+    synced: Vec<Vec<(File, u32)>>,
+    /// Number of asked pages.
+    asked: u32,
 }
 
 /// Adds a slot of one page for each thread that does direct I/O.
@@ -182,24 +184,38 @@ impl Layout {
     }
 
     fn find_syncers(&mut self) {
-        let mut count = 0;
         for thread in &self.plan.threads {
-            let sync = |op: &Op| matches!(op, Op::Fsync { .. } | Op::Msync { .. });
-            let place = thread.program.iter().any(sync).then_some(count);
-            count += u32::from(place.is_some());
-            self.syncers.push(place);
+            let mut files: Vec<(File, u32)> = Vec::new();
+            for op in &thread.program {
+                let file = match *op {
+                    Op::Fsync { file, .. } => Some(file),
+                    Op::Msync { vma, .. } => match self.plan.vmas[vma.index()].backing {
+                        Backing::File { file, .. } => Some(file),
+                        Backing::Anon => None,
+                    },
+                    _ => None,
+                };
+                if let Some(file) = file.filter(|f| !files.iter().any(|(known, _)| known == f)) {
+                    files.push((file, self.asked));
+                    self.asked += self.plan.files[file.index()].capacity;
+                }
+            }
+            self.synced.push(files);
         }
     }
 
     /// Number of pages that sync calls keep in mind.
     pub fn asked_pages(&self) -> u32 {
-        self.syncers.iter().flatten().count() as u32 * self.plan.file_pages()
+        self.asked
     }
 
-    /// A page of a file as a thread's sync call keeps it in mind; none if it makes no such calls.
+    /// A page of a file as a thread's sync call keeps it in mind; none if it makes no such calls
+    /// on that file.
     pub fn asked_page(&self, thread: Actor, page: FilePage) -> Option<AskedPage> {
-        let place = self.syncers.get(thread.index()).copied().flatten()?;
-        Some(AskedPage(place * self.plan.file_pages() + page.0))
+        let file = self.file_of(page);
+        let files = self.synced.get(thread.index())?;
+        let (_, first) = files.iter().find(|(f, _)| *f == file)?;
+        Some(AskedPage(first + self.index_in_file(page)))
     }
 
     /// The file that a file page belongs to.
