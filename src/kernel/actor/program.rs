@@ -1,5 +1,9 @@
 //! A thread's program: starts one operation after the other and records its result.
 
+use super::fork::ForkMm;
+use super::memory::Memory;
+use super::pin::{GupFlags, PinPages};
+use super::release::Release;
 use super::routine::{Routine, call};
 use super::step::*;
 use super::sync::Sync;
@@ -103,6 +107,13 @@ fn start(op: Op) -> Routine {
     match op {
         Op::Post { event } => Sync::Post(event).into(),
         Op::Wait { event } => Sync::Wait(event).into(),
+        Op::Load { at } => Memory::load(at).into(),
+        Op::Store { at, part } => Memory::store(at, part).into(),
+        Op::Pin { first, pages, write, longterm, call, slot } => {
+            PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
+        }
+        Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
+        Op::Fork { child } => ForkMm::new(child).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
         _ => Sync::Sleep.into(),
     }

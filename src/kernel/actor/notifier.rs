@@ -1,0 +1,52 @@
+//! MMU notifiers without subscribers.
+
+use super::step::*;
+use crate::kernel::world::VPage;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::need::Need;
+
+/// `mmu_notifier_invalidate_range_start`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RangeStart;
+
+impl RangeStart {
+    /// Over `pages` pages from `first` on.
+    pub fn new(_first: VPage, _pages: u32, _blockable: bool) -> RangeStart {
+        RangeStart
+    }
+}
+
+impl Machine for RangeStart {
+    fn need(self, _cx: &Scene) -> Need {
+        Need::Nothing
+    }
+    fn label(self) -> Label {
+        Label::new("", "mmu_notifier_invalidate_range_start", Cost::Step)
+    }
+    fn step(self, _cx: &mut Step, _outcome: u8) -> Next {
+        Next::Return(0)
+    }
+}
+
+/// `mmu_notifier_invalidate_range_end`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RangeEnd;
+
+impl RangeEnd {
+    /// Over `pages` pages from `first` on.
+    pub fn new(_first: VPage, _pages: u32) -> RangeEnd {
+        RangeEnd
+    }
+}
+
+impl Machine for RangeEnd {
+    fn need(self, _cx: &Scene) -> Need {
+        Need::Nothing
+    }
+    fn label(self) -> Label {
+        Label::new("", "mmu_notifier_invalidate_range_end", Cost::Step)
+    }
+    fn step(self, _cx: &mut Step, _outcome: u8) -> Next {
+        Next::Return(0)
+    }
+}
