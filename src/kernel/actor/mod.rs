@@ -6,10 +6,16 @@
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
 pub mod errno;
+pub mod fault;
+pub mod invalidate;
+pub mod notifier;
 pub mod program;
 pub mod routine;
 pub mod step;
 pub mod sync;
+pub mod tlb;
+pub mod writeback;
+pub mod zap;
 
 pub use routine::Routine;
 pub use step::{Label, Machine, Next, Ret, Step};

@@ -69,6 +69,24 @@ routines! {
     Program(program::Program),
     /// Posts and waits that scenario authors order threads with, and pauses.
     Sync(sync::Sync),
+    /// A flush of TLBs, by interrupts or by a broadcast instruction.
+    FlushTlb(tlb::FlushTlb),
+    /// The beginning of an MMU-notifier invalidation: every subscribed device is told.
+    RangeStart(notifier::RangeStart),
+    /// The end of an MMU-notifier invalidation.
+    RangeEnd(notifier::RangeEnd),
+    /// Unmapping of pages of one mapping.
+    Zap(zap::Zap),
+    /// Unmapping of pages of a file from all mappings.
+    UnmapFile(zap::UnmapFile),
+    /// A device's answer to an MMU-notifier invalidation.
+    Invalidate(invalidate::Invalidate),
+    /// A page fault.
+    Fault(fault::Fault),
+    /// Writeback of a file's dirty pages.
+    WritePages(writeback::WritePages),
+    /// Waiting for the writeback of a file's pages.
+    WaitPages(writeback::WaitPages),
 }
 
 impl Routine {
