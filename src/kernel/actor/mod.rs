@@ -5,17 +5,25 @@
 //! there. One step is one lock-protected section or one atomic access. Machines act; what a design
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
+pub mod dax_layout;
 pub mod errno;
+pub mod extents;
 pub mod fault;
 pub mod invalidate;
+pub mod mapping;
 pub mod notifier;
 pub mod program;
+pub mod punch;
 pub mod routine;
 pub mod step;
 pub mod sync;
 pub mod tlb;
+pub mod truncate;
+pub mod truncate_pages;
+pub mod unbind;
 pub mod writeback;
 pub mod zap;
+pub mod zero_tail;
 
 pub use routine::Routine;
 pub use step::{Label, Machine, Next, Ret, Step};

@@ -1,12 +1,16 @@
 //! A thread's program: starts one operation after the other and records its result.
 
+use super::mapping::{Advise, MapFile, Protect};
+use super::punch::Punch;
 use super::routine::{Routine, call};
 use super::step::*;
 use super::sync::Sync;
+use super::truncate::TruncateFile;
+use super::unbind::UnbindDevice;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::plan::{Op, Role};
+use crate::kernel::world::plan::{Advice, Op, Role};
 use crate::kernel::world::{Actor, OpId, World};
 
 /// The bottom of every thread's stack. It makes no steps of its own: the next operation begins
@@ -103,6 +107,21 @@ fn start(op: Op) -> Routine {
     match op {
         Op::Post { event } => Sync::Post(event).into(),
         Op::Wait { event } => Sync::Wait(event).into(),
+        Op::Truncate { file, size } => TruncateFile::new(file, size).into(),
+        Op::Punch { first, pages } => Punch::new(first, pages).into(),
+        Op::Unbind { disk } => UnbindDevice::new(disk).into(),
+        Op::Mmap { vma } => MapFile::map(vma).into(),
+        Op::Munmap { vma } => MapFile::unmap(vma).into(),
+        Op::Mprotect { vma, read, write } => Protect::new(vma, read, write).into(),
+        Op::Madvise { first, pages, advice: Advice::DontNeed } => {
+            Advise::dont_need(first, pages).into()
+        }
+        Op::Madvise { first, pages, advice: Advice::PopulateRead } => {
+            Advise::populate(first, pages, false).into()
+        }
+        Op::Madvise { first, pages, advice: Advice::PopulateWrite } => {
+            Advise::populate(first, pages, true).into()
+        }
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
         _ => Sync::Sleep.into(),
     }

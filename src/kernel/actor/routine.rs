@@ -79,6 +79,24 @@ routines! {
     Zap(zap::Zap),
     /// Unmapping of pages of a file from all mappings.
     UnmapFile(zap::UnmapFile),
+    /// `ftruncate()`.
+    TruncateFile(truncate::TruncateFile),
+    /// Removal of pages from the page cache.
+    TruncatePages(truncate_pages::TruncatePages),
+    /// Zeroing of the end of a file's last page.
+    ZeroTail(zero_tail::ZeroTail),
+    /// Waiting for pages that somebody still refers to before they are taken from a file.
+    BreakLayouts(dax_layout::BreakLayouts),
+    /// `fallocate(PUNCH_HOLE)`.
+    Punch(punch::Punch),
+    /// Removal of a pmem device.
+    UnbindDevice(unbind::UnbindDevice),
+    /// `mmap()` and `munmap()`.
+    MapFile(mapping::MapFile),
+    /// `mprotect()`.
+    Protect(mapping::Protect),
+    /// `madvise()` of pages that are dropped or faulted in.
+    Advise(mapping::Advise),
     /// A device's answer to an MMU-notifier invalidation.
     Invalidate(invalidate::Invalidate),
     /// A page fault.
