@@ -25,5 +25,14 @@ pub mod writeback;
 pub mod zap;
 pub mod zero_tail;
 
+#[cfg(test)]
+mod dax_tests;
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod truncate_tests;
+#[cfg(test)]
+mod unmap_tests;
+
 pub use routine::Routine;
 pub use step::{Label, Machine, Next, Ret, Step};

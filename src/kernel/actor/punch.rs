@@ -5,6 +5,7 @@ use super::dax_layout::BreakLayouts;
 use super::extents;
 use super::routine::call;
 use super::step::*;
+use super::truncate::after_lock;
 use super::truncate_pages::TruncatePages;
 use super::writeback::{WaitPages, WritePages};
 use super::zap::Zap;
@@ -118,7 +119,9 @@ impl Machine for Punch {
         match self.state {
             State::Lock => {
                 cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
-                self.clamp(cx).at(State::DioWait).into()
+                let file = map.file_of(self.first);
+                let next = after_lock(cx, file, State::DioWait, State::InvalidateLock);
+                self.clamp(cx).at(next).into()
             }
             State::DioWait => {
                 cx.might_sleep();

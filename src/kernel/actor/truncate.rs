@@ -46,6 +46,10 @@ enum State {
     OldTail,
     /// T6: i_disksize and i_size change under i_data_sem.
     SetSize,
+    /// xfs_setattr_size: a tail that growing zeroed is written at once.
+    Grown,
+    /// The same, waiting.
+    GrownWait,
     /// T7: in the first unmap_mapping_range of truncate_pagecache.
     Unmap,
     /// T7: in truncate_inode_pages_range.
@@ -130,7 +134,13 @@ impl TruncateFile {
             extents::forget(cx, at, (byte, 4096));
         }
         if self.size > old {
-            return self.at(State::Unlock(0)).into();
+            let zeroed = self.cut(&map, old).is_some();
+            return match zeroed && map.file(self.file).fs == FsKind::Xfs {
+                true => {
+                    call(WritePages::new(self.file, SyncMode::Integrity), self.at(State::Grown))
+                }
+                false => self.at(State::Unlock(0)).into(),
+            };
         }
         match self.gone(&map) {
             (_, 0) => self.pages(&map),
@@ -166,6 +176,12 @@ impl TruncateFile {
     }
 }
 
+/// What follows i_rwsem: inode_dio_wait only if there is direct I/O in flight. None can begin
+/// while i_rwsem is held for writing, so that looking right away is as good as looking later.
+pub fn after_lock<S>(cx: &Step, file: File, wait: S, go_on: S) -> S {
+    if cx.get::<FileState>(file).dio_count() > 0 { wait } else { go_on }
+}
+
 impl Machine for TruncateFile {
     fn need(self, cx: &Scene) -> Need {
         let map = &cx.w.map;
@@ -199,7 +215,7 @@ impl Machine for TruncateFile {
                     return Next::Return(-EINVAL);
                 }
                 cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
-                self.at(State::DioWait).into()
+                self.at(after_lock(cx, self.file, State::DioWait, State::InvalidateLock)).into()
             }
             State::DioWait => {
                 cx.might_sleep();
@@ -230,6 +246,8 @@ impl Machine for TruncateFile {
             State::Layouts if ret < 0 => self.at(State::Unlock(ret)).into(),
             State::Layouts => self.grow(cx),
             State::OldTail => self.at(State::SetSize).into(),
+            State::Grown => call(WaitPages::new(self.file), self.at(State::GrownWait)),
+            State::GrownWait => self.at(State::Unlock(0)).into(),
             State::Unmap => self.pages(&map),
             State::Pages => self.again(&map),
             State::Again => self.zero(&map),

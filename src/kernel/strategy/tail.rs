@@ -15,8 +15,13 @@ axis! {
 
 impl EofTail {
     /// Whether growing a file of this kind zeroes the old tail. xfs (`xfs_zero_range`) and btrfs
-    /// (`btrfs_cont_expand`) always have; the value decides for the others.
+    /// (`btrfs_cont_expand`) always have, tmpfs does not (seen on 6.18); the value decides for
+    /// the others.
     pub fn zeroes(self, fs: FsKind) -> bool {
-        self == EofTail::Zero || matches!(fs, FsKind::Xfs | FsKind::Btrfs)
+        match fs {
+            FsKind::Xfs | FsKind::Btrfs => true,
+            FsKind::Tmpfs => false,
+            FsKind::Ext4 | FsKind::Dax => self == EofTail::Zero,
+        }
     }
 }
