@@ -35,8 +35,8 @@ enum State {
     Begin,
     /// D2, D3: unmapping has been done; scans for the first busy page.
     Scan,
-    /// D4: deletes the entries of idle pages; waits for this one to be unlocked.
-    Delete(FilePage),
+    /// D3: the scan waits for this entry to be unlocked (wait_entry_unlocked_exclusive).
+    Entry(FilePage),
     /// D5: before the wait, the callback drops invalidate_lock.
     Unlock(Frame),
     /// D5: waits for the page.
@@ -85,41 +85,33 @@ impl BreakLayouts {
     /// D3: the first busy page (dax_layout_busy_page_range, under the i_pages lock).
     fn busy(self, cx: &mut Step) -> Option<Frame> {
         let dax = self.dax(&cx.map);
-        for at in self.range() {
-            let Some(frame) = cx.cached(at) else { continue };
+        self.range().find_map(|at| {
+            let frame = cx.cached(at)?;
             let busy = match dax {
                 true => cx.strategy.dax_idle.busy(cx.get(frame)),
                 false => cx.maybe_pinned(frame),
             };
-            if busy {
-                return Some(cx.head(frame));
-            }
-        }
-        None
+            busy.then(|| cx.head(frame))
+        })
     }
 
     fn scan(self, cx: &mut Step) -> Next {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::IPages);
+        if let Some(at) = self.range().find(|&at| cx.get::<CacheSlot>(at).dax_locked()) {
+            return self.at(State::Entry(at)).into();
+        }
         if let Some(frame) = self.busy(cx) {
             return match policy(cx, self.first).drops_lock() {
                 true => self.at(State::Unlock(frame)).into(),
                 false => self.at(State::Wait(frame)).into(),
             };
         }
-        self.delete(cx)
-    }
-
-    /// D4: where mappings hold references, idle entries are deleted at once
-    /// (dax_delete_mapping_range, 6.15).
-    fn delete(self, cx: &mut Step) -> Next {
+        // D4: where mappings hold references, the entries are deleted at once
+        // (dax_delete_mapping_range, 6.15). The file is unmapped and faults are locked out:
+        // nothing can come between this and the scan.
         if self.dax(&cx.map) && cx.strategy.dax_idle == DaxIdle::MappedRef {
-            for at in self.range() {
-                if cx.get::<CacheSlot>(at).dax_locked() {
-                    return self.at(State::Delete(at)).into();
-                }
-                delete_dax_entry(cx, at);
-            }
+            self.range().for_each(|at| delete_dax_entry(cx, at));
         }
         Next::Return(0)
     }
@@ -150,7 +142,7 @@ fn policy(cx: &Step, at: FilePage) -> Truncate {
 impl Machine for BreakLayouts {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Delete(at) => Need::DaxEntry(at),
+            State::Entry(at) => Need::DaxEntry(at),
             State::Wait(frame) => self.idle(frame, self.dax(&cx.w.map), cx.strategy.dax_idle),
             State::Relock { .. } => Need::Lock(self.lock(&cx.w.map), Mode::Exclusive),
             _ => Need::Nothing,
@@ -165,7 +157,7 @@ impl Machine for BreakLayouts {
         match self.state {
             State::Begin => Label::new("D2", "dax_break_layout", Cost::Step),
             State::Scan => Label::new("D3", "dax_layout_busy_page_range", Cost::Walk),
-            State::Delete(_) => Label::new("D4", "dax_delete_mapping_range", Cost::Lock),
+            State::Entry(_) => Label::new("D3", "wait_entry_unlocked_exclusive", Cost::Wake),
             State::Unlock(_) => Label::new("D5", "wait_dax_page: unlock", Cost::Lock),
             State::Wait(_) => Label::new("D5", "wait_page_idle", Cost::Wake),
             State::Relock { .. } => Label::new("D5", "wait_dax_page: lock", Cost::Lock),
@@ -185,8 +177,7 @@ impl Machine for BreakLayouts {
                     false => Next::Return(0),
                 }
             }
-            State::Scan => self.scan(cx),
-            State::Delete(_) => self.delete(cx),
+            State::Scan | State::Entry(_) => self.scan(cx),
             State::Unlock(frame) => {
                 cx.unlock(me, lock);
                 self.at(State::Wait(frame)).into()
