@@ -339,6 +339,16 @@ impl Sim {
         }
     }
 
+    /// Changes the world behind the agents' backs, as some other part of the kernel would; it
+    /// cannot be undone.
+    #[cfg(test)]
+    pub fn poke(&mut self, write: impl FnOnce(&mut World)) {
+        write(&mut self.world);
+        for agent in 0..self.needs.len() as u32 {
+            self.refresh(agent);
+        }
+    }
+
     fn scene(&self, agent: Agent) -> Scene<'_> {
         Scene { w: &self.world, strategy: &self.strategy, me: Actor(agent) }
     }

@@ -42,6 +42,8 @@ pub enum Need {
         /// Its refcount when idle.
         refs: i32,
     },
+    /// A folio of the page cache without pins, as far as its counts can tell.
+    Unpinned(Frame),
     /// The entry of a DAX file's tree, unlocked.
     DaxEntry(FilePage),
     /// A dev_pagemap without live references.
@@ -92,6 +94,7 @@ impl Need {
                 let counts = w.get::<Counts>(frame);
                 counts.refs() - i32::from(counts.maps()) <= refs
             }
+            Need::Unpinned(f) => !w.counts_say_pinned(f),
             Need::DaxEntry(at) => !w.get::<CacheSlot>(at).dax_locked(),
             Need::PgmapDrained(d) => w.get::<DiskState>(d).pgmap_refs() == 0,
             Need::NotInvalidating(mm) => w.get::<MmState>(mm).invalidating() == 0,
@@ -118,7 +121,7 @@ impl Need {
             Need::BioSubmitted(t) | Need::BioDone(t) => w.cell::<Bio>(t),
             Need::Posted(e) => w.cell::<EventState>(e),
             Need::IrqsOn(c) => w.cell::<CpuState>(c),
-            Need::DaxIdle { frame, .. } => w.cell::<Counts>(frame),
+            Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => w.cell::<Counts>(frame),
             Need::DaxEntry(at) => w.cell::<CacheSlot>(at),
             Need::NotInvalidating(mm) | Need::MmLive(mm) => w.cell::<MmState>(mm),
             Need::WorkQueued(k) | Need::WorkerIdle(k) => w.cell::<Work>(k),
@@ -144,7 +147,7 @@ impl Need {
             Need::WritebackEnd(f) => bios_of(w, f),
             Need::BioDone(t) => vec![map.tag_actor(t)],
             Need::IrqsOn(c) => Actor::unpack(w.get::<CpuState>(c).irq_off()).into_iter().collect(),
-            Need::DaxIdle { frame, .. } => pinners(w, frame),
+            Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => pinners(w, frame),
             Need::WorkQueued(_) => Vec::new(),
             Need::WorkerIdle(k) => vec![map.worker_actor(k)],
             Need::LeaseAnswered(f) => {
@@ -175,6 +178,7 @@ impl Need {
             Need::DaxIdle { frame, .. } => {
                 format!("the last reference to {} to be dropped", map.frame_name(frame))
             }
+            Need::Unpinned(f) => format!("the last pin of {} to be released", map.frame_name(f)),
             Need::DaxEntry(at) => format!("the DAX entry lock of {}", map.file_page_name(at)),
             Need::PgmapDrained(d) => {
                 format!("the live references of {}", map.plan.disks[d.index()].name)

@@ -134,6 +134,17 @@ impl World {
         self.put_refs(frame, 1)
     }
 
+    /// Whether a folio's counts say that it may be pinned: the question of
+    /// `folio_maybe_dma_pinned` for those who wait for the answer to change.
+    pub fn counts_say_pinned(&self, frame: Frame) -> bool {
+        let head = self.head(frame);
+        let counts = self.get::<Counts>(head);
+        match self.get::<Flags>(head).order() {
+            0 => self.rules.pin_refs > 1 && counts.refs() as u32 >= self.rules.pin_refs as u32,
+            _ => counts.pins() > 0,
+        }
+    }
+
     // --- allocator ----------------------------------------------------------------------------
 
     /// Takes a frame from the free list, last freed first (as the per-CPU lists do); its old
