@@ -5,11 +5,25 @@
 //! there. One step is one lock-protected section or one atomic access. Machines act; what a design
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
+pub mod chance;
+pub mod dma;
 pub mod errno;
+pub mod fault;
+pub mod invalidate;
+pub mod lease;
+pub mod mapping;
+pub mod neighbour;
+pub mod notifier;
+pub mod odp;
+pub mod pin;
 pub mod program;
+pub mod region;
+pub mod release;
 pub mod routine;
 pub mod step;
 pub mod sync;
+#[cfg(test)]
+pub mod testkit;
 
 pub use routine::Routine;
 pub use step::{Label, Machine, Next, Ret, Step};

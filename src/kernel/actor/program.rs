@@ -1,12 +1,18 @@
 //! A thread's program: starts one operation after the other and records its result.
 
+use super::chance::Chance;
+use super::dma::Dma;
+use super::lease::LeaseCall;
+use super::mapping::DontNeed;
+use super::neighbour::Neighbour;
+use super::region::{Deregister, Register};
 use super::routine::{Routine, call};
 use super::step::*;
 use super::sync::Sync;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::plan::{Op, Role};
+use crate::kernel::world::plan::{Advice, Op, Role};
 use crate::kernel::world::{Actor, OpId, World};
 
 /// The bottom of every thread's stack. It makes no steps of its own: the next operation begins
@@ -104,6 +110,22 @@ fn start(op: Op) -> Routine {
         Op::Post { event } => Sync::Post(event).into(),
         Op::Wait { event } => Sync::Wait(event).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
+        Op::Register { region, first, pages, write, longterm } => {
+            Register::new(region, first, pages, write, longterm).into()
+        }
+        Op::Deregister { region, dirty, how } => Deregister::new(region, dirty, how).into(),
+        Op::DmaWrite { region, page } => Dma::Begin { region, page, write: true }.into(),
+        Op::DmaRead { region, page } => Dma::Begin { region, page, write: false }.into(),
+        Op::DmaWait { region } => Dma::Wait(region).into(),
+        Op::TakeFrame => Neighbour::TakeFrame.into(),
+        Op::TakeBlock { page } => Neighbour::TakeBlock(page).into(),
+        Op::Verify { taken } => Neighbour::Verify(taken).into(),
+        Op::TakeLease { file } => LeaseCall::Take(file).into(),
+        Op::AnswerLease { file } => LeaseCall::Answer(file).into(),
+        Op::Crash => Chance::Crash.into(),
+        Op::Signal { to } => Chance::Signal(to).into(),
+        Op::LeaseTimeout { file } => Chance::LeaseTimeout(file).into(),
+        Op::Madvise { first, advice: Advice::DontNeed, .. } => DontNeed::Enter(first).into(),
         _ => Sync::Sleep.into(),
     }
 }

@@ -69,13 +69,44 @@ routines! {
     Program(program::Program),
     /// Posts and waits that scenario authors order threads with, and pauses.
     Sync(sync::Sync),
+    /// Registers a memory region: pins its pages and programs the device, or subscribes to the
+    /// MMU notifier.
+    Register(region::Register),
+    /// Deregisters a memory region: stops the device, then gives back.
+    Deregister(region::Deregister),
+    /// A transfer of a DMA device: a page in two halves through a translation read once.
+    Dma(dma::Dma),
+    /// A page fault of a device (S1-S5): on-demand paging, HMM.
+    DeviceFault(odp::DeviceFault),
+    /// A device's answer to an MMU-notifier invalidation.
+    Invalidate(invalidate::Invalidate),
+    /// Tears translations down after the callback has returned (--notifier late).
+    LateTeardown(invalidate::LateTeardown),
+    /// Somebody else, who takes what was freed and checks that nobody scribbles on it.
+    Neighbour(neighbour::Neighbour),
+    /// Power loss, signals, timeouts: what may happen from outside.
+    Chance(chance::Chance),
+    /// A layout lease: taking it, answering its break.
+    LeaseCall(lease::LeaseCall),
+    /// GUP calls.
+    PinPages(pin::PinPages),
+    /// Release of pinned pages.
+    Release(release::Release),
+    /// Page faults.
+    Fault(fault::Fault),
+    /// The beginning of an MMU-notifier invalidation: every subscribed device is told.
+    RangeStart(notifier::RangeStart),
+    /// The end of an MMU-notifier invalidation.
+    RangeEnd(notifier::RangeEnd),
+    /// madvise(MADV_DONTNEED).
+    DontNeed(mapping::DontNeed),
 }
 
 impl Routine {
     /// The machine at the bottom of the stack of an agent that serves others: a disk's tag, a
     /// worker. None: there is nothing for it to do in this plan.
-    pub fn service(_map: &Layout, _actor: Actor) -> Option<Routine> {
-        None
+    pub fn service(map: &Layout, actor: Actor) -> Option<Routine> {
+        map.teardown_region(actor).map(|region| invalidate::LateTeardown(region).into())
     }
 
     /// Whether its outcomes are faults of a device (I/O errors) rather than of the allocator.
