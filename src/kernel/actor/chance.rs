@@ -93,4 +93,20 @@ mod tests {
         assert!(crashes > 10 && ended > crashes, "{crashes} crashes, {ended} ends");
         assert_eq!(endings.into_iter().collect::<Vec<_>>(), [Ending::Finished]);
     }
+
+    #[test]
+    fn a_signal_is_pending_for_its_target_and_may_never_come() {
+        let mut plan = plan(DeviceKind::Nic, 1);
+        user(&mut plan, vec![register(1)]);
+        thread(&mut plan, "killer", Role::Chance, vec![Op::Signal { to: Actor(0) }]);
+        let mut sim = Sim::new(plan, strategy());
+        let mut pending = [false; 2];
+        explore(&mut sim, &mut |sim, _| {
+            if sim.ready() == 0 {
+                let signal = sim.world.get::<ActorState>(Actor(0)).signal();
+                pending[usize::from(signal)] = true;
+            }
+        });
+        assert_eq!(pending, [true, true]);
+    }
 }

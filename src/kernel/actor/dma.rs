@@ -293,14 +293,15 @@ fn complete(cx: &mut Step, at: RegionPage, to: Option<Page>, version: Contents) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::errno::EIO;
     use super::super::testkit::*;
     use super::*;
     use crate::engine::model::{Ending, Model};
     use crate::kernel::sim::Sim;
     use crate::kernel::world::machine::{Pinned, RefType};
-    use crate::kernel::world::objects::Flags;
-    use crate::kernel::world::plan::{DeviceKind, Op};
-    use crate::kernel::world::{Frame, SlotPage};
+    use crate::kernel::world::objects::{Flags, Pte};
+    use crate::kernel::world::plan::{DeviceKind, Op, Role};
+    use crate::kernel::world::{Frame, OpId, SlotPage};
 
     #[test]
     fn a_transfer_tears_the_page_between_its_halves_and_ends_before_the_pins_do() {
@@ -363,5 +364,50 @@ mod tests {
         run(&mut sim, 0, |_| false);
         assert_eq!(sim.ending(), Ending::Finished);
         assert_eq!(sim.world.get::<RegionState>(MR).state(), RegionUse::Gone);
+    }
+
+    #[test]
+    fn what_is_written_to_a_page_that_left_its_file_is_not_the_files_newest_contents() {
+        let mut plan = plan(DeviceKind::Nic, 1);
+        user(&mut plan, vec![register(1)]);
+        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut sim = Sim::new(plan, strategy());
+        run(&mut sim, 0, |_| false);
+        let newest = sim.world.get::<Newest>(FilePage(0));
+        sim.world.cache_remove(Frame(1));
+        run(&mut sim, 1, |_| false);
+        assert_eq!(result(&sim, write), Some(0), "nobody tells the device (claim 32)");
+        let version = sim.world.data(Frame(1)).version();
+        assert_eq!(version.map(|v| (v.author, v.origin)), Some((write, 1)));
+        assert_eq!(sim.world.get::<Newest>(FilePage(0)), newest);
+    }
+
+    #[test]
+    fn a_device_that_is_not_told_writes_into_its_neighbours_memory() {
+        let mut plan = plan(DeviceKind::OdpNic, 1);
+        plan.spare_frames = 0;
+        user(&mut plan, vec![register(1)]);
+        let write = Op::DmaWrite { region: MR, page: 0 };
+        nic(&mut plan, vec![write, write]);
+        let taken = OpId(plan.ops());
+        let ops = vec![Op::TakeFrame, Op::Verify { taken }];
+        thread(&mut plan, "other", Role::Neighbour, ops);
+        let mut sim = Sim::new(plan, strategy());
+        run(&mut sim, 0, |_| false);
+        run(&mut sim, 1, |sim| result(sim, OpId(taken.0 - 2)).is_some());
+        let given = sim.world.page(Frame(1));
+        // The page is unmapped, truncated and freed, and no notifier is called.
+        let w = &mut sim.world;
+        w.set_pte(VPage(0), Pte::new());
+        w.map_page(Frame(1), -1);
+        w.cache_remove(Frame(1));
+        assert!(w.put_refs(Frame(1), 1));
+        run(&mut sim, 2, |sim| result(sim, taken).is_some());
+        let dma = |f: &Fact| matches!(f, Fact::Dma { page, .. } if *page == given);
+        run(&mut sim, 1, |sim| sim.world.facts.iter().any(dma));
+        assert_ne!(sim.world.page(Frame(1)), given, "the fact names the page that was given");
+        run(&mut sim, 1, |_| false);
+        run(&mut sim, 2, |_| false);
+        assert_eq!(result(&sim, taken.plus(1)), Some(-EIO));
     }
 }

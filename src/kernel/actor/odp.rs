@@ -389,4 +389,22 @@ mod tests {
         });
         assert_eq!(endings.into_iter().collect::<Vec<_>>(), [Ending::Finished]);
     }
+
+    #[test]
+    fn two_queues_and_two_zaps_find_no_way_around_a_synchronous_teardown() {
+        let mut plan = plan(DeviceKind::OdpNic, 1);
+        user(&mut plan, vec![register(1)]);
+        nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        nic(&mut plan, vec![Op::DmaRead { region: MR, page: 0 }]);
+        let zap = Op::Madvise { first: VPage(0), pages: 1, advice: Advice::DontNeed };
+        thread(&mut plan, "zapper", Role::User(Mm(0)), vec![zap, zap]);
+        let mut sim = Sim::new(plan, strategy());
+        let mut both = false;
+        let (states, endings) = explore(&mut sim, &mut |sim, _| {
+            assert!(!stale(sim));
+            both |= sim.world.get::<Xlat>(ENTRY).busy() == 2;
+        });
+        assert!(both, "the queues hold the translation at once");
+        assert_eq!(endings.into_iter().collect::<Vec<_>>(), [Ending::Finished], "{states}");
+    }
 }

@@ -134,6 +134,7 @@ fn descend(
     endings: &mut BTreeSet<Ending>,
 ) {
     visit(sim, by);
+    assert_eq!(sim.fingerprint(), sim.full_fingerprint(), "after {by:?}");
     if !seen.insert(sim.fingerprint()) {
         return;
     }
