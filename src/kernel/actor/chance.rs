@@ -64,7 +64,7 @@ fn crash(cx: &mut Step) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testkit::*;
+    use super::super::device_kit::*;
     use super::*;
     use crate::engine::model::{Ending, Model};
     use crate::kernel::sim::Sim;

@@ -293,8 +293,8 @@ fn complete(cx: &mut Step, at: RegionPage, to: Option<Page>, version: Contents) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::device_kit::*;
     use super::super::errno::EIO;
-    use super::super::testkit::*;
     use super::*;
     use crate::engine::model::{Ending, Model};
     use crate::kernel::sim::Sim;

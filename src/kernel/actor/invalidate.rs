@@ -231,7 +231,7 @@ pub fn dirty_written(cx: &mut Step, at: RegionPage) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testkit::*;
+    use super::super::device_kit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::plan::Op;

@@ -63,7 +63,7 @@ impl Machine for LeaseCall {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testkit::*;
+    use super::super::device_kit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::plan::{DeviceKind, Op, Role};

@@ -6,6 +6,8 @@
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
 pub mod chance;
+#[cfg(test)]
+pub mod device_kit;
 pub mod dma;
 pub mod errno;
 pub mod fault;
@@ -22,8 +24,6 @@ pub mod release;
 pub mod routine;
 pub mod step;
 pub mod sync;
-#[cfg(test)]
-pub mod testkit;
 
 pub use routine::Routine;
 pub use step::{Label, Machine, Next, Ret, Step};

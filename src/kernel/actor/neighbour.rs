@@ -154,7 +154,7 @@ fn verify(cx: &mut Step, taken: OpId) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testkit::*;
+    use super::super::device_kit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::objects::Pte;

@@ -244,7 +244,7 @@ fn update(cx: &mut Step, target: Target, page: Page) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testkit::*;
+    use super::super::device_kit::*;
     use super::*;
     use crate::engine::model::{Ending, Model};
     use crate::kernel::sim::Sim;

@@ -317,7 +317,7 @@ fn gone(cx: &mut Step, region: Region) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testkit::*;
+    use super::super::device_kit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::objects::Counts;

@@ -1,4 +1,4 @@
-//! Small machines and an exhaustive search for the unit tests of actors.
+//! Small machines with a device, and an exhaustive search, for the unit tests of actors.
 
 use crate::engine::model::{Ending, Model};
 use crate::kernel::sim::{Move, Sim};
