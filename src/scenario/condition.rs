@@ -332,8 +332,8 @@ impl<'a> Parser<'a> {
             let inner = self.or()?;
             match self.next() {
                 (_, ")") => inner,
-                (at, word) => {
-                    return Err(Problem::at(at, format!("expected `)`, found `{word}`"))
+                (at, _) => {
+                    return Err(Problem::at(at, "expected `)`")
                         .help("close the parenthesis, or join tests with && or ||"));
                 }
             }

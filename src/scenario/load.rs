@@ -55,7 +55,8 @@ pub fn text(name: &str, text: &str) -> Result<Loaded, Problems> {
         return Err(Problems::new(source(), vec![problem]));
     }
     let outline = Outline::of(text).map_err(|list| Problems::new(source(), list))?;
-    let scenario = typed(text, &outline).map_err(|p| Problems::new(source(), vec![p]))?;
+    let scenario = lists_where_lists_are(text, &outline).and_then(|()| typed(text, &outline));
+    let scenario = scenario.map_err(|p| Problems::new(source(), vec![p]))?;
     let mut report = Report::new(text, &outline);
     let strategy = strategy::of(&scenario, &mut report);
     let (plan, tables) = compile::compile(&scenario, &mut report);
@@ -172,11 +173,40 @@ fn mistyped(text: &str, outline: &Outline, mut segs: Vec<Seg>, message: &str) ->
         }
         Some((what, expected)) => {
             let problem = Problem::general(what.replacen("invalid", "wrong", 1));
-            (outline.value(text, &segs), problem.label(format!("expected{expected}")))
+            let expected = in_words(expected.trim());
+            (outline.value(text, &segs), problem.label(format!("expected {expected}")))
         }
         None => (outline.value(text, &segs), Problem::general(message)),
     };
     Problem { span: Some(what), path: path::show(&segs), ..problem }
+}
+
+/// What serde expects, in the words of JSON rather than of Rust.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, not negative",
+        "f64" => "a number",
+        "a map" => "an object",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") => "an object",
+        _ => expected,
+    }
+}
+
+/// The members of the format whose values are lists. serde would take a list for any object
+/// whose fields have an order; nobody who writes `[1, 2]` for a file means that.
+pub const LISTS: &[&str] =
+    &["claims", "do", "expect", "generate", "look_for", "schedule", "source", "under"];
+
+/// Refuses lists where the format has none.
+fn lists_where_lists_are(text: &str, outline: &Outline) -> Result<(), Problem> {
+    match outline.list_not_in(text, LISTS) {
+        None => Ok(()),
+        Some(span) => Err(Problem::at(span, "a list where none can stand")
+            .label("expected an object or a plain value")
+            .help(format!("lists are the values of: {}", LISTS.join(", ")))),
+    }
 }
 
 /// The schedule of a scenario. Agents that the machine itself brings (disk tags, workers) are

@@ -60,6 +60,16 @@ impl Outline {
         })
     }
 
+    /// The first list that is not the value of one of these keys.
+    pub fn list_not_in(&self, text: &str, keys: &[&str]) -> Option<Range<usize>> {
+        let misplaced = |node: &&Node| {
+            let value = range(&node.value);
+            let key = text.get(range(&node.key)).map(decoded).unwrap_or_default();
+            text[value].starts_with('[') && !keys.contains(&&*key)
+        };
+        self.nodes.iter().find(misplaced).map(|node| range(&node.value))
+    }
+
     fn find(&self, text: &str, path: &[Seg]) -> Option<&Node> {
         let mut node = self.nodes.first()?;
         for seg in path {
