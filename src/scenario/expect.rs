@@ -79,6 +79,9 @@ pub fn compile(scenario: &Scenario, context: &Context, report: &mut Report) -> V
     let section = At::ROOT.key("expect");
     let mut list = Vec::new();
     for (n, expect) in scenario.expect.iter().enumerate() {
+        if report.stops(None) {
+            break;
+        }
         let at = section.index(n);
         let under = under(expect, context, &at, report);
         if let Some((what, text)) = what(expect, context, conditions, &at, report) {

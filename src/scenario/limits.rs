@@ -3,7 +3,7 @@
 /// Bytes of a scenario file.
 pub const FILE_BYTES: usize = 16 << 20;
 /// JSON values (members of objects, elements of arrays) in a scenario file.
-pub const VALUES: usize = 1_000_000;
+pub const VALUES: usize = 500_000;
 /// Nesting of JSON objects and arrays.
 pub const DEPTH: usize = 32;
 /// Threads, generated ones included.

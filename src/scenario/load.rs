@@ -62,7 +62,7 @@ pub fn text(name: &str, text: &str) -> Result<Loaded, Problems> {
     let (plan, tables) = compile::compile(&scenario, &mut report);
     let context = expect::Context { plan: &plan, tables: &tables, strategy };
     let expectations = expect::compile(&scenario, &context, &mut report);
-    let schedule = schedule(&scenario, &plan, &mut report);
+    let schedule = schedule(&scenario, &tables, &mut report);
     if !report.is_empty() {
         return Err(Problems::new(source(), report.finish()));
     }
@@ -209,29 +209,31 @@ fn lists_where_lists_are(text: &str, outline: &Outline) -> Result<(), Problem> {
     }
 }
 
-/// The schedule of a scenario. Agents that the machine itself brings (disk tags, workers) are
-/// known only to the model, so of the names only those of threads that look like typos are
-/// judged here; the run judges the rest.
-fn schedule(scenario: &Scenario, plan: &Plan, report: &mut Report) -> Option<Schedule> {
+/// The schedule of a scenario, if it gives one.
+///
+/// Agents that the machine itself brings are known only to the model: disk tags and devices,
+/// named by what they belong to and a suffix, and workers. So a name is judged here as far as
+/// its beginning goes; the run judges the rest.
+fn schedule(scenario: &Scenario, tables: &Tables, report: &mut Report) -> Option<Schedule> {
     if scenario.schedule.is_empty() {
         return None;
     }
     let section = path::At::ROOT.key("schedule");
     for (n, choice) in scenario.schedule.iter().enumerate() {
-        let at = section.index(n);
-        let threads = || plan.threads.iter().map(|t| t.name.as_str());
-        let of_machine = |name: &str| {
-            let machine = plan.disks.iter().map(|d| d.name.as_str());
-            let machine = machine.chain(plan.devices.iter().map(|d| d.name.as_str()));
-            let mut machine = machine.chain(["kworker", "worker"]);
-            machine.any(|m| name.starts_with(m))
-        };
         let who = choice.who.as_str();
-        if !threads().any(|t| t == who) && !of_machine(who) {
-            let problem = Problem::general(format!("the schedule names no thread: '{who}'"));
-            let problem = problem.help(suggest::cure(who, threads(), "there are no threads"));
-            report.value(&at.key("who"), problem);
+        let owner = who.split(['.', ':', '/', '#', ' ']).next().unwrap_or(who);
+        let of_machine = tables.disks.get(owner).is_some()
+            || tables.devices.get(owner).is_some()
+            || owner.starts_with("kworker");
+        if tables.threads.get(who).is_some() || of_machine {
+            continue;
         }
+        if report.stops(None) {
+            break;
+        }
+        let problem = Problem::general(format!("the schedule names no thread: '{who}'"));
+        let help = suggest::cure(who, tables.threads.names(), "there are no threads");
+        report.value(&section.index(n).key("who"), problem.help(help));
     }
     Some(Schedule(scenario.schedule.clone()))
 }

@@ -310,6 +310,9 @@ impl Ledger {
 
     fn settle_events(&self, plan: &Plan, report: &mut Report) {
         for (posted, name) in self.events.iter().zip(&plan.events) {
+            if report.stops(None) {
+                return;
+            }
             let Some(spot) = &posted.first_wait else { continue };
             if posted.posts == 0 {
                 let problem =
@@ -344,6 +347,9 @@ impl Ledger {
 
     fn settle_verifies(&self, plan: &mut Plan, tables: &Tables, report: &mut Report) {
         for (spot, label) in &self.verifies {
+            if report.stops(None) {
+                return;
+            }
             let taken = match tables.labels.get(label) {
                 Some(taken) => taken,
                 None => {

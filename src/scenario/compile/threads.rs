@@ -13,11 +13,11 @@ use crate::scenario::types::{self, ThreadKind};
 
 /// Declares the threads of a section, without their programs.
 pub fn declare(section: &Section, plan: &mut Plan, tables: &mut Tables, report: &mut Report) {
-    if report.stops(section.i) {
-        return;
-    }
     let threads = section.at.key("threads");
     for (raw, thread) in section.threads {
+        if report.stops(section.i) {
+            return;
+        }
         let at = threads.key(raw);
         let name = match tables.threads.declare(raw, section.i, Actor(plan.threads.len() as u32)) {
             Ok(name) => name,
