@@ -71,3 +71,17 @@ fn a_file_that_cannot_be_read_is_a_problem_and_no_panic() {
     let problems = load::file(std::path::Path::new("/")).unwrap_err();
     assert!(problems.plain(200).contains("cannot read"));
 }
+
+#[test]
+fn the_whole_report_is_one_miette_diagnostic() {
+    let text = r#"{"title": "t", "threads": {"A": {"do": [{"fsync": "x"}, {"load": "y"}]}}}"#;
+    let report = miette::Report::new(load::text("two.json", text).unwrap_err());
+    let theme = miette::GraphicalTheme::unicode_nocolor();
+    let mut drawn = String::new();
+    miette::GraphicalReportHandler::new_themed(theme)
+        .render_report(&mut drawn, report.as_ref())
+        .unwrap();
+    for part in ["2 problems in scenario two.json", "unknown file `x`", "no mapping `y`"] {
+        assert!(drawn.contains(part), "{drawn}");
+    }
+}

@@ -191,7 +191,8 @@ fn ten_thousand_actors_and_a_million_pages_compile_fast_and_always_alike() {
             { "count": 4500, "threads": {
                 "app{i}": { "do": [
                     { "label": "r{i}", "register": {
-                        "region": "mr{i}", "device": "nic{i%16}", "at": "m{i%1000}[{i/1000*200}]" } },
+                        "region": "mr{i}", "device": "nic{i%16}",
+                        "at": "m{i%1000}[{i/1000*200}]" } },
                     { "post": "go{i}" }, { "wait": "done{i}" },
                     { "deregister": { "region": "mr{i}", "dirty": true } }
                 ] },

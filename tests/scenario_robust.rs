@@ -96,7 +96,11 @@ fn places(value: &serde_json::Value, pointer: String, all: &mut Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
@@ -221,7 +225,9 @@ fn huge_worlds_full_of_mistakes_are_refused_soon() {
             r#"{{"title": "t", "threads": {{{}}}}}"#,
             many(19_000, &|i| {
                 format!(
-                    r#""t{i}": {{"do": [{{"fsync": "f{i}"}}, {{"wait": "e{i}"}}, {{"unpin": {{"slot": "s{i}"}}}}]}}"#
+                    r#""t{i}": {{"do": [
+                        {{"fsync": "f{i}"}}, {{"wait": "e{i}"}}, {{"unpin": {{"slot": "s{i}"}}}}
+                    ]}}"#
                 )
             })
         ),

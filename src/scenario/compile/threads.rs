@@ -38,7 +38,8 @@ pub fn declare(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
             program: Vec::new(),
             first_op: OpId(0),
             labels: Vec::new(),
-            background: thread.background,
+            // What comes from outside may come or not.
+            background: thread.background || thread.kind == ThreadKind::Chance,
         });
     }
 }
