@@ -4,5 +4,9 @@
 //! import `world`; `actor` imports `world` and `strategy`; `sim` puts them together into a
 //! [`Model`](crate::engine::model::Model).
 
+pub mod actor;
+pub mod invariant;
+pub mod ready;
+pub mod sim;
 pub mod strategy;
 pub mod world;

@@ -1,6 +1,7 @@
 //! Where a pin is counted.
 
 use super::axis::axis;
+use crate::kernel::world::objects::Counts;
 
 axis! {
     /// Where a pin is counted.
@@ -22,5 +23,37 @@ axis! {
         Get = "get",
         /// FOLL_PIN (iov_iter_extract_pages, 6.5).
         Pin = "pin",
+    }
+}
+
+/// `GUP_PIN_COUNTING_BIAS`
+pub const BIAS: i32 = 1024;
+
+/// What one pin of one page adds to the folio's counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grab {
+    /// To the refcount.
+    pub refs: i32,
+    /// To the pincount.
+    pub pins: u16,
+}
+
+impl Pin {
+    /// What a pin of one page of a folio of this order adds (and an unpin takes away).
+    pub fn grab(self, order: u8) -> Grab {
+        match (self, order) {
+            (Pin::None, _) => Grab { refs: 1, pins: 0 },
+            (Pin::FolioPincount, 0) => Grab { refs: BIAS, pins: 0 },
+            (Pin::FolioPincount, _) => Grab { refs: 1, pins: 1 },
+        }
+    }
+
+    /// `folio_maybe_dma_pinned`: "no" must be certain.
+    pub fn maybe_pinned(self, counts: Counts, order: u8) -> bool {
+        match (self, order) {
+            (Pin::None, _) => false,
+            (Pin::FolioPincount, 0) => counts.refs() as u32 >= BIAS as u32,
+            (Pin::FolioPincount, _) => counts.pins() > 0,
+        }
     }
 }

@@ -90,6 +90,8 @@ kinds! {
     Newest = "newest",
     /// Ghost: what fsync promised of a page of a file.
     Promised = "promised",
+    /// Ghost: what was newest when a sync call that is under way began.
+    Asked = "asked",
     /// A block's state and owner.
     BlockState = "block",
     /// A block's contents as the device returns them.
@@ -148,4 +150,22 @@ kinds! {
     FreeList = "free-list",
     /// Ghost: which invariants have been broken so far.
     Verdict = "verdict",
+}
+
+impl Kind {
+    /// Facets of the same kind of object form a group, named by its first: their cells lie side
+    /// by side.
+    pub fn first_of_group(self) -> Kind {
+        use Kind::*;
+        match self {
+            Counts | Flags | Owner | FolioLock | Data | Holders => Counts,
+            CacheSlot | Extent | Newest | Promised => CacheSlot,
+            BlockState | BlockData | BlockDurable => BlockState,
+            Size | FileState | Lease => Size,
+            Bio | BioEnd | BioData | BioSum => Bio,
+            Held | ActorState => Held,
+            OpResult | OpValue => OpResult,
+            other => other,
+        }
+    }
 }

@@ -7,14 +7,21 @@
 //! programs, [`page`] and [`storage`] are the primitive operations that actors are made of.
 
 pub mod cell;
-//CONT
+pub mod contents;
 pub mod costs;
+pub mod facts;
 pub mod ids;
-//OBJ
+pub mod layout;
+pub mod machine;
+pub mod need;
+pub mod objects;
+pub mod page;
 pub mod plan;
-//WLD
+pub mod setup;
+pub mod storage;
+pub mod world;
 
 pub use cell::{Facet, Kind};
-//UC
+pub use contents::{Contents, Version};
 pub use ids::*;
-//UW
+pub use world::World;

@@ -496,3 +496,27 @@ impl Plan {
             .collect()
     }
 }
+
+impl FilePlan {
+    /// The initial state of page `index`.
+    pub fn page(&self, index: u32) -> InitPage {
+        self.pages.get(index as usize).copied().unwrap_or(InitPage::Hole)
+    }
+
+    /// Blocks that the file has at the start.
+    pub fn blocks(&self) -> u32 {
+        match self.disk {
+            Some(_) => self.pages.iter().filter(|&&p| p != InitPage::Hole).count() as u32,
+            None => 0,
+        }
+    }
+
+    /// Frames of RAM that its page cache holds at the start.
+    pub fn cached(&self) -> u32 {
+        let cached = |p: &&InitPage| matches!(p, InitPage::Clean | InitPage::Dirty);
+        match self.fs {
+            FsKind::Dax => 0,
+            _ => self.pages.iter().filter(cached).count() as u32,
+        }
+    }
+}

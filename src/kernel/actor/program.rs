@@ -1,0 +1,115 @@
+//! A thread's program: starts one operation after the other and records its result.
+
+use super::routine::{Routine, call};
+use super::step::*;
+use super::sync::Sync;
+use super::sync_calls::{Fsync, Msync, SyncFileRange};
+use super::writeback::WritebackInode;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::machine::OpResult;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::plan::{Op, Role};
+use crate::kernel::world::{Actor, OpId, World};
+
+/// The bottom of every thread's stack. It makes no steps of its own: the next operation begins
+/// in the step in which the last one ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Program {
+    /// The operation that runs.
+    pub at: u16,
+    /// Rounds done of the inner and of the outer loop around it.
+    pub rounds: [u32; 2],
+}
+
+impl Program {
+    /// What a thread's stack holds before its first step: the program, and above it the first
+    /// operation. None: the program is empty.
+    pub fn boot(w: &World, thread: Actor) -> Option<(Program, Routine)> {
+        let plan = &w.map.plan.threads[thread.0 as usize];
+        let program = Program { at: 0, rounds: [0, 0] };
+        if let Role::User(mm) = plan.role {
+            if w.map.plan.mms[mm.0 as usize].child_of.is_some() {
+                let waiting = Program { at: Program::BEFORE, ..program };
+                return Some((waiting, Sync::Born(mm).into()));
+            }
+        }
+        let (program, op) = program.settle(&plan.program)?;
+        Some((program, start(op)))
+    }
+
+    /// The place before the first operation.
+    const BEFORE: u16 = u16::MAX;
+
+    /// The number of the operation that runs.
+    pub fn op(self, first: OpId) -> OpId {
+        if self.at == Program::BEFORE { first } else { first.plus(u32::from(self.at)) }
+    }
+
+    /// Follows jumps until an operation that does something. None: the program is over.
+    fn settle(mut self, ops: &[Op]) -> Option<(Program, Op)> {
+        loop {
+            match *ops.get(self.at as usize)? {
+                Op::Repeat { to, times } => {
+                    let body = &ops[to as usize..self.at as usize];
+                    let outer = body.iter().any(|op| matches!(op, Op::Repeat { .. }));
+                    let round = &mut self.rounds[usize::from(outer)];
+                    if body.is_empty() {
+                        self.at += 1;
+                    } else if times == 0 {
+                        self.at = to;
+                    } else if *round + 1 < times {
+                        *round += 1;
+                        self.at = to;
+                    } else {
+                        *round = 0;
+                        self.at += 1;
+                    }
+                }
+                op => return Some((self, op)),
+            }
+        }
+    }
+}
+
+impl Machine for Program {
+    fn need(self, _cx: &Scene) -> Need {
+        Need::Nothing
+    }
+
+    fn label(self) -> Label {
+        Label::new("", "next operation", Cost::Step)
+    }
+
+    fn step(self, _cx: &mut Step, _outcome: u8) -> Next {
+        Next::Exit
+    }
+
+    fn resume(mut self, cx: &mut Step, ret: Ret) -> Next {
+        if self.at == Program::BEFORE {
+            self.at = 0;
+        } else {
+            let op = cx.op;
+            cx.set(op, OpResult::new().with_done(true).with_ret(ret));
+            self.at += 1;
+        }
+        let Some(thread) = cx.thread() else { return Next::Exit };
+        match self.settle(&thread.program) {
+            Some((program, op)) => call(start(op), program),
+            None => Next::Exit,
+        }
+    }
+}
+
+/// The machine that carries out an operation.
+fn start(op: Op) -> Routine {
+    match op {
+        Op::Post { event } => Sync::Post(event).into(),
+        Op::Wait { event } => Sync::Wait(event).into(),
+        Op::Fsync { file, data_only } => Fsync::new(file, data_only).into(),
+        Op::Msync { vma, sync } => Msync::new(vma, sync).into(),
+        Op::SyncFileRange { file, flags } => SyncFileRange::new(file, flags).into(),
+        Op::Writeback { file, mode } => WritebackInode::new(file, mode).into(),
+        Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
+        _ => Sync::Sleep.into(),
+    }
+}

@@ -1,0 +1,565 @@
+//! How the objects of a plan are numbered, and what belongs to what.
+
+use super::contents::Version;
+use super::ids::*;
+use super::machine::LockClass;
+use super::plan::{Backing, DiskKind, FilePlan, FsKind, Op, Plan, Role, VmaPlan};
+use std::ops::Range;
+
+/// TLB slots of each processor. Virtual pages share slots modulo this number, as in a
+/// direct-mapped TLB.
+pub const TLB_SLOTS: u32 = 64;
+
+/// A plan with all numbers worked out.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// The plan.
+    pub plan: Plan,
+    /// The file pages of each file.
+    pub file_pages: Vec<Range<u32>>,
+    file_of: Vec<u32>,
+    /// The virtual pages of each mapping.
+    pub vma_pages: Vec<Range<u32>>,
+    vma_of: Vec<u32>,
+    /// The mappings of each file.
+    vmas_of_file: Vec<Vec<Vma>>,
+    /// The region pages of each region.
+    pub region_pages: Vec<Range<u32>>,
+    /// The regions of notifier devices that may cover mappings of each address space.
+    notified: Vec<Vec<Region>>,
+    /// The slot pages of each slot.
+    pub slot_pages: Vec<Range<u32>>,
+    /// The blocks of each disk, pmem included (those come last).
+    pub disk_blocks: Vec<Range<u32>>,
+    /// Blocks of block devices: the ones that have contents of their own.
+    pub data_blocks: u32,
+    /// Frames of RAM; frame 0 is the zero page. pmem frames follow.
+    pub ram: u32,
+    /// The tags of each disk.
+    pub tags: Vec<Range<u32>>,
+    /// The slot in which each thread keeps the page of its direct I/O.
+    dio_slots: Vec<Option<Slot>>,
+    /// The threads whose programs post each event.
+    posters: Vec<Vec<Actor>>,
+    /// The threads whose programs fill or release each slot.
+    slot_users: Vec<Vec<Actor>>,
+    /// For each thread the files on which it makes sync calls, each with its first asked page.
+    synced: Vec<Vec<(File, u32)>>,
+    /// Number of asked pages.
+    asked: u32,
+}
+
+/// Adds a slot of one page for each thread that does direct I/O.
+fn add_dio_slots(plan: &mut Plan) -> Vec<Option<Slot>> {
+    let mut slots = Vec::with_capacity(plan.threads.len());
+    for thread in &plan.threads {
+        let dio = |op: &Op| matches!(op, Op::DioRead { .. } | Op::DioWrite { .. });
+        slots.push(thread.program.iter().any(dio).then(|| {
+            let name = format!("{}.dio", thread.name);
+            plan.slots.push(super::plan::SlotPlan { name, pages: 1 });
+            Slot(plan.slots.len() as u32 - 1)
+        }));
+    }
+    slots
+}
+
+impl Layout {
+    /// Works out the numbers of a plan.
+    pub fn new(mut plan: Plan) -> Layout {
+        let dio_slots = add_dio_slots(&mut plan);
+        let file_pages = Plan::ranges(plan.files.iter().map(|f| f.capacity));
+        let vma_pages = Plan::ranges(plan.vmas.iter().map(|v| v.pages));
+        let owners = |ranges: &[Range<u32>]| {
+            let pairs = ranges.iter().enumerate();
+            pairs.flat_map(|(i, r)| r.clone().map(move |_| i as u32)).collect()
+        };
+        let mut vmas_of_file = vec![Vec::new(); plan.files.len()];
+        for (i, vma) in plan.vmas.iter().enumerate() {
+            if let Backing::File { file, .. } = vma.backing {
+                vmas_of_file[file.index()].push(Vma(i as u32));
+            }
+        }
+        let tags = Plan::ranges(plan.disks.iter().map(|d| match d.kind {
+            DiskKind::Block { queue_depth, .. } => queue_depth,
+            DiskKind::Pmem => 0,
+        }));
+        let mut layout = Layout {
+            file_of: owners(&file_pages),
+            vma_of: owners(&vma_pages),
+            region_pages: Plan::ranges(plan.regions.iter().map(|r| r.pages)),
+            slot_pages: Plan::ranges(plan.slots.iter().map(|s| s.pages)),
+            notified: vec![Vec::new(); plan.mms.len()],
+            file_pages,
+            vma_pages,
+            vmas_of_file,
+            tags,
+            dio_slots,
+            plan,
+            ..Layout::default()
+        };
+        layout.number_blocks();
+        layout.number_frames();
+        layout.find_notified();
+        layout.index_programs();
+        layout.find_syncers();
+        layout
+    }
+
+    /// Who posts what, and who fills or releases what.
+    fn index_programs(&mut self) {
+        let plan = &self.plan;
+        let mut posters = vec![Vec::new(); plan.events.len()];
+        let mut users = vec![Vec::new(); plan.slots.len()];
+        let note = |table: &mut Vec<Vec<Actor>>, i: usize, actor: Actor| {
+            if table[i].last() != Some(&actor) {
+                table[i].push(actor);
+            }
+        };
+        for (t, thread) in plan.threads.iter().enumerate() {
+            let actor = Actor(t as u32);
+            for op in &thread.program {
+                match *op {
+                    Op::Post { event } => note(&mut posters, event.index(), actor),
+                    Op::Pin { slot, .. } | Op::Unpin { slot, .. } => {
+                        note(&mut users, slot.index(), actor);
+                    }
+                    Op::Register { region, .. } | Op::Deregister { region, .. } => {
+                        note(&mut users, plan.regions[region.index()].slot.index(), actor);
+                    }
+                    Op::DioRead { .. } | Op::DioWrite { .. } => {
+                        if let Some(slot) = self.dio_slots[t] {
+                            note(&mut users, slot.index(), actor);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.posters = posters;
+        self.slot_users = users;
+    }
+
+    fn number_blocks(&mut self) {
+        let plan = &self.plan;
+        let used = |disk: usize| -> u32 {
+            let on = plan.files.iter().filter(|f| f.disk == Some(Disk(disk as u32)));
+            on.map(FilePlan::blocks).sum()
+        };
+        let is_pmem = |d: usize| plan.disks[d].kind == DiskKind::Pmem;
+        let mut ranges = vec![0..0; plan.disks.len()];
+        let mut at = 0;
+        for pmem in [false, true] {
+            for d in (0..plan.disks.len()).filter(|&d| is_pmem(d) == pmem) {
+                let n = used(d) + plan.disks[d].spare_blocks;
+                ranges[d] = at..at + n;
+                at += n;
+            }
+            if !pmem {
+                self.data_blocks = at;
+            }
+        }
+        self.disk_blocks = ranges;
+    }
+
+    fn number_frames(&mut self) {
+        let cached: u32 = self.plan.files.iter().map(FilePlan::cached).sum();
+        self.ram = 1 + cached + self.plan.spare_frames;
+    }
+
+    /// A region may be registered over any mapping of the address space of a thread that
+    /// registers it.
+    fn find_notified(&mut self) {
+        for thread in &self.plan.threads {
+            let Role::User(mm) = thread.role else { continue };
+            for op in &thread.program {
+                let Op::Register { region, .. } = *op else { continue };
+                let device = self.plan.regions[region.index()].device;
+                let known = &mut self.notified[mm.index()];
+                if self.plan.devices[device.index()].kind.has_notifier() && !known.contains(&region)
+                {
+                    known.push(region);
+                }
+            }
+        }
+    }
+
+    fn find_syncers(&mut self) {
+        for thread in &self.plan.threads {
+            let mut files: Vec<(File, u32)> = Vec::new();
+            for op in &thread.program {
+                let file = match *op {
+                    Op::Fsync { file, .. } => Some(file),
+                    Op::Msync { vma, .. } => match self.plan.vmas[vma.index()].backing {
+                        Backing::File { file, .. } => Some(file),
+                        Backing::Anon => None,
+                    },
+                    _ => None,
+                };
+                if let Some(file) = file.filter(|f| !files.iter().any(|(known, _)| known == f)) {
+                    files.push((file, self.asked));
+                    self.asked += self.plan.files[file.index()].capacity;
+                }
+            }
+            self.synced.push(files);
+        }
+    }
+
+    /// Number of pages that sync calls keep in mind.
+    pub fn asked_pages(&self) -> u32 {
+        self.asked
+    }
+
+    /// A page of a file as a thread's sync call keeps it in mind; none if it makes no such calls
+    /// on that file.
+    pub fn asked_page(&self, thread: Actor, page: FilePage) -> Option<AskedPage> {
+        let file = self.file_of(page);
+        let files = self.synced.get(thread.index())?;
+        let (_, first) = files.iter().find(|(f, _)| *f == file)?;
+        Some(AskedPage(first + self.index_in_file(page)))
+    }
+
+    /// The file that a file page belongs to.
+    #[inline]
+    pub fn file_of(&self, page: FilePage) -> File {
+        File(self.file_of[page.index()])
+    }
+
+    /// The file's plan.
+    #[inline]
+    pub fn file(&self, file: File) -> &FilePlan {
+        &self.plan.files[file.index()]
+    }
+
+    /// The filesystem kind of the file that a page belongs to.
+    #[inline]
+    pub fn fs_of(&self, page: FilePage) -> FsKind {
+        self.file(self.file_of(page)).fs
+    }
+
+    /// The index of a file page within its file.
+    #[inline]
+    pub fn index_in_file(&self, page: FilePage) -> u32 {
+        page.0 - self.file_pages[self.file_of[page.index()] as usize].start
+    }
+
+    /// Page `index` of a file; none beyond its capacity.
+    #[inline]
+    pub fn file_page(&self, file: File, index: u32) -> Option<FilePage> {
+        let range = &self.file_pages[file.index()];
+        (index < range.len() as u32).then(|| FilePage(range.start + index))
+    }
+
+    /// The pages of a file.
+    pub fn pages_of(
+        &self,
+        file: File,
+    ) -> impl DoubleEndedIterator<Item = FilePage> + Clone + use<> {
+        self.file_pages[file.index()].clone().map(FilePage)
+    }
+
+    /// The mapping that a virtual page belongs to.
+    #[inline]
+    pub fn vma_of(&self, page: VPage) -> Vma {
+        Vma(self.vma_of[page.index()])
+    }
+
+    /// A mapping's plan.
+    #[inline]
+    pub fn vma(&self, vma: Vma) -> &VmaPlan {
+        &self.plan.vmas[vma.index()]
+    }
+
+    /// The address space of a virtual page.
+    #[inline]
+    pub fn mm_of(&self, page: VPage) -> Mm {
+        self.vma(self.vma_of(page)).mm
+    }
+
+    /// The page of the file that a virtual page shows; none for anonymous memory.
+    #[inline]
+    pub fn backing(&self, page: VPage) -> Option<FilePage> {
+        let vma = self.vma_of[page.index()] as usize;
+        match self.plan.vmas[vma].backing {
+            Backing::File { file, first } => {
+                self.file_page(file, first + page.0 - self.vma_pages[vma].start)
+            }
+            Backing::Anon => None,
+        }
+    }
+
+    /// The virtual page of a mapping that shows a page of a file.
+    #[inline]
+    pub fn vpage_in(&self, vma: Vma, page: FilePage) -> Option<VPage> {
+        let Backing::File { file, first } = self.vma(vma).backing else { return None };
+        if self.file_of(page) != file {
+            return None;
+        }
+        let offset = self.index_in_file(page).checked_sub(first)?;
+        (offset < self.vma(vma).pages).then(|| VPage(self.vma_pages[vma.index()].start + offset))
+    }
+
+    /// The mappings of a file, in the order of the plan (the i_mmap interval tree).
+    #[inline]
+    pub fn mappings(&self, file: File) -> &[Vma] {
+        &self.vmas_of_file[file.index()]
+    }
+
+    /// Regions of devices with notifiers that watch an address space.
+    #[inline]
+    pub fn notified(&self, mm: Mm) -> &[Region] {
+        &self.notified[mm.index()]
+    }
+
+    /// A page of a region.
+    #[inline]
+    pub fn region_page(&self, region: Region, page: u32) -> RegionPage {
+        RegionPage(self.region_pages[region.index()].start + page)
+    }
+
+    /// The region of a region page.
+    pub fn region_of(&self, page: RegionPage) -> Region {
+        let i = self.region_pages.partition_point(|r| r.end <= page.0);
+        Region(i as u32)
+    }
+
+    /// The slot in which a thread keeps the page of its direct I/O; none if it does none.
+    pub fn dio_slot(&self, thread: Actor) -> Option<Slot> {
+        self.dio_slots.get(thread.index()).copied().flatten()
+    }
+
+    /// The threads whose programs post an event.
+    pub fn posters(&self, event: Event) -> &[Actor] {
+        &self.posters[event.index()]
+    }
+
+    /// The threads whose programs fill or release a slot.
+    pub fn slot_users(&self, slot: Slot) -> &[Actor] {
+        &self.slot_users[slot.index()]
+    }
+
+    /// The page tables entries that may map a page of a file: one per mapping that shows it, in
+    /// the order of the interval tree.
+    pub fn rmap(&self, page: FilePage) -> impl Iterator<Item = VPage> + '_ {
+        let mappings = self.mappings(self.file_of(page)).iter();
+        mappings.filter_map(move |&vma| self.vpage_in(vma, page))
+    }
+
+    /// The virtual pages that may share an anonymous page by fork: the same place in the mapping
+    /// and in its copies, ancestors and descendants.
+    pub fn kin(&self, page: VPage) -> impl Iterator<Item = VPage> + '_ {
+        let vma = self.vma_of(page);
+        let offset = page.0 - self.vma_pages[vma.index()].start;
+        let root = self.root(vma);
+        let all = (0..self.plan.vmas.len() as u32).map(Vma);
+        all.filter(move |&v| self.root(v) == root)
+            .map(move |v| VPage(self.vma_pages[v.index()].start + offset))
+    }
+
+    /// The mapping that a mapping descends from by fork.
+    fn root(&self, mut vma: Vma) -> Vma {
+        while let Some(parent) = self.vma(vma).copy_of {
+            vma = parent;
+        }
+        vma
+    }
+
+    /// A page of a slot.
+    #[inline]
+    pub fn slot_page(&self, slot: Slot, page: u32) -> SlotPage {
+        SlotPage(self.slot_pages[slot.index()].start + page)
+    }
+
+    /// The frame that is a block of a pmem device; none for a block of a block device.
+    #[inline]
+    pub fn pmem_frame(&self, block: Block) -> Option<Frame> {
+        block.0.checked_sub(self.data_blocks).map(|n| Frame(self.ram + n))
+    }
+
+    /// The block that is a pmem frame; none for RAM.
+    #[inline]
+    pub fn pmem_block(&self, frame: Frame) -> Option<Block> {
+        frame.0.checked_sub(self.ram).map(|n| Block(self.data_blocks + n))
+    }
+
+    /// The disk of a block.
+    pub fn disk_of(&self, block: Block) -> Disk {
+        let at = self.disk_blocks.iter().position(|r| r.contains(&block.0));
+        Disk(at.unwrap_or_default() as u32)
+    }
+
+    /// The disk of a tag.
+    pub fn disk_of_tag(&self, tag: Tag) -> Disk {
+        let at = self.tags.iter().position(|r| r.contains(&tag.0));
+        Disk(at.unwrap_or_default() as u32)
+    }
+
+    /// The TLB slot in which a processor may hold a virtual page.
+    #[inline]
+    pub fn tlb_slot(&self, cpu: Cpu, page: VPage) -> TlbSlot {
+        TlbSlot(cpu.0 * TLB_SLOTS + page.0 % TLB_SLOTS)
+    }
+
+    /// Number of frames, RAM and pmem.
+    pub fn frames(&self) -> u32 {
+        let blocks = self.disk_blocks.iter().map(|r| r.end).max().unwrap_or(0);
+        self.ram + blocks - self.data_blocks
+    }
+
+    /// Number of blocks, pmem included.
+    pub fn blocks(&self) -> u32 {
+        self.data_blocks + self.frames() - self.ram
+    }
+
+    /// Number of agents: threads, then disk tags, then workers.
+    pub fn actors(&self) -> u32 {
+        self.plan.threads.len() as u32 + self.tag_count() + self.plan.workers
+    }
+
+    /// Number of all tags.
+    pub fn tag_count(&self) -> u32 {
+        self.tags.last().map_or(0, |r| r.end)
+    }
+
+    /// The agent that serves a tag.
+    pub fn tag_actor(&self, tag: Tag) -> Actor {
+        Actor(self.plan.threads.len() as u32 + tag.0)
+    }
+
+    /// The agent that is a worker.
+    pub fn worker_actor(&self, worker: Worker) -> Actor {
+        Actor(self.plan.threads.len() as u32 + self.tag_count() + worker.0)
+    }
+
+    /// The number of a file's lock of one of the per-file classes.
+    #[inline]
+    pub fn file_lock(&self, class: LockClass, file: File) -> Lock {
+        let which = match class {
+            LockClass::InvalidateLock => 1,
+            LockClass::IMmapRwsem => 2,
+            LockClass::ISync => 3,
+            _ => 0,
+        };
+        Lock(file.0 * 4 + which)
+    }
+
+    /// The number of an address space's mmap_lock.
+    #[inline]
+    pub fn mmap_lock(&self, mm: Mm) -> Lock {
+        Lock(self.plan.files.len() as u32 * 4 + mm.0)
+    }
+
+    /// The number of a device's `umem_mutex`.
+    #[inline]
+    pub fn umem_lock(&self, device: Device) -> Lock {
+        Lock((self.plan.files.len() * 4 + self.plan.mms.len()) as u32 + device.0)
+    }
+
+    /// Number of locks.
+    pub fn locks(&self) -> u32 {
+        (self.plan.files.len() * 4 + self.plan.mms.len() + self.plan.devices.len()) as u32
+    }
+
+    /// The class of a lock.
+    pub fn lock_class(&self, lock: Lock) -> LockClass {
+        let files = self.plan.files.len() as u32 * 4;
+        match lock.0 {
+            n if n < files => {
+                use LockClass::*;
+                [IRwsem, InvalidateLock, IMmapRwsem, ISync][n as usize % 4]
+            }
+            n if n < files + self.plan.mms.len() as u32 => LockClass::MmapLock,
+            _ => LockClass::UmemMutex,
+        }
+    }
+
+    /// The logical page that contents written through a virtual page belong to: the file's, or
+    /// that of the private copy.
+    pub fn origin_of_vpage(&self, page: VPage) -> u32 {
+        (1 + self.plan.file_pages() + page.0) % Version::ORIGINS
+    }
+
+    /// The logical page of a page of a file.
+    #[inline]
+    pub fn origin_of_file(&self, page: FilePage) -> u32 {
+        1 + page.0
+    }
+
+    /// The page of a file that a version belongs to; none for private memory.
+    pub fn file_page_of(&self, version: Version) -> Option<FilePage> {
+        let n = version.origin.checked_sub(1)?;
+        (n < self.plan.file_pages()).then_some(FilePage(n))
+    }
+
+    /// What an operation is called: its label, or thread and position.
+    pub fn op_name(&self, op: OpId) -> String {
+        let owner = self.plan.threads.iter().rev().find(|t| t.first_op <= op && op.0 > 1);
+        let Some(thread) = owner else {
+            return ["initial", "earlier"][op.index().min(1)].to_string();
+        };
+        let i = (op.0 - thread.first_op.0) as usize;
+        match thread.labels.get(i) {
+            Some(label) if !label.is_empty() => label.clone(),
+            _ => format!("{}.{}", thread.name, i + 1),
+        }
+    }
+
+    /// What an agent is called.
+    pub fn actor_name(&self, actor: Actor) -> String {
+        let threads = self.plan.threads.len() as u32;
+        if actor.0 < threads {
+            return self.plan.threads[actor.index()].name.clone();
+        }
+        let n = actor.0 - threads;
+        if n >= self.tag_count() {
+            return format!("kworker/{}", n - self.tag_count());
+        }
+        let disk = self.disk_of_tag(Tag(n));
+        let name = &self.plan.disks[disk.index()].name;
+        match self.tags[disk.index()].len() {
+            1 => name.clone(),
+            _ => format!("{name}.{}", n - self.tags[disk.index()].start),
+        }
+    }
+
+    /// What a page of a file is called: `data[0]`.
+    pub fn file_page_name(&self, page: FilePage) -> String {
+        format!("{}[{}]", self.file(self.file_of(page)).name, self.index_in_file(page))
+    }
+
+    /// What a virtual page is called: `buf[0]`.
+    pub fn vpage_name(&self, page: VPage) -> String {
+        let vma = self.vma_of(page);
+        format!("{}[{}]", self.vma(vma).name, page.0 - self.vma_pages[vma.index()].start)
+    }
+
+    /// What a block is called: `disk:3`.
+    pub fn block_name(&self, block: Block) -> String {
+        let disk = self.disk_of(block);
+        let first = self.disk_blocks[disk.index()].start;
+        format!("{}:{}", self.plan.disks[disk.index()].name, block.0 - first)
+    }
+
+    /// What a frame is called: `frame 3`, `pmem0:2`.
+    pub fn frame_name(&self, frame: Frame) -> String {
+        match self.pmem_block(frame) {
+            Some(block) => self.block_name(block),
+            None if frame.0 == 0 => "zero page".to_string(),
+            None => format!("frame {}", frame.0),
+        }
+    }
+
+    /// What a lock is called: `data.invalidate_lock`.
+    pub fn lock_name(&self, lock: Lock) -> String {
+        let class = self.lock_class(lock);
+        let files = self.plan.files.len() as u32 * 4;
+        let owner = match class {
+            LockClass::MmapLock => &self.plan.mms[(lock.0 - files) as usize].name,
+            LockClass::UmemMutex => {
+                let mms = self.plan.mms.len() as u32;
+                &self.plan.devices[(lock.0 - files - mms) as usize].name
+            }
+            _ => &self.plan.files[lock.index() / 4].name,
+        };
+        format!("{owner}.{}", class.label())
+    }
+}

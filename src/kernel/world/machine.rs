@@ -1,0 +1,519 @@
+//! Facets of the rest of the machine: locks, disks, bios, devices, agents, ghosts.
+
+use super::cell::{Facet, Field, Kind, RefKind};
+use super::ids::*;
+use super::objects::{facet, small};
+use bitfield_struct::bitfield;
+
+small! {
+    /// The classes of locks, outermost first as the kernel's lock order has them
+    /// (header of mm/filemap.c).
+    LockClass {
+        /// `inode->i_rwsem`
+        IRwsem = "i_rwsem",
+        /// `mm->mmap_lock`
+        MmapLock = "mmap_lock",
+        /// `mapping->invalidate_lock` (the I_MMAP_LOCK, i_mmap_sem, MMAPLOCK of older kernels)
+        InvalidateLock = "invalidate_lock",
+        /// The folio lock (PG_locked).
+        FolioLock = "folio lock",
+        /// `mapping->i_mmap_rwsem`
+        IMmapRwsem = "i_mmap_rwsem",
+        /// `umem_mutex` of an ODP region, a driver's lock under which translations change.
+        UmemMutex = "umem_mutex",
+        /// The page-table lock.
+        Ptl = "ptl",
+        /// `i_pages` (the xarray's lock).
+        IPages = "i_pages",
+        /// The lock bit of a DAX entry.
+        DaxEntry = "dax entry",
+        /// The LRU lock.
+        LruLock = "lru_lock",
+        /// The queue of the writeback of one file (`wb_writeback`, I_SYNC).
+        ISync = "I_SYNC",
+    }
+}
+
+/// A lock that is held over more than one step. Folio locks are [`FolioLock`](super::objects::FolioLock).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct LockState {
+    /// The exclusive holder, packed.
+    #[bits(32)]
+    pub writer: u32,
+    /// Number of shared holders.
+    #[bits(32)]
+    pub readers: u32,
+}
+facet!(LockState of Lock { writer: actor, readers: int, });
+
+/// The locks that an agent holds, in the order in which it took them (at most 4, each a lock's
+/// number + 1), and how many folios it has locked (those know their owner themselves).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Held {
+    /// The first.
+    #[bits(15)]
+    pub a: u16,
+    /// The second.
+    #[bits(15)]
+    pub b: u16,
+    /// The third.
+    #[bits(15)]
+    pub c: u16,
+    /// The fourth.
+    #[bits(15)]
+    pub d: u16,
+    /// Folio locks.
+    #[bits(4)]
+    pub folios: u8,
+}
+facet!(Held of Actor { a: int, b: int, c: int, d: int, folios: int, });
+
+impl Held {
+    const LOCK: u64 = (1 << 15) - 1;
+
+    /// The locks, in the order in which they were taken.
+    pub fn locks(self) -> impl Iterator<Item = Lock> {
+        let bits = self.into_bits();
+        (0..4).filter_map(move |i| Lock::unpack((bits >> (15 * i) & Held::LOCK) as u32))
+    }
+
+    /// With one more lock.
+    #[must_use]
+    pub fn plus(self, lock: Lock) -> Held {
+        let n = self.locks().count();
+        Held::from_bits(self.into_bits() | u64::from(lock.0 + 1) << (15 * n))
+    }
+
+    /// Without a lock.
+    #[must_use]
+    pub fn minus(self, lock: Lock) -> Held {
+        let none = Held::new().with_folios(self.folios());
+        self.locks().filter(|&l| l != lock).fold(none, Held::plus)
+    }
+}
+
+/// A disk: its queue and its volatile cache; for pmem, its `dev_pagemap`.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct DiskState {
+    /// Hardware tags in use.
+    #[bits(16)]
+    pub in_flight: u16,
+    /// Number of cache flushes completed.
+    #[bits(20)]
+    pub epoch: u32,
+    /// pmem: life of the dev_pagemap.
+    #[bits(3)]
+    pub pgmap: PgmapState,
+    /// pmem: live references (`pgmap->ref`) beyond the base reference.
+    #[bits(16)]
+    pub pgmap_refs: u16,
+    #[bits(9)]
+    __: u16,
+}
+facet!(DiskState of Disk { in_flight: int, epoch: int, pgmap: word, pgmap_refs: int, });
+
+small! {
+    /// The life of a `dev_pagemap` (`memunmap_pages`).
+    PgmapState {
+        /// `percpu_ref_tryget_live` succeeds.
+        Live = "live",
+        /// `percpu_ref_kill` has run: no new live reference.
+        Killed = "killed",
+        /// The reference count has reached zero.
+        Drained = "drained",
+        /// `remove_pages`: there are no struct pages any more.
+        Removed = "removed",
+    }
+}
+
+small! {
+    /// The state of a block.
+    BlockUse {
+        /// Free; `link` is the next free block + 1.
+        Free = "free",
+        /// Part of a file; `link` is the file page + 1 (of the first owner, if shared).
+        Owned = "owned",
+        /// On the busy-extent list: neither free nor part of a file.
+        Busy = "busy",
+        /// Shared by reflink between files.
+        Shared = "shared",
+    }
+}
+
+/// A block of a disk.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct BlockState {
+    /// What it is used for.
+    #[bits(2)]
+    pub state: BlockUse,
+    /// By whom: see [`BlockUse`].
+    #[bits(28)]
+    pub link: u32,
+    /// The disk's flush epoch in which it was last written: durable once that epoch has passed.
+    #[bits(20)]
+    pub epoch: u32,
+    /// Number of owners, if shared.
+    #[bits(8)]
+    pub owners: u8,
+    #[bits(6)]
+    __: u8,
+}
+facet!(BlockState of Block { state: word, link: int, epoch: int, owners: int, });
+
+small! {
+    /// What a file's extent map says of a page.
+    ExtentKind {
+        /// No block.
+        Hole = "hole",
+        /// Reserved, to be allocated by writeback.
+        Delalloc = "delalloc",
+        /// Allocated, reads as zeroes.
+        Unwritten = "unwritten",
+        /// Allocated and written.
+        Written = "written",
+    }
+}
+
+/// An entry of a file's extent map.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Extent {
+    /// What is there.
+    #[bits(2)]
+    pub kind: ExtentKind,
+    /// The block, packed.
+    #[bits(28)]
+    pub block_bits: u32,
+    #[bits(34)]
+    __: u64,
+}
+facet!(Extent of FilePage { kind: word, block_bits: block, });
+
+impl Extent {
+    /// The block, if one is allocated.
+    #[inline]
+    pub fn block(self) -> Option<Block> {
+        Block::unpack(self.block_bits())
+    }
+    /// An allocated block.
+    pub fn at(kind: ExtentKind, block: Block) -> Extent {
+        Extent::new().with_kind(kind).with_block_bits(Block::pack(Some(block)))
+    }
+}
+
+small! {
+    /// How far a bio is.
+    BioStep {
+        /// The tag is free.
+        Idle = "idle",
+        /// Submitted; nothing has looked at the page yet.
+        Submitted = "submitted",
+        /// The checksum has been taken.
+        Summed = "summed",
+        /// The first half of the page has been transferred.
+        Half = "half",
+        /// The whole page has been transferred.
+        Transferred = "transferred",
+        /// Completed, and whoever waits has not collected it yet.
+        Done = "done",
+    }
+}
+
+small! {
+    /// What happens when a bio completes.
+    BioKind {
+        /// `end_page_writeback` of the frame.
+        Writeback = "writeback",
+        /// The frame becomes uptodate and is unlocked.
+        ReadIn = "read",
+        /// Direct read: the disk writes into a user's page; the submitter waits.
+        DioRead = "dio-read",
+        /// Direct write: the disk reads a user's page; the submitter waits.
+        DioWrite = "dio-write",
+        /// A flush of the volatile cache; the submitter waits.
+        Flush = "flush",
+    }
+}
+
+/// A bio in flight: how far, what for, and the frame.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Bio {
+    /// How far it is.
+    #[bits(3)]
+    pub step: BioStep,
+    /// What for.
+    #[bits(3)]
+    pub kind: BioKind,
+    /// It failed (EIO).
+    pub error: bool,
+    /// Its data is a private copy (bounce page), not the frame.
+    pub bounced: bool,
+    /// The frame, packed.
+    #[bits(28)]
+    pub frame_bits: u32,
+    /// The frame's generation when the bio was built.
+    #[bits(16)]
+    pub generation: u16,
+    #[bits(12)]
+    __: u16,
+}
+facet!(Bio of Tag {
+    step: word, kind: word, error: flag, bounced: flag, frame_bits: frame,
+});
+
+/// A bio in flight: the block, and who waits for it.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct BioEnd {
+    /// The block, packed.
+    #[bits(28)]
+    pub block_bits: u32,
+    /// The submitter, packed.
+    #[bits(32)]
+    pub submitter: u32,
+    #[bits(4)]
+    __: u8,
+}
+facet!(BioEnd of Tag { block_bits: block, submitter: actor, });
+
+small! {
+    /// The life of a region.
+    RegionUse {
+        /// Not registered.
+        None = "none",
+        /// Registered: the device may transfer.
+        Registered = "registered",
+        /// Terminated by the kernel: transfers fail and the program is told.
+        Terminated = "terminated",
+    }
+}
+
+/// A region of a device.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct RegionState {
+    /// Its life.
+    #[bits(2)]
+    pub state: RegionUse,
+    /// Registered for writing.
+    pub write: bool,
+    /// The virtual page at which it begins, packed.
+    #[bits(28)]
+    pub first_bits: u32,
+    /// Transfers in flight.
+    #[bits(8)]
+    pub in_flight: u8,
+    /// `interval_sub->invalidate_seq` as the last invalidation stored it.
+    #[bits(25)]
+    pub seq: u32,
+}
+facet!(RegionState of Region {
+    state: word, write: flag, first_bits: vpage, in_flight: int, seq: int,
+});
+
+/// An entry of a device's translation table.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Xlat {
+    /// The device can translate.
+    pub valid: bool,
+    /// ... for writing.
+    pub write: bool,
+    /// Redirected to a page of no meaning (the "crappy page").
+    pub crappy: bool,
+    /// The driver has been told that the page left its file.
+    pub told: bool,
+    /// The frame, packed.
+    #[bits(28)]
+    pub frame_bits: u32,
+    /// The frame's generation when the entry was made.
+    #[bits(16)]
+    pub generation: u16,
+    #[bits(16)]
+    __: u16,
+}
+facet!(Xlat of RegionPage {
+    valid: flag, write: flag, crappy: flag, told: flag, frame_bits: frame,
+});
+
+small! {
+    /// What kind of reference a GUP call took.
+    RefType {
+        /// None: the slot page is empty.
+        None = "none",
+        /// FOLL_GET
+        Get = "get",
+        /// FOLL_PIN
+        Pin = "pin",
+    }
+}
+
+/// A page that a GUP call returned and nobody has released yet.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Pinned {
+    /// Get or pin.
+    #[bits(2)]
+    pub kind: RefType,
+    /// FOLL_WRITE
+    pub write: bool,
+    /// FOLL_LONGTERM
+    pub longterm: bool,
+    /// The frame, packed.
+    #[bits(28)]
+    pub frame_bits: u32,
+    /// The frame's generation when it was taken.
+    #[bits(16)]
+    pub generation: u16,
+    #[bits(16)]
+    __: u16,
+}
+facet!(Pinned of SlotPage { kind: word, write: flag, longterm: flag, frame_bits: frame, });
+
+/// A buffer of a pipe: a plain reference to a frame.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Pipe {
+    /// The frame, packed; 0 is empty.
+    #[bits(28)]
+    pub frame_bits: u32,
+    /// Its generation.
+    #[bits(16)]
+    pub generation: u16,
+    #[bits(20)]
+    __: u32,
+}
+facet!(Pipe of PipeSlot { frame_bits: frame, });
+
+small! {
+    /// What a worker has to do.
+    WorkKind {
+        /// Nothing.
+        None = "idle",
+        /// Release a slot's pages in process context.
+        Unpin = "unpin",
+        /// Release a slot's pages in process context, and dirty them.
+        UnpinDirty = "unpin-dirty",
+    }
+}
+
+/// A worker's queue, one item long.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Work {
+    /// What to do.
+    #[bits(3)]
+    pub kind: WorkKind,
+    /// To what.
+    #[bits(32)]
+    pub arg: u32,
+    #[bits(29)]
+    __: u32,
+}
+facet!(Work of Worker { kind: word, arg: int, });
+
+/// A named event.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct EventState {
+    /// Posts that nobody has consumed.
+    #[bits(32)]
+    pub posts: u32,
+    #[bits(32)]
+    __: u32,
+}
+facet!(EventState of Event { posts: int, });
+
+/// Faults that may still happen.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Writes that may still fail.
+    #[bits(24)]
+    pub io_errors: u32,
+    /// Allocations that may still fail.
+    #[bits(24)]
+    pub enomem: u32,
+    /// Power has been lost.
+    pub crashed: bool,
+    #[bits(15)]
+    __: u16,
+}
+facet!(Budget of One { io_errors: int, enomem: int, crashed: flag, });
+
+small! {
+    /// The life of an agent.
+    Life {
+        /// Running its program.
+        Running = "running",
+        /// Its program is done.
+        Done = "done",
+        /// Killed by a fatal signal or a machine check.
+        Killed = "killed",
+    }
+}
+
+/// An agent's control state, beyond its stack.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct ActorState {
+    /// Frames on its stack.
+    #[bits(4)]
+    pub depth: u8,
+    /// Its life.
+    #[bits(2)]
+    pub life: Life,
+    /// A fatal signal is pending.
+    pub signal: bool,
+    /// It runs in an interrupt (a completion handler).
+    pub in_irq: bool,
+    #[bits(56)]
+    __: u64,
+}
+facet!(ActorState of Actor { life: word, signal: flag, in_irq: flag, });
+
+/// The last result of an operation.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct OpResult {
+    /// It has completed at least once.
+    pub done: bool,
+    /// Its return value: negative is an errno.
+    #[bits(32)]
+    pub ret: i32,
+    #[bits(31)]
+    __: u32,
+}
+facet!(OpResult of OpId { done: flag, ret: int, });
+
+/// The head of a list of free frames (object 0) or of a disk's free blocks (object 1 + disk).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct FreeList {
+    /// The first free object, packed.
+    #[bits(32)]
+    pub head: u32,
+    /// How many there are.
+    #[bits(32)]
+    pub count: u32,
+}
+facet!(FreeList of One { head: int, count: int, });
+
+/// Ghost: which invariants have been broken in this run so far.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Verdict {
+    /// One bit per invariant, in the order of the table.
+    #[bits(32)]
+    pub broken: u32,
+    /// The state means nothing any more: the run is cut.
+    pub cut: bool,
+    #[bits(31)]
+    __: u32,
+}
+facet!(Verdict of One { broken: int, cut: flag, });

@@ -1,0 +1,234 @@
+//! Waits as values: what an agent needs before its next step, who could provide it.
+//!
+//! A wait is a state, never a blocked call. Each need names one object; it is looked at again only
+//! when a cell of that object is written.
+
+use super::facts::Page;
+use super::ids::*;
+use super::machine::*;
+use super::objects::*;
+use super::plan::DiskKind;
+use super::storage::Mode;
+use super::world::World;
+
+/// What an agent needs before it can make its next step.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Need {
+    /// Nothing: it is ready.
+    #[default]
+    Nothing,
+    /// Nothing will ever make it ready: it has finished.
+    Never,
+    /// A lock in a mode.
+    Lock(Lock, Mode),
+    /// A folio's lock.
+    FolioLock(Frame),
+    /// The end of a folio's writeback.
+    WritebackEnd(Frame),
+    /// A free tag of a disk.
+    FreeTag(Disk),
+    /// A bio to serve (of a disk's tag).
+    BioSubmitted(Tag),
+    /// The completion of a bio.
+    BioDone(Tag),
+    /// A post of a named event.
+    Posted(Event),
+    /// A processor with interrupts on (to answer an IPI).
+    IrqsOn(Cpu),
+    /// A DAX page that nobody uses; `refs` is the refcount that an unmapped, unused page has.
+    DaxIdle {
+        /// The page.
+        frame: Frame,
+        /// Its refcount when idle.
+        refs: i32,
+    },
+    /// The entry of a DAX file's tree, unlocked.
+    DaxEntry(FilePage),
+    /// A dev_pagemap without live references.
+    PgmapDrained(Disk),
+    /// No notifier invalidation under way in an address space.
+    NotInvalidating(Mm),
+    /// An item of work.
+    WorkQueued(Worker),
+    /// A worker with an empty queue.
+    WorkerIdle(Worker),
+    /// No direct I/O in flight on a file (`inode_dio_wait`).
+    NoDio(File),
+    /// A region without transfers in flight.
+    RegionQuiet(Region),
+    /// A region that a device may use (or that was terminated).
+    RegionReady(Region),
+    /// An answer to a lease break, or its timeout.
+    LeaseAnswered(File),
+    /// A lease break under way.
+    LeaseBreaking(File),
+    /// An address space that a fork creates.
+    MmLive(Mm),
+}
+
+impl Need {
+    /// Whether it is met.
+    #[inline]
+    pub fn met(self, w: &World) -> bool {
+        match self {
+            Need::Nothing => true,
+            Need::Never => false,
+            Need::Lock(lock, mode) => w.can_lock(lock, mode),
+            Need::FolioLock(f) => w.get::<FolioLock>(f).owner() == 0,
+            Need::WritebackEnd(f) => !w.get::<Flags>(f).writeback(),
+            Need::FreeTag(d) => match w.map.plan.disks[d.index()].kind {
+                DiskKind::Block { queue_depth, .. } => {
+                    u32::from(w.get::<DiskState>(d).in_flight()) < queue_depth
+                }
+                DiskKind::Pmem => true,
+            },
+            Need::BioSubmitted(t) => {
+                !matches!(w.get::<Bio>(t).step(), BioStep::Idle | BioStep::Done)
+            }
+            Need::BioDone(t) => w.get::<Bio>(t).step() == BioStep::Done,
+            Need::Posted(e) => w.get::<EventState>(e).posts() > 0,
+            Need::IrqsOn(c) => w.get::<CpuState>(c).irq_off() == 0,
+            Need::DaxIdle { frame, refs } => {
+                let counts = w.get::<Counts>(frame);
+                counts.refs() - i32::from(counts.maps()) <= refs
+            }
+            Need::DaxEntry(at) => !w.get::<CacheSlot>(at).dax_locked(),
+            Need::PgmapDrained(d) => w.get::<DiskState>(d).pgmap_refs() == 0,
+            Need::NotInvalidating(mm) => w.get::<MmState>(mm).invalidating() == 0,
+            Need::WorkQueued(k) => w.get::<Work>(k).kind() != WorkKind::None,
+            Need::WorkerIdle(k) => w.get::<Work>(k).kind() == WorkKind::None,
+            Need::NoDio(f) => w.get::<FileState>(f).dio_count() == 0,
+            Need::RegionQuiet(r) => w.get::<RegionState>(r).in_flight() == 0,
+            Need::RegionReady(r) => w.get::<RegionState>(r).state() != RegionUse::None,
+            Need::LeaseAnswered(f) => w.get::<Lease>(f).state() != LeaseState::Breaking,
+            Need::LeaseBreaking(f) => w.get::<Lease>(f).state() == LeaseState::Breaking,
+            Need::MmLive(mm) => w.get::<MmState>(mm).live(),
+        }
+    }
+
+    /// The cell whose writing can change the answer.
+    #[inline]
+    pub fn cell(self, w: &World) -> Option<u32> {
+        Some(match self {
+            Need::Nothing | Need::Never => return None,
+            Need::Lock(lock, _) => w.cell::<LockState>(lock),
+            Need::FolioLock(f) => w.cell::<FolioLock>(f),
+            Need::WritebackEnd(f) => w.cell::<Flags>(f),
+            Need::FreeTag(d) | Need::PgmapDrained(d) => w.cell::<DiskState>(d),
+            Need::BioSubmitted(t) | Need::BioDone(t) => w.cell::<Bio>(t),
+            Need::Posted(e) => w.cell::<EventState>(e),
+            Need::IrqsOn(c) => w.cell::<CpuState>(c),
+            Need::DaxIdle { frame, .. } => w.cell::<Counts>(frame),
+            Need::DaxEntry(at) => w.cell::<CacheSlot>(at),
+            Need::NotInvalidating(mm) | Need::MmLive(mm) => w.cell::<MmState>(mm),
+            Need::WorkQueued(k) | Need::WorkerIdle(k) => w.cell::<Work>(k),
+            Need::NoDio(f) => w.cell::<FileState>(f),
+            Need::RegionQuiet(r) | Need::RegionReady(r) => w.cell::<RegionState>(r),
+            Need::LeaseAnswered(f) | Need::LeaseBreaking(f) => w.cell::<Lease>(f),
+        })
+    }
+
+    /// The agents that stand in the way: each of them has to do something before it is met. For
+    /// reports and for the search for cycles; may look at every agent.
+    pub fn holders(self, w: &World) -> Vec<Actor> {
+        let map = &w.map;
+        let actors = || (0..map.actors()).map(Actor);
+        match self {
+            Need::Lock(lock, _) if w.get::<LockState>(lock).writer() != 0 => {
+                Actor::unpack(w.get::<LockState>(lock).writer()).into_iter().collect()
+            }
+            Need::Lock(lock, _) => {
+                actors().filter(|&a| w.get::<Held>(a).locks().any(|l| l == lock)).collect()
+            }
+            Need::FolioLock(f) => w.folio_locked_by(f).into_iter().collect(),
+            Need::WritebackEnd(f) => bios_of(w, f),
+            Need::BioDone(t) => vec![map.tag_actor(t)],
+            Need::IrqsOn(c) => Actor::unpack(w.get::<CpuState>(c).irq_off()).into_iter().collect(),
+            Need::DaxIdle { frame, .. } => pinners(w, frame),
+            Need::WorkQueued(_) => Vec::new(),
+            Need::WorkerIdle(k) => vec![map.worker_actor(k)],
+            Need::LeaseAnswered(f) => {
+                Actor::unpack(w.get::<Lease>(f).holder()).into_iter().collect()
+            }
+            Need::Posted(e) => map.posters(e).to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a report calls it.
+    pub fn describe(self, w: &World) -> String {
+        let map = &w.map;
+        match self {
+            Need::Nothing => "nothing".into(),
+            Need::Never => "nothing: it has finished".into(),
+            Need::Lock(lock, Mode::Shared) => format!("{} (shared)", map.lock_name(lock)),
+            Need::Lock(lock, Mode::Exclusive) => map.lock_name(lock),
+            Need::FolioLock(f) => format!("the folio lock of {}", map.frame_name(f)),
+            Need::WritebackEnd(f) => format!("the end of writeback of {}", map.frame_name(f)),
+            Need::FreeTag(d) => format!("a free tag of {}", map.plan.disks[d.index()].name),
+            Need::BioSubmitted(_) => "a bio to serve".into(),
+            Need::BioDone(t) => {
+                format!("the completion of {}'s bio", map.actor_name(map.tag_actor(t)))
+            }
+            Need::Posted(e) => format!("event '{}'", map.plan.events[e.index()]),
+            Need::IrqsOn(c) => format!("cpu {} to answer an IPI", c.0),
+            Need::DaxIdle { frame, .. } => {
+                format!("the last reference to {} to be dropped", map.frame_name(frame))
+            }
+            Need::DaxEntry(at) => format!("the DAX entry lock of {}", map.file_page_name(at)),
+            Need::PgmapDrained(d) => {
+                format!("the live references of {}", map.plan.disks[d.index()].name)
+            }
+            Need::NotInvalidating(mm) => {
+                format!("the end of invalidation in {}", map.plan.mms[mm.index()].name)
+            }
+            Need::WorkQueued(_) => "work".into(),
+            Need::WorkerIdle(k) => format!("{} to be idle", map.actor_name(map.worker_actor(k))),
+            Need::NoDio(f) => format!("direct I/O on {} to end", map.plan.files[f.index()].name),
+            Need::RegionQuiet(r) => {
+                format!("transfers of {} to end", map.plan.regions[r.index()].name)
+            }
+            Need::RegionReady(r) => {
+                format!("{} to be registered", map.plan.regions[r.index()].name)
+            }
+            Need::LeaseAnswered(f) => {
+                format!("the holder of the lease on {}", map.plan.files[f.index()].name)
+            }
+            Need::LeaseBreaking(f) => {
+                format!("a break of the lease on {}", map.plan.files[f.index()].name)
+            }
+            Need::MmLive(mm) => format!("the fork of {}", map.plan.mms[mm.index()].name),
+        }
+    }
+}
+
+/// The disk tags that transfer a frame.
+fn bios_of(w: &World, frame: Frame) -> Vec<Actor> {
+    let head = w.head(frame);
+    (0..w.map.tag_count())
+        .map(Tag)
+        .filter(|&t| {
+            let bio = w.get::<Bio>(t);
+            bio.step() != BioStep::Idle
+                && Frame::unpack(bio.frame_bits()).is_some_and(|f| w.head(f) == head)
+        })
+        .map(|t| w.map.tag_actor(t))
+        .collect()
+}
+
+/// The threads that hold references to a frame: through a slot, or through a bio in flight.
+fn pinners(w: &World, frame: Frame) -> Vec<Actor> {
+    let page: Page = w.page(frame);
+    let mut found = bios_of(w, frame);
+    for (slot, pages) in w.map.slot_pages.iter().enumerate() {
+        let holds = |p: u32| {
+            let pinned = w.get::<Pinned>(SlotPage(p));
+            pinned.kind() != RefType::None && Frame::unpack(pinned.frame_bits()) == Some(page.frame)
+        };
+        if pages.clone().any(holds) {
+            found.extend_from_slice(w.map.slot_users(Slot(slot as u32)));
+        }
+    }
+    found.dedup();
+    found
+}

@@ -1,0 +1,284 @@
+//! The cells and the only door for writes.
+//!
+//! Every change of the world is a [`World::set`]: it notes the cell and keeps the old value. That
+//! one note gives undo, the incremental fingerprint, the footprint, the choice of invariants to
+//! check and the before/after lines of a trace.
+
+use super::cell::{Facet, Kind};
+use super::contents::{Contents, Patches};
+use super::facts::Fact;
+use super::ids::Id;
+use super::layout::Layout;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// One change: the cell, its facet, and the word that was there before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Number of the cell.
+    pub cell: u32,
+    /// The object.
+    pub object: u32,
+    /// The facet.
+    pub kind: Kind,
+    /// The word before.
+    pub old: u64,
+}
+
+/// What a design says about how counts are kept, as far as ghost state and invariants have to
+/// know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// A mapping of a pmem page holds a reference and an unused page has refcount 0; else an
+    /// unused page has refcount 1 and mappings are not counted at all.
+    pub mapped_refs: bool,
+    /// PTEs of pmem pages carry the devmap bit.
+    pub devmap: bool,
+    /// What a pin adds to the refcount of a base page.
+    pub pin_refs: i32,
+    /// What a pin adds to the refcount, and to the pincount, of a larger folio.
+    pub pin_large: (i32, u16),
+}
+
+/// All mutable state of the simulated machine, except the agents' control state.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// How the objects are numbered and what belongs to what.
+    pub map: Arc<Layout>,
+    /// How counts are kept.
+    pub rules: Rules,
+    /// What happened in the step under way.
+    pub facts: Vec<Fact>,
+    cells: Vec<u64>,
+    /// Where the cells of each facet are.
+    places: [Place; Kind::COUNT],
+    log: Vec<Change>,
+    fingerprint: u64,
+    /// Contents that are patchworks of several writes.
+    pub patches: Patches,
+    recording: bool,
+    reads: RefCell<Vec<u32>>,
+}
+
+/// Where the cells of a facet are: object `n`'s is `base + n * stride`. The facets of one kind of
+/// object lie side by side, so that what a step touches of a page is in one or two cache lines.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    base: u32,
+    stride: u32,
+    len: u32,
+}
+
+/// Mixes two words into one; every bit of both reaches every bit of the result.
+#[inline]
+pub fn mix(a: u64, b: u64) -> u64 {
+    let mut x = a.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ b.rotate_left(29);
+    x = (x ^ (x >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    x = (x ^ (x >> 29) ^ b).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x ^ (x >> 32)
+}
+
+/// Facets whose word is a [`Contents`].
+fn holds_contents(kind: Kind) -> bool {
+    use Kind::*;
+    matches!(
+        kind,
+        Data | Newest | Promised | Asked | BlockData | BlockDurable | BioData | BioSum | OpValue
+    )
+}
+
+impl World {
+    /// A world of zero words, with so many objects behind each facet.
+    pub fn new(map: Arc<Layout>, rules: Rules, size: impl Fn(Kind) -> u32) -> World {
+        let mut places = [Place::default(); Kind::COUNT];
+        let mut base = 0;
+        for &first in Kind::ALL.iter().filter(|k| k.first_of_group() == **k) {
+            let group = || Kind::ALL.iter().filter(|k| k.first_of_group() == first);
+            let (stride, len) = (group().count() as u32, size(first));
+            for (offset, &kind) in group().enumerate() {
+                places[kind as usize] = Place { base: base + offset as u32, stride, len };
+            }
+            base += stride * len;
+        }
+        World {
+            map,
+            rules,
+            facts: Vec::with_capacity(16),
+            cells: vec![0; base as usize],
+            places,
+            log: Vec::with_capacity(4096),
+            fingerprint: 0,
+            patches: Patches::default(),
+            recording: false,
+            reads: RefCell::default(),
+        }
+    }
+
+    /// Number of the cell of a facet of an object.
+    #[inline]
+    pub fn cell<T: Facet>(&self, of: T::Of) -> u32 {
+        self.cell_of(T::KIND, of.index() as u32)
+    }
+
+    /// The same by number.
+    #[inline]
+    pub fn cell_of(&self, kind: Kind, object: u32) -> u32 {
+        let place = self.places[kind as usize];
+        debug_assert!(object < place.len, "{kind:?} of object {object}");
+        place.base + object * place.stride
+    }
+
+    /// Number of objects that have this facet.
+    pub fn len(&self, kind: Kind) -> u32 {
+        self.places[kind as usize].len
+    }
+
+    /// Facet and object number of a cell; none beyond the last.
+    pub fn locate(&self, cell: u32) -> Option<(Kind, u32)> {
+        Kind::ALL.iter().find_map(|&kind| {
+            let place = self.places[kind as usize];
+            let offset = cell.checked_sub(place.base)?;
+            let found = offset % place.stride == 0 && offset / place.stride < place.len;
+            found.then(|| (kind, offset / place.stride))
+        })
+    }
+
+    /// Every cell: facet, object, number.
+    fn all(&self) -> impl Iterator<Item = (Kind, u32, u32)> + '_ {
+        Kind::ALL.iter().flat_map(move |&kind| {
+            (0..self.len(kind)).map(move |object| (kind, object, self.cell_of(kind, object)))
+        })
+    }
+
+    /// Reads a facet of an object.
+    #[inline]
+    pub fn get<T: Facet>(&self, of: T::Of) -> T {
+        let cell = self.cell::<T>(of);
+        if self.recording {
+            self.reads.borrow_mut().push(cell);
+        }
+        T::unpack(self.cells[cell as usize])
+    }
+
+    /// Reads the word of a cell, unrecorded: for reports.
+    pub fn word(&self, cell: u32) -> u64 {
+        self.cells[cell as usize]
+    }
+
+    /// Reads the word of a facet of an object by number, unrecorded.
+    pub fn word_of(&self, kind: Kind, object: u32) -> u64 {
+        self.cells[self.cell_of(kind, object) as usize]
+    }
+
+    /// Writes a facet of an object: the only door. Writing the value that is there is no change,
+    /// but belongs to the footprint.
+    #[inline]
+    pub fn set<T: Facet>(&mut self, of: T::Of, value: T) {
+        let cell = self.cell::<T>(of);
+        let (old, new) = (self.cells[cell as usize], value.pack());
+        self.log.push(Change { cell, object: of.index() as u32, kind: T::KIND, old });
+        if old != new {
+            self.fingerprint ^= self.weight(cell, T::KIND, old) ^ self.weight(cell, T::KIND, new);
+            self.cells[cell as usize] = new;
+        }
+    }
+
+    /// Reads, changes and writes a facet; gives the value before.
+    #[inline]
+    pub fn update<T: Facet>(&mut self, of: T::Of, change: impl FnOnce(T) -> T) -> T {
+        let old = T::unpack(self.cells[self.cell::<T>(of) as usize]);
+        self.set(of, change(old));
+        old
+    }
+
+    /// What a cell adds to the fingerprint. A zero word adds nothing, so that a large world
+    /// starts at once.
+    #[inline]
+    fn weight(&self, cell: u32, kind: Kind, word: u64) -> u64 {
+        let word = if word >> 63 == 1 && holds_contents(kind) {
+            self.patches.hash(Contents::from_bits(word))
+        } else {
+            word
+        };
+        if word == 0 { 0 } else { mix(u64::from(cell) + 1, word) }
+    }
+
+    /// The hash of all cells, kept up to date by every write.
+    #[inline]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The same, computed from scratch; a law says that they are equal.
+    pub fn full_fingerprint(&self) -> u64 {
+        self.all()
+            .fold(0, |h, (kind, _, cell)| h ^ self.weight(cell, kind, self.cells[cell as usize]))
+    }
+
+    /// All cells as bytes, contents spelt out, for exact comparison.
+    pub fn state(&self, out: &mut Vec<u8>) {
+        for (kind, _, cell) in self.all() {
+            let word = self.cells[cell as usize];
+            if word >> 63 == 1 && holds_contents(kind) {
+                for run in self.patches.runs(Contents::from_bits(word)) {
+                    out.extend(run.end.to_le_bytes());
+                    out.extend(run.holds.bits().to_le_bytes());
+                }
+            } else {
+                out.extend(word.to_le_bytes());
+            }
+        }
+    }
+
+    /// Where the log of changes stands now.
+    #[inline]
+    pub fn mark(&self) -> usize {
+        self.log.len()
+    }
+
+    /// The changes since a mark, oldest first.
+    #[inline]
+    pub fn since(&self, mark: usize) -> &[Change] {
+        &self.log[mark..]
+    }
+
+    /// Takes back every change since a mark.
+    pub fn rewind(&mut self, mark: usize) {
+        while self.log.len() > mark {
+            if let Some(change) = self.log.pop() {
+                let now = self.cells[change.cell as usize];
+                if now != change.old {
+                    self.fingerprint ^= self.weight(change.cell, change.kind, now)
+                        ^ self.weight(change.cell, change.kind, change.old);
+                    self.cells[change.cell as usize] = change.old;
+                }
+            }
+        }
+    }
+
+    /// Forgets the log: the present state becomes one that cannot be undone.
+    pub fn forget(&mut self) {
+        self.log.clear();
+    }
+
+    /// Switches the recording of reads on or off.
+    pub fn record(&mut self, on: bool) {
+        self.recording = on;
+        self.reads.borrow_mut().clear();
+    }
+
+    /// Forgets the reads recorded so far.
+    pub fn clear_reads(&mut self) {
+        self.reads.borrow_mut().clear();
+    }
+
+    /// Adds the recorded reads to `out`.
+    pub fn reads(&self, out: &mut Vec<u32>) {
+        out.extend_from_slice(&self.reads.borrow());
+    }
+
+    /// Bytes of memory that the cells take.
+    pub fn bytes(&self) -> usize {
+        self.cells.len() * 8
+    }
+}
