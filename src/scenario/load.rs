@@ -10,7 +10,7 @@ use super::schedule::Schedule;
 use super::types::{Limits, Scenario};
 use super::{limits, strategy, suggest};
 use crate::kernel::strategy::Strategy;
-use crate::kernel::world::plan::Plan;
+use crate::kernel::world::plan::{DiskKind, Plan};
 use std::io::Read;
 use std::path::Path;
 
@@ -62,7 +62,7 @@ pub fn text(name: &str, text: &str) -> Result<Loaded, Problems> {
     let (plan, tables) = compile::compile(&scenario, &mut report);
     let context = expect::Context { plan: &plan, tables: &tables, strategy };
     let expectations = expect::compile(&scenario, &context, &mut report);
-    let schedule = schedule(&scenario, &tables, &mut report);
+    let schedule = schedule(&scenario, &tables, &plan, &mut report);
     if !report.is_empty() {
         return Err(Problems::new(source(), report.finish()));
     }
@@ -210,30 +210,45 @@ fn lists_where_lists_are(text: &str, outline: &Outline) -> Result<(), Problem> {
 }
 
 /// The schedule of a scenario, if it gives one.
-///
-/// Agents that the machine itself brings are known only to the model: disk tags and devices,
-/// named by what they belong to and a suffix, and workers. So a name is judged here as far as
-/// its beginning goes; the run judges the rest.
-fn schedule(scenario: &Scenario, tables: &Tables, report: &mut Report) -> Option<Schedule> {
+fn schedule(
+    scenario: &Scenario,
+    tables: &Tables,
+    plan: &Plan,
+    report: &mut Report,
+) -> Option<Schedule> {
     if scenario.schedule.is_empty() {
         return None;
     }
     let section = path::At::ROOT.key("schedule");
     for (n, choice) in scenario.schedule.iter().enumerate() {
         let who = choice.who.as_str();
-        let owner = who.split(['.', ':', '/', '#', ' ']).next().unwrap_or(who);
-        let of_machine = tables.disks.get(owner).is_some()
-            || tables.devices.get(owner).is_some()
-            || owner.starts_with("kworker");
-        if tables.threads.get(who).is_some() || of_machine {
+        if tables.threads.get(who).is_some() || is_service(who, tables, plan) {
             continue;
         }
         if report.stops(None) {
             break;
         }
         let problem = Problem::general(format!("the schedule names no thread: '{who}'"));
-        let help = suggest::cure(who, tables.threads.names(), "there are no threads");
+        let known = tables.threads.names().chain(tables.disks.names());
+        let help = suggest::cure(who, known, "there are no threads");
         report.value(&section.index(n).key("who"), problem.help(help));
     }
     Some(Schedule(scenario.schedule.clone()))
+}
+
+/// Whether a name is that of an agent that the machine brings: a tag of a disk (`disk0`, or
+/// `disk0.1` where it has several) or a worker (`kworker/0`), as
+/// [`Layout::actor_name`](crate::kernel::world::Layout::actor_name) has them.
+fn is_service(who: &str, tables: &Tables, plan: &Plan) -> bool {
+    let below = |n: &str, end: u32| n.parse::<u32>().is_ok_and(|n| n < end);
+    if let Some(n) = who.strip_prefix("kworker/") {
+        return below(n, plan.workers);
+    }
+    let (disk, tag) = who.split_once('.').map_or((who, None), |(disk, tag)| (disk, Some(tag)));
+    let Some(disk) = tables.disks.get(disk) else { return false };
+    match (plan.disks[disk.0 as usize].kind, tag) {
+        (DiskKind::Block { queue_depth, .. }, None) => queue_depth == 1,
+        (DiskKind::Block { queue_depth, .. }, Some(tag)) => below(tag, queue_depth),
+        (DiskKind::Pmem, _) => false,
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! After a change of the model a recorded schedule can thus say at which step it no longer
 //! fits, and what it expected there. On the command line it is one line:
-//! `flusher:folio_lock,disk0.0:bio_endio=eio`.
+//! `flusher:folio_lock,disk0:bio_endio=eio`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -94,14 +94,22 @@ pub fn mappings(section: &Section, plan: &mut Plan, tables: &mut Tables, report:
     }
 }
 
+/// Pages of all files.
+fn file_pages(plan: &Plan, tables: &Tables) -> u32 {
+    match (tables.file_pages.last(), plan.files.last()) {
+        (Some(first), Some(last)) => first + last.capacity,
+        _ => 0,
+    }
+}
+
 /// Adds a mapping and its names; false if there are too many.
 fn push(vma: VmaPlan, plan: &mut Plan, tables: &mut Tables, at: &At, report: &mut Report) -> bool {
     let id = Vma(plan.vmas.len() as u32);
     let first = tables.vpages.last().map_or(0, |&first| first + plan.vmas[id.0 as usize - 1].pages);
     let too_many = if plan.vmas.len() >= limits::OBJECTS {
         Some(format!("more than {} mappings", limits::OBJECTS))
-    } else if u64::from(first) + u64::from(vma.pages) > limits::PAGES {
-        Some(format!("more than {} pages in all mappings", limits::PAGES))
+    } else if u64::from(file_pages(plan, tables) + first) + u64::from(vma.pages) > limits::PAGES {
+        Some(format!("more than {} pages in all files and mappings", limits::PAGES))
     } else {
         None
     };

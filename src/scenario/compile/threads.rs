@@ -26,6 +26,10 @@ pub fn declare(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
                 continue;
             }
         };
+        if tables.disks.get(&name).is_some() {
+            let problem = Problem::general(format!("thread `{name}` has the name of a disk"));
+            report.name(&at, problem.help("the disk is an agent of its own; rename the thread"));
+        }
         if thread.cpu.is_some_and(|cpu| cpu >= limits::CPUS) {
             let problem = Problem::general(format!("more than {} processors", limits::CPUS));
             report.value(&at.key("cpu"), problem.help("processors are numbered from 0"));
