@@ -15,3 +15,11 @@ axis! {
         MappingRef = "mapping-ref",
     }
 }
+
+impl Unbind {
+    /// Whether GUP takes a live reference on dev_pagemap before it trusts a devmap PTE
+    /// (`get_dev_pagemap`).
+    pub fn takes_live_ref(self) -> bool {
+        self == Unbind::LiveRef
+    }
+}

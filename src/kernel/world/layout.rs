@@ -287,6 +287,12 @@ impl Layout {
         }
     }
 
+    /// Whether a virtual page is anonymous memory.
+    #[inline]
+    pub fn is_anon(&self, page: VPage) -> bool {
+        self.vma(self.vma_of(page)).backing == Backing::Anon
+    }
+
     /// The virtual page of a mapping that shows a page of a file.
     #[inline]
     pub fn vpage_in(&self, vma: Vma, page: FilePage) -> Option<VPage> {
