@@ -129,7 +129,7 @@ fn slots_and_regions_appear_by_use_with_the_most_pages_they_get() {
 }
 
 #[test]
-fn threads_of_a_forked_address_space_start_with_the_fork() {
+fn a_forked_address_space_has_copies_of_its_parents_mappings() {
     let loaded = loaded(
         r#"{
             "title": "t",
@@ -143,15 +143,14 @@ fn threads_of_a_forked_address_space_start_with_the_fork() {
         }"#,
     );
     let Loaded { tables, plan, .. } = loaded;
-    let (post, wait) = (Op::Post { event: Event(0) }, Op::Wait { event: Event(0) });
     let (parent, child) = (tables.mms.get("P").unwrap(), tables.mms.get("C").unwrap());
     assert_eq!(plan.mms[child.0 as usize].child_of, Some(parent));
     let store = Op::Store { at: VPage(0), part: WHOLE };
-    assert_eq!(plan.threads[0].program, [Op::Fork { child }, post, post, store]);
-    assert_eq!(plan.threads[1].program, [wait, Op::Load { at: VPage(1) }]);
-    assert_eq!(plan.threads[2].program, [wait, Op::Load { at: VPage(1) }]);
-    assert_eq!(plan.threads[0].labels, ["", "", "", "after"]);
-    assert_eq!(tables.labels.get("after"), Some(OpId(2 + 3)));
+    assert_eq!(plan.threads[0].program, [Op::Fork { child }, store]);
+    assert_eq!(plan.threads[1].program, [Op::Load { at: VPage(1) }]);
+    assert_eq!(plan.threads[2].program, [Op::Load { at: VPage(1) }]);
+    assert_eq!(plan.threads[0].labels, ["", "after"]);
+    assert_eq!(tables.labels.get("after"), Some(OpId(2 + 1)));
     let copy = &plan.vmas[1];
     assert_eq!((copy.name.as_str(), copy.mm, copy.copy_of), ("C.buf", child, Some(Vma(0))));
     assert!(!copy.mapped && copy.populate == Populate::None);

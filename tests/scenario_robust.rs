@@ -1,11 +1,20 @@
 //! No input makes the loader panic, hang or misplace a span.
 
+use gupsim::kernel::sim::Sim;
 use gupsim::scenario::{bundled, limits, load, schedule::Schedule};
 use proptest::prelude::*;
 
-/// Loads and, if that fails, draws the report: that must not panic either.
+/// Loads and builds the machine, or draws the report: nothing of that may panic.
 fn survive(bytes: &[u8]) {
-    if let Err(problems) = load::bytes("any", bytes) {
+    let loaded = load::bytes("any", bytes);
+    if let Ok(loaded) = &loaded {
+        // Enormous machines are sound as well, but take their time and memory.
+        let plan = &loaded.plan;
+        if plan.file_pages() + plan.vpages() + plan.spare_frames < 100_000 {
+            Sim::new(plan.clone(), loaded.strategy);
+        }
+    }
+    if let Err(problems) = loaded {
         assert!(!problems.list.is_empty() && problems.list.len() <= limits::PROBLEMS);
         for problem in &problems.list {
             if let Some(span) = &problem.span {
@@ -97,7 +106,7 @@ fn places(value: &serde_json::Value, pointer: String, all: &mut Vec<String>) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 1000,
+        cases: 400,
         failure_persistence: None,
         ..Default::default()
     })]

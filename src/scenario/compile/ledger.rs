@@ -4,7 +4,7 @@
 use super::report::Report;
 use super::{Tables, access};
 use crate::kernel::world::ids::{Device, Event, Mm, OpId, Region, Slot, Vma};
-use crate::kernel::world::plan::{Op, Plan, RegionPlan, Role, SlotPlan};
+use crate::kernel::world::plan::{Op, Plan, RegionPlan, SlotPlan};
 use crate::scenario::limits;
 use crate::scenario::path::{At, Seg};
 use crate::scenario::problem::Problem;
@@ -56,10 +56,6 @@ pub struct Ledger {
     mapped: Vec<bool>,
     /// The first use of each mapping that is not mapped at the start.
     unmapped: BTreeMap<Vma, Spot>,
-    /// Threads of each forked address space, which wait for the fork.
-    pub children: BTreeMap<Mm, u32>,
-    /// The event that the threads of each forked address space wait for.
-    births: BTreeMap<Mm, Event>,
     /// The fork of each address space.
     forks: BTreeMap<Mm, Spot>,
     /// `verify` operations and the labels they mean.
@@ -71,14 +67,6 @@ pub struct Ledger {
 impl Ledger {
     /// Nothing happened yet.
     pub fn new(plan: &Plan) -> Ledger {
-        let mut children = BTreeMap::new();
-        for thread in &plan.threads {
-            if let Role::User(mm) = thread.role
-                && plan.mms[mm.0 as usize].child_of.is_some()
-            {
-                *children.entry(mm).or_insert(0) += 1;
-            }
-        }
         Ledger {
             next_op: 2,
             slots: Vec::new(),
@@ -86,8 +74,6 @@ impl Ledger {
             events: Vec::new(),
             mapped: plan.vmas.iter().map(|v| v.mapped || v.copy_of.is_some()).collect(),
             unmapped: BTreeMap::new(),
-            children,
-            births: BTreeMap::new(),
             forks: BTreeMap::new(),
             verifies: Vec::new(),
             pages: 0,
@@ -219,17 +205,6 @@ impl Ledger {
         plan.events.push(name);
         self.events.push(Posted::default());
         Ok(event)
-    }
-
-    /// The event that the threads of a forked address space wait for. It is in no table: no
-    /// program can name it.
-    pub fn birth(&mut self, child: Mm, plan: &mut Plan) -> Event {
-        *self.births.entry(child).or_insert_with(|| {
-            let event = Event(plan.events.len() as u32);
-            plan.events.push(format!("fork of {}", plan.mms[child.0 as usize].name));
-            self.events.push(Posted::default());
-            event
-        })
     }
 
     /// An event is posted so many times.

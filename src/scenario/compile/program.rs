@@ -69,15 +69,10 @@ impl<'c, 'r> Program<'c, 'r> {
         (self.ops, self.labels)
     }
 
-    /// A thread's whole program. A thread of a forked address space first waits for the fork.
+    /// A thread's whole program. (A thread of a forked address space begins with the fork; the
+    /// model sees to that.)
     pub fn whole(&mut self, thread: &types::Thread, at: &At) {
         self.background = thread.background || thread.kind == types::ThreadKind::Chance;
-        if let Role::User(mm) = self.place.role
-            && self.ledger.children.contains_key(&mm)
-        {
-            let event = self.ledger.birth(mm, self.plan);
-            self.push(Op::Wait { event }, String::new());
-        }
         self.steps(&thread.program, at);
         if self.ops.len() > limits::OPS_PER_PROGRAM {
             let most = limits::OPS_PER_PROGRAM;
@@ -117,9 +112,6 @@ impl<'c, 'r> Program<'c, 'r> {
         if let Some(op) = self.op(&step.op, &here) {
             self.push(op, label);
         }
-        if let Do::Fork(child) = &step.op {
-            self.announce(child);
-        }
     }
 
     /// Declares the label of a step.
@@ -135,19 +127,6 @@ impl<'c, 'r> Program<'c, 'r> {
         }
         let declared = self.tables.labels.declare(&step.label, self.place.i, op);
         self.report.ok(&at, declared).unwrap_or_default()
-    }
-
-    /// Tells the threads of a forked address space that it is there.
-    fn announce(&mut self, child: &str) {
-        let Ok(child) = self.tables.mms.find(child, self.place.i) else { return };
-        let waiting = self.ledger.children.get(&child).copied().unwrap_or(0);
-        if waiting == 0 {
-            return;
-        }
-        let event = self.ledger.birth(child, self.plan);
-        for _ in 0..waiting {
-            self.push(Op::Post { event }, String::new());
-        }
     }
 
     fn repeat(&mut self, repeat: &op::Repeat, at: &At) {
