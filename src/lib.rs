@@ -2,3 +2,4 @@
 //! notifiers and DAX unbind, made executable.
 
 pub mod engine;
+pub mod litmus;
