@@ -3,3 +3,5 @@
 
 pub mod engine;
 pub mod kernel;
+pub mod litmus;
+pub mod schedule;
