@@ -4,4 +4,5 @@
 pub mod engine;
 pub mod kernel;
 pub mod litmus;
+pub mod scenario;
 pub mod schedule;

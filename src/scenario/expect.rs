@@ -1,0 +1,158 @@
+//! Expectations: which invariant breaks how often, and what final states exist, under which
+//! strategies.
+
+use super::compile::Tables;
+use super::compile::report::Report;
+use super::condition::{self, Condition};
+use super::path::At;
+use super::problem::Problem;
+use super::types::{Expect, Scenario, Verdict};
+use super::{strategy, suggest};
+use crate::kernel::strategy::Strategy;
+use crate::kernel::world::plan::Plan;
+
+/// An expectation with all names resolved.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// What is expected.
+    pub what: Expected,
+    /// It as it is written.
+    pub text: String,
+    /// Under which strategies, with their descriptions; never empty.
+    pub under: Vec<(String, Strategy)>,
+    /// Why; empty where the scenario does not say.
+    pub because: String,
+}
+
+/// What is expected of all interleavings together.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// The invariant of this name breaks so often.
+    Invariant(String, Verdict),
+    /// Some final state meets the condition.
+    Exists(Condition),
+    /// Every final state meets the condition.
+    Forall(Condition),
+}
+
+/// The names of the invariants.
+pub const INVARIANTS: &[&str] = &[
+    "use-after-free",
+    "foreign-dma",
+    "freed-while-pinned",
+    "count-balance",
+    "pin-missed",
+    "lost-write",
+    "clean-but-newer",
+    "unstable-io",
+    "torn-snapshot",
+    "dirty-without-mkwrite",
+    "silent-orphan-dma",
+    "corrupt-remote-read",
+    "stale-device-mapping",
+    "stale-tlb",
+    "missing-struct-page",
+    "double-owned-block",
+    "space-leak",
+    "exposed-beyond-eof",
+    "sleep-in-atomic",
+    "lock-order",
+    "deadlock",
+    "stall",
+];
+
+/// What names in expectations mean.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The machine.
+    pub plan: &'a Plan,
+    /// The names.
+    pub tables: &'a Tables,
+    /// The scenario's own strategy.
+    pub strategy: Strategy,
+}
+
+/// Resolves a scenario's expectations.
+pub fn compile(scenario: &Scenario, context: &Context, report: &mut Report) -> Vec<Expectation> {
+    // Where the machine is wrong, conditions would only repeat that.
+    let conditions = report.is_empty();
+    let section = At::ROOT.key("expect");
+    let mut list = Vec::new();
+    for (n, expect) in scenario.expect.iter().enumerate() {
+        let at = section.index(n);
+        let under = under(expect, context, &at, report);
+        if let Some((what, text)) = what(expect, context, conditions, &at, report) {
+            list.push(Expectation { what, text, under, because: expect.because.clone() });
+        }
+    }
+    list
+}
+
+fn what(
+    expect: &Expect,
+    context: &Context,
+    conditions: bool,
+    at: &At,
+    report: &mut Report,
+) -> Option<(Expected, String)> {
+    let mut condition = |text: &str, key: &str| {
+        if !conditions {
+            return None;
+        }
+        let parsed = condition::parse(text, context.plan, context.tables).map_err(|problem| {
+            // The span is relative to the text, the value begins with a quote.
+            let span = problem.span.clone().map(|s| s.start + 1..s.end + 1);
+            Problem { span, ..problem }
+        });
+        report.ok(&at.key(key), parsed)
+    };
+    match (&expect.invariant, expect.verdict, &expect.exists, &expect.forall) {
+        (None, None, Some(text), None) => {
+            Some((Expected::Exists(condition(text, "exists")?), format!("exists {text}")))
+        }
+        (None, None, None, Some(text)) => {
+            Some((Expected::Forall(condition(text, "forall")?), format!("forall {text}")))
+        }
+        (Some(name), Some(verdict), None, None) => {
+            if !INVARIANTS.contains(&name.as_str()) {
+                let help = suggest::cure(name, INVARIANTS.iter().copied(), "");
+                let problem = Problem::general(format!("unknown invariant `{name}`"));
+                report.value(&at.key("invariant"), problem.help(help));
+            }
+            let how = match verdict {
+                Verdict::Never => "never",
+                Verdict::Sometimes => "sometimes",
+                Verdict::Always => "always",
+            };
+            Some((Expected::Invariant(name.clone(), verdict), format!("{name} {how}")))
+        }
+        _ => {
+            let problem = Problem::general("this expects nothing, or several things at once");
+            report.value(
+                at,
+                problem.help("give `invariant` with `verdict`, or `exists`, or `forall`"),
+            );
+            None
+        }
+    }
+}
+
+fn under(
+    expect: &Expect,
+    context: &Context,
+    at: &At,
+    report: &mut Report,
+) -> Vec<(String, Strategy)> {
+    if expect.under.is_empty() {
+        return vec![(String::new(), context.strategy)];
+    }
+    let at = at.key("under");
+    let mut list = Vec::new();
+    for (n, text) in expect.under.iter().enumerate() {
+        let described = strategy::describe(text, context.strategy);
+        if let Some(strategy) = report.ok(&at.index(n), described) {
+            list.push((text.clone(), strategy));
+        }
+    }
+    list
+}

@@ -1,0 +1,207 @@
+//! From the bytes of a file to a scenario that is ready to run, or to everything wrong with it.
+
+use super::compile::report::Report;
+use super::compile::{self, Tables};
+use super::expect::{self, Expectation};
+use super::outline::Outline;
+use super::path::{self, Seg};
+use super::problem::{Problem, Problems, Source};
+use super::schedule::Schedule;
+use super::types::{Limits, Scenario};
+use super::{limits, strategy, suggest};
+use crate::kernel::strategy::Strategy;
+use crate::kernel::world::plan::Plan;
+use std::io::Read;
+use std::path::Path;
+
+/// A scenario that is ready to run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where it came from.
+    pub name: String,
+    /// As it is written.
+    pub scenario: Scenario,
+    /// The machine and its programs.
+    pub plan: Plan,
+    /// The names of everything, for conditions and schedules.
+    pub tables: Tables,
+    /// The scenario's own strategy.
+    pub strategy: Strategy,
+    /// What is expected.
+    pub expectations: Vec<Expectation>,
+    /// The interleaving that the scenario gives; none if it gives none.
+    pub schedule: Option<Schedule>,
+}
+
+impl Loaded {
+    /// Limits of an exploration.
+    pub fn limits(&self) -> &Limits {
+        &self.scenario.limits
+    }
+}
+
+/// Loads a scenario from a text.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn text(name: &str, text: &str) -> Result<Loaded, Problems> {
+    let source = || Source { name: name.to_string(), text: text.to_string() };
+    if text.len() > limits::FILE_BYTES {
+        return Err(unreadable(name, too_large()));
+    }
+    if text.starts_with('\u{feff}') {
+        let problem = Problem::at(0..3, "the file begins with a byte order mark")
+            .help("save it as UTF-8 without BOM");
+        return Err(Problems::new(source(), vec![problem]));
+    }
+    let outline = Outline::of(text).map_err(|list| Problems::new(source(), list))?;
+    let scenario = typed(text, &outline).map_err(|p| Problems::new(source(), vec![p]))?;
+    let mut report = Report::new(text, &outline);
+    let strategy = strategy::of(&scenario, &mut report);
+    let (plan, tables) = compile::compile(&scenario, &mut report);
+    let context = expect::Context { plan: &plan, tables: &tables, strategy };
+    let expectations = expect::compile(&scenario, &context, &mut report);
+    let schedule = schedule(&scenario, &plan, &mut report);
+    if !report.is_empty() {
+        return Err(Problems::new(source(), report.finish()));
+    }
+    let name = name.to_string();
+    Ok(Loaded { name, scenario, plan, tables, strategy, expectations, schedule })
+}
+
+/// Loads a scenario from bytes.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn bytes(name: &str, bytes: &[u8]) -> Result<Loaded, Problems> {
+    if bytes.len() > limits::FILE_BYTES {
+        return Err(unreadable(name, too_large()));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(valid) => text(name, valid),
+        Err(error) => {
+            // What comes before the bad byte is shown, so that it can be found.
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+            let end = valid.len();
+            let bad = bytes.get(end).copied().unwrap_or_default();
+            let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+            let problem = Problem::at(end..end, format!("byte {end} (0x{bad:02x}) is not UTF-8"))
+                .help(match utf16 {
+                    true => "the file is UTF-16; save it as UTF-8",
+                    false => "save the file as UTF-8",
+                });
+            let source = Source { name: name.to_string(), text: valid };
+            Err(Problems::new(source, vec![problem]))
+        }
+    }
+}
+
+/// Loads a scenario from a file, of which never more than the limit is read.
+///
+/// # Errors
+/// If the file cannot be read, or everything that is wrong with it.
+pub fn file(path: &Path) -> Result<Loaded, Problems> {
+    let name = path.display().to_string();
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        std::fs::File::open(path)?.take(limits::FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
+        Ok(content)
+    };
+    match read() {
+        Ok(content) => bytes(&name, &content),
+        Err(error) => {
+            let problem = Problem::general(format!("cannot read {name}: {error}"));
+            Err(unreadable(&name, problem))
+        }
+    }
+}
+
+fn too_large() -> Problem {
+    Problem::general(format!("the file is larger than {} MiB", limits::FILE_BYTES >> 20))
+        .help("describe large worlds with `generate`")
+}
+
+fn unreadable(name: &str, problem: Problem) -> Problems {
+    Problems::new(Source { name: name.to_string(), text: String::new() }, vec![problem])
+}
+
+/// Reads the JSON types, and says where and how a value has the wrong one.
+fn typed(text: &str, outline: &Outline) -> Result<Scenario, Problem> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let mut segs: Vec<Seg> = Vec::new();
+        for seg in error.path() {
+            match seg {
+                serde_path_to_error::Segment::Seq { index } => segs.push(Seg::Index(*index)),
+                serde_path_to_error::Segment::Map { key } => segs.push(Seg::Key(key.clone())),
+                // A variant's name is a value here, never a key; an unknown segment is inside
+                // of what is known already.
+                serde_path_to_error::Segment::Enum { .. }
+                | serde_path_to_error::Segment::Unknown => {}
+            }
+        }
+        mistyped(text, outline, segs, &error.into_inner().to_string())
+    })
+}
+
+/// A serde error as a problem: its text is taken apart only to add the nearest name.
+fn mistyped(text: &str, outline: &Outline, mut segs: Vec<Seg>, message: &str) -> Problem {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (what, problem) = match message.split_once(", expected") {
+        Some((what, expected)) if what.starts_with("unknown field") => {
+            let name = quoted.first().copied().unwrap_or_default();
+            if segs.last() != Some(&Seg::Key(name.to_string())) {
+                segs.push(Seg::Key(name.to_string()));
+            }
+            let known = quoted.iter().skip(1).copied();
+            let help = suggest::cure(name, known, "it has no members");
+            let kind = if expected.contains("`fsync`") { "operation" } else { "field" };
+            (
+                outline.key(text, &segs),
+                Problem::general(format!("unknown {kind} `{name}`")).help(help),
+            )
+        }
+        Some((what, _)) if what.starts_with("unknown variant") => {
+            let name = quoted.first().copied().unwrap_or_default();
+            let help = suggest::cure(name, quoted.iter().skip(1).copied(), "");
+            (
+                outline.value(text, &segs),
+                Problem::general(format!("unknown value `{name}`")).help(help),
+            )
+        }
+        Some((what, expected)) => {
+            let problem = Problem::general(what.replacen("invalid", "wrong", 1));
+            (outline.value(text, &segs), problem.label(format!("expected{expected}")))
+        }
+        None => (outline.value(text, &segs), Problem::general(message)),
+    };
+    Problem { span: Some(what), path: path::show(&segs), ..problem }
+}
+
+/// The schedule of a scenario. Agents that the machine itself brings (disk tags, workers) are
+/// known only to the model, so of the names only those of threads that look like typos are
+/// judged here; the run judges the rest.
+fn schedule(scenario: &Scenario, plan: &Plan, report: &mut Report) -> Option<Schedule> {
+    if scenario.schedule.is_empty() {
+        return None;
+    }
+    let section = path::At::ROOT.key("schedule");
+    for (n, choice) in scenario.schedule.iter().enumerate() {
+        let at = section.index(n);
+        let threads = || plan.threads.iter().map(|t| t.name.as_str());
+        let of_machine = |name: &str| {
+            let machine = plan.disks.iter().map(|d| d.name.as_str());
+            let machine = machine.chain(plan.devices.iter().map(|d| d.name.as_str()));
+            let mut machine = machine.chain(["kworker", "worker"]);
+            machine.any(|m| name.starts_with(m))
+        };
+        let who = choice.who.as_str();
+        if !threads().any(|t| t == who) && !of_machine(who) {
+            let problem = Problem::general(format!("the schedule names no thread: '{who}'"));
+            let problem = problem.help(suggest::cure(who, threads(), "there are no threads"));
+            report.value(&at.key("who"), problem);
+        }
+    }
+    Some(Schedule(scenario.schedule.clone()))
+}
