@@ -4,5 +4,6 @@
 pub mod engine;
 pub mod kernel;
 pub mod litmus;
+pub mod report;
 pub mod scenario;
 pub mod schedule;
