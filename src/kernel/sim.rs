@@ -3,8 +3,8 @@
 use super::actor::Routine;
 use super::actor::program::Program;
 use super::actor::step::{Label, Next, Scene, Step};
-use super::invariant::TABLE;
-use super::invariant::judge::{Broken, Verdicts, judge};
+use super::invariant::judge::{Broken, Verdicts, judge, judge_all};
+use super::invariant::{LOCK_ORDER, LockGraph, TABLE};
 use super::ready::{ReadySet, Waiters};
 use super::strategy::{DaxIdle, Strategy, Unbind};
 use super::world::facts::Fact;
@@ -73,7 +73,15 @@ pub struct Sim {
     unfinished: usize,
     changed: Vec<Agent>,
     broken: Vec<Broken>,
+    /// Lock orders seen in all transitions made; not undone.
+    orders: LockGraph,
     judging: bool,
+    /// Whether every object is judged before and after each step.
+    thorough: bool,
+    /// What was broken before the step, by the slow way.
+    before: Vec<Broken>,
+    /// What the slow way found in the last step and the quick way did not.
+    overlooked: Vec<Broken>,
     recording: bool,
 }
 
@@ -149,7 +157,11 @@ impl Sim {
             class,
             changed: Vec::new(),
             broken: Vec::new(),
+            orders: LockGraph::default(),
             judging: true,
+            thorough: false,
+            before: Vec::new(),
+            overlooked: Vec::new(),
             recording: false,
         };
         sim.boot();
@@ -336,7 +348,7 @@ impl Sim {
     }
 
     /// States how the step ended, and lets the invariants judge it.
-    fn judge(&mut self, mark: usize, mover: Actor) -> Verdicts {
+    fn judge(&mut self, mark: usize, mover: Actor, at: (OpId, Option<Routine>)) -> Verdicts {
         if !self.judging {
             return Verdicts::default();
         }
@@ -346,19 +358,50 @@ impl Sim {
         if self.quiet() {
             self.world.facts.push(Fact::Ended);
         }
-        self.broken.clear();
-        let broken = &mut self.broken;
-        let waits = Waits { needs: &self.needs, ready: &self.ready };
-        let verdicts =
-            judge(&self.world, &waits, self.world.since(mark), mover, |b| broken.push(b));
-        if !verdicts.broken.is_empty() {
+        for fact in &self.world.facts {
+            if let Fact::Locked { class, under, .. } = *fact {
+                let step = || at.1.map_or("", |routine| routine.label().name);
+                self.orders.note(class, under, || (mover, at.0, step()));
+            }
+        }
+        let mut broken = std::mem::take(&mut self.broken);
+        broken.clear();
+        let changes = self.world.since(mark);
+        let verdicts = judge(&self.world, &self.waits(), changes, mover, |b| broken.push(b));
+        self.broken = broken;
+        if self.thorough {
+            let mut after = self.standing(mover);
+            let known = |b: &Broken| {
+                [&self.before, &self.broken].iter().any(|l| l.iter().any(|o| o.same(b)))
+            };
+            after.retain(|b| !known(b));
+            self.overlooked = after;
+        }
+        let new = verdicts.broken.0 & !(1 << LOCK_ORDER);
+        if new != 0 {
             let fatal = verdicts.broken.iter().any(|i| TABLE[i].fatal);
-            let new = verdicts.broken.0;
             self.world.update::<Verdict>(One(0), |v| {
                 v.with_broken(v.broken() | new).with_cut(v.cut() || fatal)
             });
         }
         verdicts
+    }
+
+    fn waits(&self) -> Waits<'_> {
+        Waits {
+            needs: &self.needs,
+            ready: &self.ready,
+            class: &self.class,
+            orders: &self.orders,
+            finished: self.unfinished == 0 && self.ready_of[Class::Service as usize] == 0,
+        }
+    }
+
+    /// What is broken in this state, by the slow way.
+    fn standing(&self, mover: Actor) -> Vec<Broken> {
+        let mut standing = Vec::new();
+        judge_all(&self.world, &self.waits(), mover, |b| standing.push(b));
+        standing
     }
 
     // --- for reports --------------------------------------------------------------------------
@@ -388,6 +431,23 @@ impl Sim {
         self.marks.last().map_or(0, |m| m.cells)
     }
 
+    /// The lock orders seen in all transitions made so far, undone ones included.
+    pub fn lock_orders(&self) -> &LockGraph {
+        &self.orders
+    }
+
+    /// Switches the slow judging of every object before and after each step on or off; what it
+    /// finds is in [`Sim::overlooked`].
+    pub fn set_thorough(&mut self, on: bool) {
+        self.thorough = on;
+    }
+
+    /// What the last step broke and only the slow judging of every object found: nothing, if the
+    /// invariants watch all that they look at.
+    pub fn overlooked(&self) -> &[Broken] {
+        &self.overlooked
+    }
+
     /// Switches the invariants off (for measuring what they cost) or on.
     pub fn set_judging(&mut self, on: bool) {
         self.judging = on;
@@ -405,6 +465,9 @@ impl Sim {
 pub struct Waits<'a> {
     needs: &'a [Need],
     ready: &'a ReadySet,
+    class: &'a [Class],
+    orders: &'a LockGraph,
+    finished: bool,
 }
 
 impl super::invariant::Waits for Waits<'_> {
@@ -416,6 +479,15 @@ impl super::invariant::Waits for Waits<'_> {
     }
     fn actors(&self) -> u32 {
         self.needs.len() as u32
+    }
+    fn main(&self, actor: Actor) -> bool {
+        self.class[actor.index()] == Class::Main
+    }
+    fn finished(&self) -> bool {
+        self.finished
+    }
+    fn orders(&self) -> &LockGraph {
+        self.orders
     }
 }
 
@@ -478,14 +550,17 @@ impl Model for Sim {
             self.world.clear_reads();
             self.needs[actor.index()].met(&self.world);
         }
-        if let Some(routine) = self.top(mv.agent) {
-            let op = self.op(mv.agent);
+        if self.thorough {
+            self.before = self.standing(actor);
+        }
+        let (op, top) = (self.op(mv.agent), self.top(mv.agent));
+        if let Some(routine) = top {
             let (w, strategy) = (&mut self.world, &self.strategy);
             let next = routine.step(&mut Step { w, strategy, me: actor, op }, mv.outcome);
             self.follow(actor, next);
         }
         self.wake(cells, mv.agent);
-        let verdicts = self.judge(cells, actor);
+        let verdicts = self.judge(cells, actor, (op, top));
         Stepped { broken: verdicts.broken, reached: verdicts.reached, mark }
     }
 
@@ -550,8 +625,7 @@ impl Model for Sim {
         if self.unfinished == 0 {
             return Ending::Finished;
         }
-        let waits = Waits { needs: &self.needs, ready: &self.ready };
-        if super::invariant::wait::cycle(&self.world, &waits).is_some() {
+        if super::invariant::wait::cycle(&self.world, &self.waits()).is_some() {
             Ending::Deadlock
         } else {
             Ending::Stall

@@ -168,8 +168,8 @@ impl Step<'_> {
 
     /// States that something that may sleep is called.
     pub fn might_sleep(&mut self) {
-        let actor = self.me;
-        self.facts.push(Fact::MaySleep { actor });
+        let me = self.me;
+        self.may_sleep(me);
     }
 
     /// Whether an allocation may fail here: then the step has two outcomes.

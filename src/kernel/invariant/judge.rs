@@ -2,7 +2,7 @@
 
 use super::{Judgement, Subject, TABLE, Waits};
 use crate::engine::model::Props;
-use crate::kernel::world::facts::Fact;
+use crate::kernel::world::facts::FactKind;
 use crate::kernel::world::world::Change;
 use crate::kernel::world::{Actor, Kind, World};
 
@@ -21,6 +21,21 @@ const WATCHERS: [u32; Kind::COUNT] = {
     by_kind
 };
 
+/// Which invariants listen to each kind of fact.
+const HEARERS: [u32; FactKind::COUNT] = {
+    let mut by_kind = [0u32; FactKind::COUNT];
+    let mut i = 0;
+    while i < TABLE.len() {
+        let mut k = 0;
+        while k < TABLE[i].hears.len() {
+            by_kind[TABLE[i].hears[k] as usize] |= 1u32 << i;
+            k += 1;
+        }
+        i += 1;
+    }
+    by_kind
+};
+
 /// A broken invariant, for reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Broken {
@@ -32,6 +47,14 @@ pub struct Broken {
     pub evidence: [u32; 2],
 }
 
+impl Broken {
+    /// Whether both say the same of the same cells, whatever showed it.
+    pub fn same(&self, other: &Broken) -> bool {
+        let sorted = |[a, b]: [u32; 2]| (a.min(b), a.max(b));
+        self.invariant == other.invariant && sorted(self.evidence) == sorted(other.evidence)
+    }
+}
+
 /// What the invariants said about a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Verdicts {
@@ -41,19 +64,39 @@ pub struct Verdicts {
     pub reached: Props,
 }
 
+/// Shows a subject to the invariants of a set.
+#[inline]
 fn ask(
     w: &World,
     waits: &dyn Waits,
-    which: u32,
+    mut which: u32,
     subject: Subject,
     mover: Actor,
-    out: &mut dyn FnMut(usize, Judgement),
+    mut note: impl FnMut(Subject, usize, Judgement),
 ) {
-    let mut left = which;
-    while left != 0 {
-        let i = left.trailing_zeros() as usize;
-        left &= left - 1;
-        out(i, (TABLE[i].check)(w, waits, subject, mover));
+    while which != 0 {
+        let i = which.trailing_zeros() as usize;
+        which &= which - 1;
+        note(subject, i, (TABLE[i].check)(w, waits, subject, mover));
+    }
+}
+
+impl Verdicts {
+    fn note(
+        &mut self,
+        on_broken: &mut impl FnMut(Broken),
+        (invariant, subject): (usize, Subject),
+        judgement: Judgement,
+    ) {
+        match judgement {
+            Judgement::NotAsked => {}
+            Judgement::Holds => self.reached.0 |= 1u32 << invariant,
+            Judgement::Broken(evidence) => {
+                self.reached.0 |= 1u32 << invariant;
+                self.broken.0 |= 1u32 << invariant;
+                on_broken(Broken { invariant, subject, evidence });
+            }
+        }
     }
 }
 
@@ -66,42 +109,26 @@ pub fn judge(
     mut on_broken: impl FnMut(Broken),
 ) -> Verdicts {
     let mut verdicts = Verdicts::default();
-    let mut note = |subject, i, judgement| match judgement {
-        Judgement::NotAsked => {}
-        Judgement::Holds => verdicts.reached.0 |= 1u32 << i,
-        Judgement::Broken(evidence) => {
-            verdicts.reached.0 |= 1u32 << i;
-            verdicts.broken.0 |= 1u32 << i;
-            on_broken(Broken { invariant: i, subject, evidence });
-        }
-    };
+    let mut note = |subject, i, judgement| verdicts.note(&mut on_broken, (i, subject), judgement);
     for (n, change) in changes.iter().enumerate() {
         let which = WATCHERS[change.kind as usize];
         // Each cell once, with the word before the step's first write to it.
         if which != 0 && !changes[..n].iter().any(|c| c.cell == change.cell) {
             let object = w.object(*change);
             let subject = Subject::Wrote { kind: change.kind, object, old: change.old };
-            ask(w, waits, which, subject, mover, &mut |i, j| note(subject, i, j));
+            ask(w, waits, which, subject, mover, &mut note);
         }
     }
     for fact in &w.facts {
-        let subject = Subject::Fact(*fact);
-        ask(w, waits, hearers(fact), subject, mover, &mut |i, j| note(subject, i, j));
+        let which = HEARERS[fact.kind() as usize];
+        ask(w, waits, which, Subject::Fact(*fact), mover, &mut note);
     }
     verdicts
 }
 
-/// Which invariants listen to a fact.
-fn hearers(fact: &Fact) -> u32 {
-    let mut which = 0;
-    for (i, invariant) in TABLE.iter().enumerate() {
-        which |= u32::from((invariant.hears)(fact)) << i;
-    }
-    which
-}
-
-/// Judges every object of the world, whether or not a step touched it, and the facts of the step:
-/// the slow way that has to give the same answer.
+/// Judges every object of the world, whether or not a step touched it: the slow way. What is
+/// broken after a step and was not before has to be among what [`judge`] says of the step. Facts,
+/// and changes as such (a block that *was* owned), belong to steps and have no place here.
 pub fn judge_all(
     w: &World,
     waits: &dyn Waits,
@@ -109,22 +136,13 @@ pub fn judge_all(
     mut on_broken: impl FnMut(Broken),
 ) -> Verdicts {
     let mut verdicts = Verdicts::default();
-    let mut note = |subject, i, judgement| {
-        if let Judgement::Broken(evidence) = judgement {
-            verdicts.broken.0 |= 1u32 << i;
-            on_broken(Broken { invariant: i, subject, evidence });
-        }
-    };
+    let mut note = |subject, i, judgement| verdicts.note(&mut on_broken, (i, subject), judgement);
     for &kind in Kind::ALL {
         for object in 0..w.len(kind) {
             let old = w.word_of(kind, object);
             let subject = Subject::Wrote { kind, object, old };
-            ask(w, waits, WATCHERS[kind as usize], subject, mover, &mut |i, j| note(subject, i, j));
+            ask(w, waits, WATCHERS[kind as usize], subject, mover, &mut note);
         }
-    }
-    for fact in &w.facts {
-        let subject = Subject::Fact(*fact);
-        ask(w, waits, hearers(fact), subject, mover, &mut |i, j| note(subject, i, j));
     }
     verdicts
 }

@@ -5,13 +5,24 @@
 //! and whether it is broken. Invariants judge a state, or a state against what has happened; none
 //! predicts the future.
 
+pub mod bio;
+pub mod blocks;
+pub mod content;
 pub mod count;
+pub mod dma;
+pub mod frames;
 pub mod judge;
+pub mod lock;
+mod look;
+#[cfg(test)]
+mod tests;
+pub mod tlb;
 pub mod wait;
 
-use super::world::facts::Fact;
+use super::world::facts::{Fact, FactKind};
 use super::world::need::Need;
 use super::world::{Actor, Kind, World};
+pub use lock::LockGraph;
 
 /// What an invariant is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +60,12 @@ pub trait Waits {
     fn blocked(&self, actor: Actor) -> bool;
     /// Number of agents.
     fn actors(&self) -> u32;
+    /// Whether it is a thread that the run waits for.
+    fn main(&self, actor: Actor) -> bool;
+    /// Whether all threads that the run waits for have finished, and what serves them is idle.
+    fn finished(&self) -> bool;
+    /// The lock orders seen so far, over everything that has been explored.
+    fn orders(&self) -> &LockGraph;
 }
 
 /// A rule that every state has to obey.
@@ -64,21 +81,44 @@ pub struct Invariant {
     pub premise: &'static str,
     /// Facets whose writes it is shown.
     pub watches: &'static [Kind],
-    /// Whether it is shown this kind of fact.
-    pub hears: fn(&Fact) -> bool,
+    /// Kinds of facts that it is shown.
+    pub hears: &'static [FactKind],
     /// The check. `mover` is the agent that made the step.
     pub check: fn(w: &World, waits: &dyn Waits, subject: Subject, mover: Actor) -> Judgement,
     /// Whether the run is cut when it breaks, because the state means nothing afterwards.
     pub fatal: bool,
 }
 
-/// An invariant that listens to no facts.
-pub fn deaf(_: &Fact) -> bool {
-    false
-}
-
 /// Every invariant. The order is that of the bits of [`Props`](crate::engine::model::Props).
-pub const TABLE: &[Invariant] = &[count::COUNT_BALANCE, wait::DEADLOCK];
+pub const TABLE: &[Invariant] = &[
+    frames::USE_AFTER_FREE,
+    dma::FOREIGN_DMA,
+    count::FREED_WHILE_PINNED,
+    count::COUNT_BALANCE,
+    count::PIN_MISSED,
+    content::LOST_WRITE,
+    content::CLEAN_BUT_NEWER,
+    bio::UNSTABLE_IO,
+    bio::TORN_SNAPSHOT,
+    blocks::DIRTY_WITHOUT_MKWRITE,
+    dma::SILENT_ORPHAN_DMA,
+    dma::CORRUPT_REMOTE_READ,
+    dma::STALE_DEVICE_MAPPING,
+    tlb::STALE_TLB,
+    frames::MISSING_STRUCT_PAGE,
+    blocks::DOUBLE_OWNED_BLOCK,
+    blocks::SPACE_LEAK,
+    blocks::EXPOSED_BEYOND_EOF,
+    lock::SLEEP_IN_ATOMIC,
+    lock::LOCK_ORDER,
+    wait::DEADLOCK,
+    wait::STALL,
+];
+
+/// The place of lock-order in the table. It is judged by all transitions explored, not by one
+/// run, so that its verdict is no part of the state ([`LockGraph`]).
+pub const LOCK_ORDER: usize = 19;
+const _: () = assert!(TABLE[LOCK_ORDER].hears[0] as u8 == FactKind::Locked as u8);
 
 /// The invariant of this name, with its bit.
 pub fn find(name: &str) -> Option<(usize, &'static Invariant)> {

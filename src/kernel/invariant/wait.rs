@@ -1,9 +1,10 @@
-//! Invariants about waits: deadlock.
+//! Invariants about waits: deadlock and stall.
 
 use super::{Invariant, Judgement, Subject, Waits};
-use crate::kernel::world::facts::Fact;
-use crate::kernel::world::objects::Flags;
-use crate::kernel::world::{Actor, Frame, World};
+use crate::kernel::world::facts::{Fact, FactKind};
+use crate::kernel::world::machine::ActorState;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::{Actor, World};
 
 /// See its `doc`.
 pub const DEADLOCK: Invariant = Invariant {
@@ -12,20 +13,66 @@ pub const DEADLOCK: Invariant = Invariant {
     source: "claim 68; lockdep's circular dependency report",
     premise: "an agent has to wait",
     watches: &[],
-    hears: |fact| matches!(fact, Fact::Blocked { .. }),
+    hears: &[FactKind::Blocked],
     check: deadlock,
     fatal: false,
 };
 
-fn deadlock(w: &World, waits: &dyn Waits, subject: Subject, _mover: Actor) -> Judgement {
+fn deadlock(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Fact(Fact::Blocked { actor }) = subject else { return Judgement::NotAsked };
     match cycle_from(w, waits, actor) {
-        Some(cycle) => {
-            let cell = |a: Actor| waits.need(a).cell(w).unwrap_or(w.cell::<Flags>(Frame(0)));
-            Judgement::Broken([cell(cycle[0]), cell(cycle[cycle.len() - 1])])
-        }
+        Some(cycle) => Judgement::Broken([
+            waited(w, waits, cycle[0]),
+            waited(w, waits, cycle[cycle.len() - 1]),
+        ]),
         None => Judgement::Holds,
     }
+}
+
+/// The cell that an agent waits for.
+fn waited(w: &World, waits: &dyn Waits, actor: Actor) -> u32 {
+    waits.need(actor).cell(w).unwrap_or(w.cell::<ActorState>(actor))
+}
+
+/// See its `doc`.
+///
+/// It is judged when nothing happens any more, unless by chance: a chance event (a signal, a power
+/// loss) need not come, so that whoever can only be helped by one is stalled. The exception is
+/// the timeout of a lease break, which comes for sure. Starvation, a wait that others can prolong
+/// for ever, is not seen in any state; it is a matter of cycles in the graph of states.
+pub const STALL: Invariant = Invariant {
+    name: "stall",
+    doc: "A program that the run waits for is blocked, nobody that is left will do what it waits \
+          for, and there is no cycle of waits (that is a deadlock): a pin that is never released, \
+          an event that nobody posts.",
+    source: "claims 41, 56-58, 68-71 (waiting for pins)",
+    premise: "an agent has to wait",
+    watches: &[],
+    hears: &[FactKind::Blocked, FactKind::Ended],
+    check: stall,
+    fatal: false,
+};
+
+fn stall(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
+    match subject {
+        Subject::Fact(Fact::Blocked { actor }) if waits.main(actor) => return Judgement::Holds,
+        Subject::Fact(Fact::Ended) if !waits.finished() => {}
+        _ => return Judgement::NotAsked,
+    }
+    let stuck = |&a: &Actor| waits.main(a) && waits.blocked(a) && !times_out(waits, a);
+    match (0..waits.actors()).map(Actor).find(stuck) {
+        Some(actor) if cycle(w, waits).is_none() => {
+            Judgement::Broken([waited(w, waits, actor), w.cell::<ActorState>(actor)])
+        }
+        _ => Judgement::Holds,
+    }
+}
+
+/// Whether an agent waits for the answer to a lease break whose timeout is still to come.
+fn times_out(waits: &dyn Waits, actor: Actor) -> bool {
+    let Need::LeaseAnswered(file) = waits.need(actor) else { return false };
+    let timeout = |a| !waits.blocked(a) && waits.need(a) == Need::LeaseBreaking(file);
+    (0..waits.actors()).map(Actor).any(timeout)
 }
 
 /// A cycle of agents each of which waits for the next, through this agent.
@@ -43,7 +90,14 @@ fn search(
     tried: &mut Vec<Actor>,
 ) -> bool {
     let Some(&at) = path.last() else { return false };
-    for holder in waits.need(at).holders(w) {
+    let need = waits.need(at);
+    let holders = need.holders(w);
+    // Any one post will do: while somebody can go on who may post, nobody is stuck.
+    let free = |&a: &Actor| !waits.blocked(a) && waits.need(a) != Need::Never;
+    if matches!(need, Need::Posted(_)) && holders.iter().any(free) {
+        return false;
+    }
+    for holder in holders {
         if holder == goal {
             return true;
         }

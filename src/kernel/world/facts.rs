@@ -31,8 +31,9 @@ pub enum Toucher {
 #[allow(missing_docs, reason = "the fields are named in the variant's own entry")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fact {
-    /// Somebody read or wrote a frame.
-    Touch { page: Page, write: bool, by: Toucher },
+    /// Somebody read or wrote a frame; `freed`: its generation had changed by then
+    /// ([`World::touch`](super::World::touch)).
+    Touch { page: Page, write: bool, by: Toucher, freed: bool },
     /// A device transferred a part of a page of a region.
     Dma { at: RegionPage, page: Page, write: bool, part: Part },
     /// A transfer into a page of a region was reported complete to the driver.
@@ -49,10 +50,12 @@ pub enum Fact {
     StructPageUsed { frame: Frame },
     /// A user (load, read) or the disk image after a crash showed contents of a page of a file.
     Shown { at: FilePage, contents: Contents },
-    /// Something that may sleep was called.
-    MaySleep { actor: Actor },
-    /// A lock was taken, or a lock that is taken and released within the step.
-    Locked { actor: Actor, class: super::machine::LockClass },
+    /// Something that may sleep was called; `atomic`: in an interrupt or with interrupts off
+    /// ([`World::may_sleep`](super::World::may_sleep)).
+    MaySleep { actor: Actor, atomic: bool },
+    /// A lock was taken, or a lock that is taken and released within the step; `under`: the
+    /// classes that the agent held, one bit each ([`World::held_classes`](super::World)).
+    Locked { actor: Actor, class: super::machine::LockClass, under: u16 },
     /// `mmu_notifier_invalidate_range_start` returned for a page.
     RangeStarted { at: VPage },
     /// A folio became dirty.
@@ -63,4 +66,32 @@ pub enum Fact {
     Blocked { actor: Actor },
     /// Nothing more can happen.
     Ended,
+}
+
+macro_rules! fact_kinds {
+    ($($name:ident)+) => {
+        /// The kinds of facts, by which invariants say what they listen to.
+        #[allow(missing_docs, reason = "the same names as those of Fact, which has the entries")]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum FactKind { $($name,)+ }
+
+        impl FactKind {
+            /// Number of kinds.
+            pub const COUNT: usize = [$(FactKind::$name,)+].len();
+        }
+
+        impl Fact {
+            /// Its kind.
+            #[inline]
+            pub fn kind(&self) -> FactKind {
+                match self { $(Fact::$name { .. } => FactKind::$name,)+ }
+            }
+        }
+    };
+}
+
+fact_kinds! {
+    Touch Dma DmaDone RemoteGot BlockWritten PinAsked Stored StructPageUsed Shown MaySleep Locked
+    RangeStarted Dirtied Crashed Blocked Ended
 }

@@ -47,44 +47,50 @@ pub struct LockState {
 }
 facet!(LockState of Lock { writer: actor, readers: int, });
 
-/// The locks that an agent holds, in the order in which it took them (at most 4; folio locks
-/// know their owner themselves). Each is a lock's number + 1.
+/// The locks that an agent holds, in the order in which it took them (at most 4, each a lock's
+/// number + 1), and how many folios it has locked (those know their owner themselves).
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Held {
     /// The first.
-    #[bits(16)]
+    #[bits(15)]
     pub a: u16,
     /// The second.
-    #[bits(16)]
+    #[bits(15)]
     pub b: u16,
     /// The third.
-    #[bits(16)]
+    #[bits(15)]
     pub c: u16,
     /// The fourth.
-    #[bits(16)]
+    #[bits(15)]
     pub d: u16,
+    /// Folio locks.
+    #[bits(4)]
+    pub folios: u8,
 }
-facet!(Held of Actor { a: int, b: int, c: int, d: int, });
+facet!(Held of Actor { a: int, b: int, c: int, d: int, folios: int, });
 
 impl Held {
+    const LOCK: u64 = (1 << 15) - 1;
+
     /// The locks, in the order in which they were taken.
     pub fn locks(self) -> impl Iterator<Item = Lock> {
         let bits = self.into_bits();
-        (0..4).filter_map(move |i| Lock::unpack((bits >> (16 * i)) as u32 & 0xffff))
+        (0..4).filter_map(move |i| Lock::unpack((bits >> (15 * i) & Held::LOCK) as u32))
     }
 
     /// With one more lock.
     #[must_use]
     pub fn plus(self, lock: Lock) -> Held {
         let n = self.locks().count();
-        Held::from_bits(self.into_bits() | u64::from(lock.0 + 1) << (16 * n))
+        Held::from_bits(self.into_bits() | u64::from(lock.0 + 1) << (15 * n))
     }
 
     /// Without a lock.
     #[must_use]
     pub fn minus(self, lock: Lock) -> Held {
-        self.locks().filter(|&l| l != lock).fold(Held::new(), Held::plus)
+        let none = Held::new().with_folios(self.folios());
+        self.locks().filter(|&l| l != lock).fold(none, Held::plus)
     }
 }
 

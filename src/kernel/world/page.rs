@@ -69,10 +69,12 @@ impl World {
         Page { frame, generation: self.get::<Flags>(frame).generation() }
     }
 
-    /// States that somebody reads or writes a frame.
+    /// States that somebody reads or writes a frame. Whether it has been freed is noted now: the
+    /// same step may go on to drop the last reference, which would be no crime.
     #[inline]
     pub fn touch(&mut self, page: Page, write: bool, by: Toucher) {
-        self.facts.push(Fact::Touch { page, write, by });
+        let freed = self.get::<Flags>(page.frame).generation() != page.generation;
+        self.facts.push(Fact::Touch { page, write, by, freed });
     }
 
     // --- references ---------------------------------------------------------------------------

@@ -118,8 +118,8 @@ impl World {
     /// Takes a lock that can be taken.
     pub fn lock(&mut self, by: Actor, lock: Lock, mode: Mode) {
         let class = self.map.lock_class(lock);
-        self.facts.push(Fact::MaySleep { actor: by });
-        self.facts.push(Fact::Locked { actor: by, class });
+        self.may_sleep(by);
+        self.lock_briefly(by, class);
         self.update::<LockState>(lock, |s| match mode {
             Mode::Shared => s.with_readers(s.readers() + 1),
             Mode::Exclusive => s.with_writer(Actor::pack(Some(by))),
@@ -139,7 +139,28 @@ impl World {
     /// Notes that a lock is taken and released within this step, for the lock order.
     #[inline]
     pub fn lock_briefly(&mut self, by: Actor, class: LockClass) {
-        self.facts.push(Fact::Locked { actor: by, class });
+        let under = self.held_classes(by);
+        self.facts.push(Fact::Locked { actor: by, class, under });
+    }
+
+    /// The classes of the locks that an agent holds now, one bit each.
+    #[inline]
+    pub fn held_classes(&self, by: Actor) -> u16 {
+        let held = self.get::<Held>(by);
+        let bit = |class: LockClass| 1u16 << class.into_bits();
+        let folios = if held.folios() > 0 { bit(LockClass::FolioLock) } else { 0 };
+        held.locks().fold(folios, |bits, l| bits | bit(self.map.lock_class(l)))
+    }
+
+    /// States that an agent calls something that may sleep, and whether it runs where it must
+    /// not: in an interrupt, or with its processor's interrupts off.
+    #[inline]
+    pub fn may_sleep(&mut self, actor: Actor) {
+        let cpu = self.map.plan.threads.get(actor.index()).map(|t| t.cpu);
+        let me = Actor::pack(Some(actor));
+        let irq_off = cpu.is_some_and(|c| self.get::<CpuState>(c).irq_off() == me);
+        let atomic = irq_off || self.get::<ActorState>(actor).in_irq();
+        self.facts.push(Fact::MaySleep { actor, atomic });
     }
 
     /// Who holds a folio's lock.
@@ -151,13 +172,17 @@ impl World {
     /// `folio_lock` of a folio that is unlocked.
     pub fn lock_folio(&mut self, by: Actor, frame: Frame) {
         let head = self.head(frame);
-        self.facts.push(Fact::Locked { actor: by, class: LockClass::FolioLock });
+        self.lock_briefly(by, LockClass::FolioLock);
         self.set(head, FolioLock::new().with_owner(Actor::pack(Some(by))));
+        self.update::<Held>(by, |h| h.with_folios(h.folios().saturating_add(1).min(15)));
     }
 
     /// `folio_unlock`.
     pub fn unlock_folio(&mut self, frame: Frame) {
         let head = self.head(frame);
-        self.set(head, FolioLock::new());
+        let lock = self.update::<FolioLock>(head, |_| FolioLock::new());
+        if let Some(owner) = Actor::unpack(lock.owner()) {
+            self.update::<Held>(owner, |h| h.with_folios(h.folios().saturating_sub(1)));
+        }
     }
 }

@@ -1,0 +1,219 @@
+//! Invariants about blocks and what a filesystem keeps in order: ownership, preparation, the end
+//! of a file.
+
+use super::look::{anywhere, bytes_in_file, file_pages};
+use super::{Invariant, Judgement, Subject, Waits};
+use crate::kernel::world::facts::{Fact, FactKind};
+use crate::kernel::world::machine::{BlockState, BlockUse, Budget, Extent, ExtentKind};
+use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
+use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
+use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Version, World};
+
+/// See its `doc`.
+///
+/// ext4 needs buffers; btrfs a reservation and a broken COW (`Flags.prepared`); xfs a block or a
+/// reservation (delalloc) for the page. A page that has left its file needs nothing.
+pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
+    name: "dirty-without-mkwrite",
+    doc: "A page became dirty without the filesystem having prepared it: no buffers, no \
+          reservation, COW not broken.",
+    source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst (page_mkwrite)",
+    premise: "a page of a file on ext4, xfs or btrfs is marked dirty",
+    watches: &[],
+    hears: &[FactKind::Dirtied],
+    check: dirty_without_mkwrite,
+    fatal: false,
+};
+
+fn dirty_without_mkwrite(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
+    let Subject::Fact(Fact::Dirtied { frame }) = subject else { return Judgement::NotAsked };
+    let head = w.head(frame);
+    let Some(at) = w.get::<Owner>(head).file_page() else { return Judgement::NotAsked };
+    let flags = w.get::<Flags>(head);
+    let prepared = match w.map.fs_of(at) {
+        FsKind::Ext4 => flags.buffers(),
+        FsKind::Btrfs => flags.prepared(),
+        FsKind::Xfs => w.get::<Extent>(at).kind() != ExtentKind::Hole,
+        FsKind::Tmpfs | FsKind::Dax => return Judgement::NotAsked,
+    };
+    if prepared {
+        return Judgement::Holds;
+    }
+    Judgement::Broken([w.cell::<Flags>(head), w.cell::<Extent>(at)])
+}
+
+/// See its `doc`.
+///
+/// A block that is allocated and not yet in the extent map (a COW write on its way) has one owner.
+pub const DOUBLE_OWNED_BLOCK: Invariant = Invariant {
+    name: "double-owned-block",
+    doc: "A block belongs to two owners that did not agree to share it by reflink: to pages of \
+          two files, or to a page of a file and to the free (or busy) blocks.",
+    source: "kernel-facts 4.4 (T8), 4.8; claims 55-64",
+    premise: "a page of a file gets a block, or a block changes hands",
+    watches: &[Kind::Extent, Kind::BlockState],
+    hears: &[],
+    check: double_owned_block,
+    fatal: false,
+};
+
+fn double_owned_block(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
+    let Subject::Wrote { kind, object, old } = subject else { return Judgement::NotAsked };
+    if kind == Kind::Extent {
+        let at = FilePage(object);
+        return match w.get::<Extent>(at).block() {
+            Some(block) => claimed(w, at, block),
+            None => Judgement::NotAsked,
+        };
+    }
+    let (block, before) = (Block(object), BlockState::from_bits(old));
+    let now = w.get::<BlockState>(block);
+    let whose = |s: BlockState| (s.state(), s.link(), s.owners());
+    if whose(before) == whose(now) {
+        return Judgement::NotAsked;
+    }
+    // Whoever had it may still believe that it does, and so may whoever has it now.
+    let has = |at: &FilePage| w.get::<Extent>(*at).block() == Some(block);
+    let claimant = if before.state() == BlockUse::Shared || now.state() == BlockUse::Shared {
+        file_pages(w).find(has)
+    } else {
+        let had = (before.state() != BlockUse::Free).then(|| before.link().checked_sub(1));
+        let known = |at: &FilePage| at.0 < w.map.plan.file_pages() && has(at);
+        had.flatten().map(FilePage).filter(known).or(w.block_owner(block).filter(known))
+    };
+    claimant.map_or(Judgement::Holds, |at| claimed(w, at, block))
+}
+
+/// Judges the claim of a page of a file to its block.
+fn claimed(w: &World, at: FilePage, block: Block) -> Judgement {
+    let state = w.get::<BlockState>(block);
+    let has = |other: &FilePage| w.get::<Extent>(*other).block() == Some(block);
+    let twice = match state.state() {
+        BlockUse::Free | BlockUse::Busy => true,
+        BlockUse::Owned => {
+            let owner = state.link().checked_sub(1).map(FilePage);
+            owner.is_some_and(|owner| owner != at && has(&owner))
+        }
+        BlockUse::Shared => file_pages(w).filter(has).count() > usize::from(state.owners()),
+    };
+    if !twice {
+        return Judgement::Holds;
+    }
+    // Of several claims the same one is named, whichever was looked at.
+    let other = file_pages(w).find(has).unwrap_or(at);
+    Judgement::Broken([w.cell::<BlockState>(block), w.cell::<Extent>(other)])
+}
+
+/// See its `doc`.
+pub const SPACE_LEAK: Invariant = Invariant {
+    name: "space-leak",
+    doc: "A block is neither free nor part of a file once every program has finished: no extent \
+          names it, or it is still on the busy list.",
+    source: "kernel-facts 4.8; claims 55-64 (busy extents)",
+    premise: "the run has finished, and some file has lost or changed a block that it had at the \
+              start",
+    watches: &[],
+    hears: &[FactKind::Ended],
+    check: space_leak,
+    fatal: false,
+};
+
+fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
+    if subject != Subject::Fact(Fact::Ended) || !waits.finished() {
+        return Judgement::NotAsked;
+    }
+    for block in (0..w.map.blocks()).map(Block) {
+        let state = w.get::<BlockState>(block);
+        let named = |at: FilePage| w.get::<Extent>(at).block() == Some(block);
+        let leaked = match state.state() {
+            BlockUse::Free => false,
+            BlockUse::Busy => true,
+            BlockUse::Owned | BlockUse::Shared => {
+                !w.block_owner(block).is_some_and(named) && !file_pages(w).any(named)
+            }
+        };
+        if leaked {
+            let cell = w.cell::<BlockState>(block);
+            return Judgement::Broken([cell, cell]);
+        }
+    }
+    if moved(w) { Judgement::Holds } else { Judgement::NotAsked }
+}
+
+/// Whether some page that had a block at the start has lost it, or has another one.
+fn moved(w: &World) -> bool {
+    let map = &w.map;
+    let first = |disk: usize| map.disk_blocks[disk].start;
+    let mut next: Vec<u32> = (0..map.disk_blocks.len()).map(first).collect();
+    let mut moved = false;
+    for at in file_pages(w) {
+        let file = map.file(map.file_of(at));
+        if let (Some(disk), true) = (file.disk, file.page(map.index_in_file(at)) != InitPage::Hole)
+        {
+            let next = &mut next[disk.index()];
+            moved |= w.get::<Extent>(at).block() != Some(Block(*next));
+            *next += 1;
+        }
+    }
+    moved
+}
+
+/// See its `doc`.
+///
+/// What a byte of a page may show is what the file's own history put there. Another origin (a
+/// stranger's old data in a block that was handed on) is right only where the file's newest
+/// contents have that origin too, as after a reflink. Data that the file's newest contents do not
+/// have because it was cut off or punched out is wrong to show, be it within i_size (the file was
+/// extended again) or in the tail of the last page; what somebody stored to that tail through a
+/// mapping since is there rightly. A write that is not complete yet (a transfer) may show. After
+/// a power loss what was cut off may be back: only strangers' data is judged.
+pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
+    name: "exposed-beyond-eof",
+    doc: "Data beyond i_size, or a stranger's old data, becomes readable.",
+    source: "ext4_block_zero_eof; kernel-facts 4.2 (T8), 4.3 (partial folios)",
+    premise: "a page is shown that holds the end of the file or lies beyond it, or that was \
+              extended, punched or newly allocated",
+    watches: &[],
+    hears: &[FactKind::Shown],
+    check: exposed_beyond_eof,
+    fatal: false,
+};
+
+fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
+    let Subject::Fact(Fact::Shown { at, contents }) = subject else { return Judgement::NotAsked };
+    let newest = w.get::<Newest>(at).0;
+    let bytes = bytes_in_file(w, at);
+    if contents == newest && u32::from(bytes) == PAGE_SIZE && !newest.is_patched() {
+        let zero = newest == Contents::ZERO;
+        return if zero { Judgement::Holds } else { Judgement::NotAsked };
+    }
+    let own = w.map.origin_of_file(at);
+    let crashed = w.get::<Budget>(One(0)).crashed();
+    let exposed = anywhere(w, (contents, newest), WHOLE, |_, shown, newest| {
+        let Some(version) = shown.version() else { return false };
+        let same = newest.version().is_some_and(|n| n.origin == version.origin);
+        if version.origin != own && !same {
+            return true;
+        }
+        // A page that lies beyond the end as a whole has no tail to store to.
+        !crashed && (bytes == 0 || (newest == Contents::ZERO && complete(w, version)))
+    });
+    if exposed {
+        let size = w.cell::<Size>(w.map.file_of(at));
+        return Judgement::Broken([w.cell::<Extent>(at), size]);
+    }
+    let asked = u32::from(bytes) < PAGE_SIZE
+        || w.patches.runs(newest).any(|r| r.holds == Contents::ZERO)
+        || contents == Contents::ZERO;
+    if asked { Judgement::Holds } else { Judgement::NotAsked }
+}
+
+/// Whether a write is of a kind that is complete as soon as it shows: a store or write(2), or what
+/// was there at the start. A transfer shows before it is complete.
+fn complete(w: &World, version: Version) -> bool {
+    let threads = w.map.plan.threads.iter();
+    let owner = threads.rev().find(|t| t.first_op <= version.author && version.author.0 > 1);
+    let Some(thread) = owner else { return version.author.0 <= 1 };
+    let op = thread.program.get((version.author.0 - thread.first_op.0) as usize);
+    matches!(op, Some(Op::Store { .. } | Op::Write { .. }))
+}

@@ -1,0 +1,137 @@
+//! What several invariants look at: pages of files through regions, and bytes within i_size.
+
+use super::Subject;
+use crate::kernel::world::facts::Page;
+use crate::kernel::world::machine::{Extent, RegionState, RegionUse};
+use crate::kernel::world::objects::{CacheSlot, Flags, Holders, Owner, OwnerKind, Pte, Size};
+use crate::kernel::world::plan::{Backing, PAGE_SIZE, Part};
+use crate::kernel::world::{Contents, FilePage, Frame, Id, Kind, RegionPage, VPage, World};
+
+/// How many bytes of a page of a file lie within i_size.
+#[inline]
+pub fn bytes_in_file(w: &World, at: FilePage) -> u16 {
+    let start = u64::from(w.map.index_in_file(at)) * u64::from(PAGE_SIZE);
+    let size = w.get::<Size>(w.map.file_of(at)).bytes();
+    size.saturating_sub(start).min(u64::from(PAGE_SIZE)) as u16
+}
+
+/// Whether, somewhere in the bytes `part`, two contents stand in a relation; it is shown the
+/// first byte of each stretch in which both are uniform, and what they hold there.
+pub fn anywhere(
+    w: &World,
+    (a, b): (Contents, Contents),
+    part: Part,
+    mut related: impl FnMut(u16, Contents, Contents) -> bool,
+) -> bool {
+    let piece = |of: Contents, at: u16| {
+        let run = w.patches.runs(of).find(|r| at < r.end);
+        run.map_or((PAGE_SIZE as u16, Contents::ZERO), |r| (r.end, r.holds))
+    };
+    let mut at = part.0;
+    while at < part.1 {
+        let ((end_a, of_a), (end_b, of_b)) = (piece(a, at), piece(b, at));
+        if related(at, of_a, of_b) {
+            return true;
+        }
+        at = end_a.min(end_b);
+    }
+    false
+}
+
+/// Whether `a` is an older version of the same logical page than `b`.
+#[inline]
+pub fn older(a: Contents, b: Contents) -> bool {
+    match (a.version(), b.version()) {
+        (Some(a), Some(b)) => a.origin == b.origin && a.seq < b.seq,
+        _ => false,
+    }
+}
+
+/// The virtual page over which a page of a region was registered.
+#[inline]
+pub fn vpage_of(w: &World, at: RegionPage) -> Option<VPage> {
+    let region = w.map.region_of(at);
+    let first = VPage::unpack(w.get::<RegionState>(region).first_bits())?;
+    Some(first.plus(at.0 - w.map.region_pages[region.index()].start))
+}
+
+/// The page of a file that a page of a region shows, if it was registered over a shared mapping
+/// (a private one may show a copy, which has no file to leave).
+#[inline]
+pub fn file_page_of(w: &World, at: RegionPage) -> Option<FilePage> {
+    let page = vpage_of(w, at)?;
+    w.map.vma(w.map.vma_of(page)).shared.then(|| w.map.backing(page))?
+}
+
+/// Whether a frame has left the page of a file that it was given out for: a page-cache frame was
+/// freed or taken out of the cache (its `page->mapping` is NULL), a pmem frame is no longer the
+/// block of that page.
+#[inline]
+pub fn left_file(w: &World, page: Page, at: FilePage) -> bool {
+    match w.map.pmem_block(page.frame) {
+        Some(block) => w.get::<Extent>(at).block() != Some(block),
+        None => freed(w, page) || w.get::<Owner>(page.frame).kind() == OwnerKind::Detached,
+    }
+}
+
+/// Whether a frame has been freed since its user got it.
+#[inline]
+pub fn freed(w: &World, page: Page) -> bool {
+    w.get::<Flags>(page.frame).generation() != page.generation
+}
+
+/// Whether the page table maps this frame here.
+#[inline]
+pub fn maps(pte: Pte, frame: Frame) -> bool {
+    pte.present() && pte.frame() == Some(frame)
+}
+
+/// Whether a page is unmapped, or leaves its file, while it is pinned or a device with a notifier
+/// may use it: the situation in which it can be taken away from under its user. It does not depend
+/// on what the design does about it, so that a design that prevents the harm is not vacuous.
+pub fn taken_away(w: &World, subject: Subject) -> bool {
+    let Subject::Wrote { kind, object, old } = subject else { return false };
+    let pinned = |frame| w.get::<Holders>(w.head(frame)).pins() > 0;
+    if kind == Kind::Owner {
+        let was_file = Owner::from_bits(old).kind() == OwnerKind::File;
+        let detached = w.get::<Owner>(Frame(object)).kind() == OwnerKind::Detached;
+        return was_file && detached && pinned(Frame(object));
+    }
+    if kind != Kind::Pte {
+        return false;
+    }
+    let (page, before) = (VPage(object), Pte::from_bits(old));
+    let Some(frame) = before.frame().filter(|_| before.present()) else { return false };
+    !maps(w.get(page), frame) && (pinned(frame) || watchers(w, page).next().is_some())
+}
+
+/// The pages of registered regions of devices with notifiers that show a virtual page.
+pub fn watchers(w: &World, page: VPage) -> impl Iterator<Item = RegionPage> + '_ {
+    w.map.notified(w.map.mm_of(page)).iter().filter_map(move |&region| {
+        let state = w.get::<RegionState>(region);
+        let first = VPage::unpack(state.first_bits())?;
+        let at = page.0.checked_sub(first.0)?;
+        let pages = &w.map.region_pages[region.index()];
+        let registered = state.state() == RegionUse::Registered;
+        (registered && at < pages.len() as u32).then(|| RegionPage(pages.start + at))
+    })
+}
+
+/// The frame that a page of a file is in now, be it page cache or pmem.
+pub fn frame_of(w: &World, at: FilePage) -> Option<Frame> {
+    match w.get::<Extent>(at).block().and_then(|b| w.map.pmem_frame(b)) {
+        Some(frame) => Some(frame),
+        None => w.get::<CacheSlot>(at).frame(),
+    }
+}
+
+/// The pages of all files.
+pub fn file_pages(w: &World) -> impl Iterator<Item = FilePage> + use<> {
+    (0..w.map.plan.file_pages()).map(FilePage)
+}
+
+/// Whether a mapping is private memory: anonymous, or a private mapping of a file.
+pub fn is_private(w: &World, page: VPage) -> bool {
+    let vma = w.map.vma(w.map.vma_of(page));
+    !vma.shared || vma.backing == Backing::Anon
+}
