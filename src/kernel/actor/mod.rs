@@ -5,11 +5,22 @@
 //! there. One step is one lock-protected section or one atomic access. Machines act; what a design
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
+pub mod dax_writeback;
+pub mod disk;
 pub mod errno;
+pub mod notifier;
 pub mod program;
+pub mod rmap;
 pub mod routine;
 pub mod step;
 pub mod sync;
+pub mod sync_calls;
+#[cfg(test)]
+pub mod testkit;
+pub mod tlb;
+pub mod writeback;
+#[cfg(test)]
+mod writeback_tests;
 
 pub use routine::Routine;
 pub use step::{Label, Machine, Next, Ret, Step};

@@ -3,6 +3,8 @@
 use super::routine::{Routine, call};
 use super::step::*;
 use super::sync::Sync;
+use super::sync_calls::{Fsync, Msync, SyncFileRange};
+use super::writeback::WritebackInode;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
@@ -103,6 +105,10 @@ fn start(op: Op) -> Routine {
     match op {
         Op::Post { event } => Sync::Post(event).into(),
         Op::Wait { event } => Sync::Wait(event).into(),
+        Op::Fsync { file, data_only } => Fsync::new(file, data_only).into(),
+        Op::Msync { vma, sync } => Msync::new(vma, sync).into(),
+        Op::SyncFileRange { file, flags } => SyncFileRange::new(file, flags).into(),
+        Op::Writeback { file, mode } => WritebackInode::new(file, mode).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
         _ => Sync::Sleep.into(),
     }

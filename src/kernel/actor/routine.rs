@@ -69,18 +69,42 @@ routines! {
     Program(program::Program),
     /// Posts and waits that scenario authors order threads with, and pauses.
     Sync(sync::Sync),
+    /// `flush_tlb_range`.
+    FlushTlb(tlb::FlushTlb),
+    /// `mmu_notifier_invalidate_range_start`.
+    RangeStart(notifier::RangeStart),
+    /// `mmu_notifier_invalidate_range_end`.
+    RangeEnd(notifier::RangeEnd),
+    /// A hardware tag of a disk: takes the checksum, transfers the page in two halves, completes.
+    DiskTag(disk::DiskTag),
+    /// Walks the reverse map of a folio: cleans its PTEs, clears them, migrates them.
+    RmapWalk(rmap::RmapWalk),
+    /// Writes the dirty pages of a file: cleaning skips what is busy, integrity waits.
+    WritePages(writeback::WritePages),
+    /// Waits until no page of a file is under writeback.
+    WaitPages(writeback::WaitPages),
+    /// A flusher's pass over a file.
+    WritebackInode(writeback::WritebackInode),
+    /// Writeback of a DAX file: flushes CPU caches and write-protects its mappings.
+    DaxWriteback(dax_writeback::DaxWriteback),
+    /// fsync: writes, waits, commits the journal, flushes the disk's cache, reports errors once.
+    Fsync(sync_calls::Fsync),
+    /// msync.
+    Msync(sync_calls::Msync),
+    /// sync_file_range.
+    SyncFileRange(sync_calls::SyncFileRange),
 }
 
 impl Routine {
     /// The machine at the bottom of the stack of an agent that serves others: a disk's tag, a
     /// worker. None: there is nothing for it to do in this plan.
-    pub fn service(_map: &Layout, _actor: Actor) -> Option<Routine> {
-        None
+    pub fn service(map: &Layout, actor: Actor) -> Option<Routine> {
+        disk::DiskTag::service(map, actor).map(Routine::from)
     }
 
     /// Whether its outcomes are faults of a device (I/O errors) rather than of the allocator.
     pub fn is_device(self) -> bool {
-        false
+        matches!(self, Routine::DiskTag(_))
     }
 }
 

@@ -90,6 +90,8 @@ kinds! {
     Newest = "newest",
     /// Ghost: what fsync promised of a page of a file.
     Promised = "promised",
+    /// Ghost: what was newest when a sync call that is under way began.
+    Asked = "asked",
     /// A block's state and owner.
     BlockState = "block",
     /// A block's contents as the device returns them.

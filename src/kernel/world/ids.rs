@@ -84,6 +84,9 @@ ids! {
     OpId;
     /// One buffer of a pipe (vmsplice, splice).
     PipeSlot;
+    /// A page of a file as one thread that calls fsync keeps it in mind; numbered through over
+    /// those threads.
+    AskedPage;
     /// The only object of its kind.
     One;
 }

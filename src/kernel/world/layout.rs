@@ -39,6 +39,8 @@ pub struct Layout {
     pub tags: Vec<Range<u32>>,
     /// The slot in which each thread keeps the page of its direct I/O.
     dio_slots: Vec<Option<Slot>>,
+    /// The place of each thread that makes sync calls among those that do.
+    syncers: Vec<Option<u32>>,
 }
 
 /// Adds a slot of one page for each thread that does direct I/O.
@@ -92,6 +94,7 @@ impl Layout {
         layout.number_blocks();
         layout.number_frames();
         layout.find_notified();
+        layout.find_syncers();
         layout
     }
 
@@ -137,6 +140,27 @@ impl Layout {
                 }
             }
         }
+    }
+
+    fn find_syncers(&mut self) {
+        let mut count = 0;
+        for thread in &self.plan.threads {
+            let sync = |op: &Op| matches!(op, Op::Fsync { .. } | Op::Msync { .. });
+            let place = thread.program.iter().any(sync).then_some(count);
+            count += u32::from(place.is_some());
+            self.syncers.push(place);
+        }
+    }
+
+    /// Number of pages that sync calls keep in mind.
+    pub fn asked_pages(&self) -> u32 {
+        self.syncers.iter().flatten().count() as u32 * self.plan.file_pages()
+    }
+
+    /// A page of a file as a thread's sync call keeps it in mind; none if it makes no such calls.
+    pub fn asked_page(&self, thread: Actor, page: FilePage) -> Option<AskedPage> {
+        let place = self.syncers.get(thread.index()).copied().flatten()?;
+        Some(AskedPage(place * self.plan.file_pages() + page.0))
     }
 
     /// The file that a file page belongs to.

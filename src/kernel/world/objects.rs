@@ -87,6 +87,9 @@ contents_facet! {
     Newest of FilePage;
     /// Ghost: what of a page of a file a successful fsync has promised to survive a crash.
     Promised of FilePage;
+    /// Ghost: what of a page of a file was newest when a thread's sync call under way began: what
+    /// it will have promised if it succeeds.
+    Asked of AskedPage;
     /// What a block device returns for a block.
     BlockData of Block;
     /// What a block holds after a power loss, unless its cache has been flushed since

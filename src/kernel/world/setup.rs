@@ -20,6 +20,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         Counts | Flags | Owner | FolioLock | Data | Holders => map.frames(),
         Pte => plan.vpages(),
         CacheSlot | Extent | Newest | Promised => plan.file_pages(),
+        Asked => map.asked_pages(),
         BlockState => map.blocks(),
         BlockData | BlockDurable => map.data_blocks,
         Tlb => plan.cpus * TLB_SLOTS,

@@ -48,6 +48,28 @@ impl World {
         self.set(World::free_blocks(disk), list.with_head(head).with_count(list.count() + 1));
     }
 
+    /// One more page of a file shares a block (reflink).
+    pub fn share_block(&mut self, block: Block) {
+        self.update::<BlockState>(block, |s| {
+            s.with_state(BlockUse::Shared).with_owners(s.owners() + 1)
+        });
+    }
+
+    /// A page of a file gives up its block: the block is freed, or stays with those that share
+    /// it. The extent is the caller's business.
+    pub fn put_block(&mut self, block: Block, leaver: FilePage) {
+        let state = self.get::<BlockState>(block);
+        if state.state() != BlockUse::Shared || state.owners() <= 1 {
+            return self.free_block(block);
+        }
+        let mut pages = (0..self.map.plan.file_pages()).map(FilePage);
+        let heir = pages.find(|&p| p != leaver && self.get::<Extent>(p).block() == Some(block));
+        let link = heir.map_or(state.link(), |p| p.0 + 1);
+        let left = state.owners() - 1;
+        let kind = if left == 1 { BlockUse::Owned } else { BlockUse::Shared };
+        self.set(block, state.with_owners(left).with_state(kind).with_link(link));
+    }
+
     /// The page of a file that a block belongs to.
     pub fn block_owner(&self, block: Block) -> Option<FilePage> {
         let state = self.get::<BlockState>(block);

@@ -70,7 +70,10 @@ pub fn mix(a: u64, b: u64) -> u64 {
 /// Facets whose word is a [`Contents`].
 fn holds_contents(kind: Kind) -> bool {
     use Kind::*;
-    matches!(kind, Data | Newest | Promised | BlockData | BlockDurable | BioData | BioSum | OpValue)
+    matches!(
+        kind,
+        Data | Newest | Promised | Asked | BlockData | BlockDurable | BioData | BioSum | OpValue
+    )
 }
 
 impl World {

@@ -1,0 +1,333 @@
+//! Block devices: submission of bios, and the hardware tag that serves one.
+//!
+//! The device reads (or writes) the page by itself, in two halves, whatever the kernel does
+//! meanwhile: this is where a page that is not stable is torn, or no longer matches its checksum
+//! (kernel-facts B10, 3.2). The second half carries the device's verdict; completion (B11) is a
+//! step of its own, in the interrupt.
+
+use super::step::*;
+use crate::kernel::world::contents::Contents;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::facts::{Fact, Page, Toucher};
+use crate::kernel::world::layout::Layout;
+use crate::kernel::world::machine::*;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::*;
+use crate::kernel::world::plan::{DiskKind, PAGE_SIZE, Part, WHOLE};
+use crate::kernel::world::{Actor, Block, Disk, FilePage, Frame, Id, One, Tag, World};
+
+const HALVES: [Part; 2] = [(0, 2048), (2048, PAGE_SIZE as u16)];
+
+/// `submit_bio`: fills a free tag ([`Need::FreeTag`] is met), whose agent then serves it.
+///
+/// A writeback or a read into the page cache ends there; for the other kinds the tag stays done
+/// until the submitter, who waits with [`Need::BioDone`], has collected it with [`reap`].
+pub fn submit(
+    cx: &mut Step,
+    disk: Disk,
+    kind: BioKind,
+    frame: Option<Frame>,
+    block: Option<Block>,
+) -> Tag {
+    let tags = cx.map.tags[disk.index()].clone();
+    let free = tags.clone().map(Tag).find(|&t| cx.get::<Bio>(t).step() == BioStep::Idle);
+    let tag = free.unwrap_or(Tag(tags.start));
+    let generation = frame.map_or(0, |f| cx.page(f).generation);
+    let bio = Bio::new().with_step(BioStep::Submitted).with_kind(kind);
+    cx.set(tag, bio.with_frame_bits(Frame::pack(frame)).with_generation(generation));
+    let submitter = Actor::pack(Some(cx.me));
+    let end = BioEnd::new().with_block_bits(Block::pack(block)).with_submitter(submitter);
+    cx.set(tag, end);
+    cx.update::<DiskState>(disk, |d| d.with_in_flight(d.in_flight() + 1));
+    tag
+}
+
+/// `btrfs_csum_one_bio`: the filesystem takes its checksum of the page before it submits the bio.
+pub fn sum_by_filesystem(cx: &mut Step, tag: Tag) {
+    take_checksum(cx, tag);
+}
+
+/// Collects a bio that is done, and frees its tag.
+pub fn reap(cx: &mut Step, tag: Tag) -> Bio {
+    let bio = cx.get::<Bio>(tag);
+    release(cx.w, tag);
+    bio
+}
+
+fn release(w: &mut World, tag: Tag) {
+    let disk = w.map.disk_of_tag(tag);
+    w.set(tag, Bio::new());
+    w.set(tag, BioEnd::new());
+    w.set(tag, BioData(Contents::ZERO));
+    w.set(tag, BioSum(Contents::ZERO));
+    w.update::<DiskState>(disk, |d| d.with_in_flight(d.in_flight() - 1));
+}
+
+/// `folio_end_writeback` for one page of a folio: its bytes are no longer pending; with the last
+/// ones PG_writeback goes (iomap's `write_bytes_pending`, ext4's `buffer_async_write`; here each
+/// page's own tag).
+pub fn end_page_writeback(w: &mut World, frame: Frame) {
+    let Some(at) = w.get::<Owner>(frame).file_page() else { return };
+    w.update::<CacheSlot>(at, |s| s.with_tag_writeback(false));
+    let head = w.head(frame);
+    let first = at.0 - (frame.0 - head.0);
+    let mut pages = (0..w.folio_pages(head)).map(|n| FilePage(first + n));
+    if !pages.any(|p| w.get::<CacheSlot>(p).tag_writeback()) {
+        w.change_flags(head, |f| f.with_writeback(false).with_reclaim(false));
+    }
+}
+
+/// `mapping_set_error`: the next fsync reports it, once.
+pub fn set_error(w: &mut World, at: FilePage) {
+    let file = w.map.file_of(at);
+    w.update::<FileState>(file, |s| s.with_wb_err(s.wb_err().wrapping_add(1)));
+}
+
+/// The service of a tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DiskTag {
+    /// Waits for a bio. B10: the first access: a checksum where the device wants one
+    /// (`bio_integrity_prep`), else the first half of the transfer; a cache flush begins.
+    Begin(Tag),
+    /// B10: the first half of the transfer, after the checksum.
+    First(Tag),
+    /// B10: the second half, and the device's verdict: it may fail, or find that the data does
+    /// not match the checksum (DIF).
+    Second(Tag),
+    /// B11: the completion interrupt (`bio_endio`).
+    Complete(Tag),
+}
+
+impl DiskTag {
+    /// The machine at the bottom of a tag's stack, if the agent is one.
+    pub fn service(map: &Layout, actor: Actor) -> Option<DiskTag> {
+        let n = actor.0.checked_sub(map.plan.threads.len() as u32)?;
+        (n < map.tag_count()).then_some(DiskTag::Begin(Tag(n)))
+    }
+}
+
+impl Machine for DiskTag {
+    fn need(self, _cx: &Scene) -> Need {
+        match self {
+            DiskTag::Begin(tag) => Need::BioSubmitted(tag),
+            _ => Need::Nothing,
+        }
+    }
+
+    fn outcomes(self, cx: &Scene) -> u8 {
+        let DiskTag::Second(tag) = self else { return 1 };
+        let may_fail = cx.w.get::<Budget>(One(0)).io_errors() > 0;
+        if may_fail && writes(cx.w.get::<Bio>(tag).kind()) { 2 } else { 1 }
+    }
+
+    fn label(self) -> Label {
+        match self {
+            DiskTag::Begin(_) => Label::new("B10", "device begins the request", Cost::DiskHalf),
+            DiskTag::First(_) => Label::new("B10", "device transfers 1st half", Cost::DiskHalf),
+            DiskTag::Second(_) => Label::new("B10", "device transfers 2nd half", Cost::DiskHalf),
+            DiskTag::Complete(_) => Label::new("B11", "bio_endio", Cost::Step),
+        }
+    }
+
+    fn step(self, cx: &mut Step, outcome: u8) -> Next {
+        match self {
+            DiskTag::Begin(tag) => begin(cx, tag),
+            DiskTag::First(tag) => {
+                transfer(cx, tag, HALVES[0]);
+                advance(cx, tag, BioStep::Half);
+                DiskTag::Second(tag).into()
+            }
+            DiskTag::Second(tag) => {
+                transfer(cx, tag, HALVES[1]);
+                advance(cx, tag, BioStep::Transferred);
+                if writes(cx.get::<Bio>(tag).kind()) {
+                    verdict(cx, tag, outcome == 1);
+                }
+                DiskTag::Complete(tag).into()
+            }
+            DiskTag::Complete(tag) => {
+                complete(cx, tag);
+                DiskTag::Begin(tag).into()
+            }
+        }
+    }
+}
+
+fn writes(kind: BioKind) -> bool {
+    matches!(kind, BioKind::Writeback | BioKind::DioWrite)
+}
+
+fn advance(cx: &mut Step, tag: Tag, step: BioStep) {
+    cx.update::<Bio>(tag, |b| b.with_step(step));
+}
+
+fn page_of(bio: Bio) -> Option<Page> {
+    Some(Page { frame: Frame::unpack(bio.frame_bits())?, generation: bio.generation() })
+}
+
+fn block_of(w: &World, tag: Tag) -> Option<Block> {
+    Block::unpack(w.get::<BioEnd>(tag).block_bits())
+}
+
+fn has_checksum(w: &World, tag: Tag) -> bool {
+    let disk = w.map.disk_of_tag(tag);
+    matches!(w.map.plan.disks[disk.index()].kind, DiskKind::Block { checksum: true, .. })
+}
+
+fn begin(cx: &mut Step, tag: Tag) -> Next {
+    let bio = cx.get::<Bio>(tag);
+    if bio.kind() == BioKind::Flush {
+        // What is in the volatile cache when the flush begins is what it makes durable.
+        let disk = cx.map.disk_of_tag(tag);
+        cx.flush_disk(disk);
+        advance(cx, tag, BioStep::Transferred);
+        return DiskTag::Complete(tag).into();
+    }
+    let summed = bio.step() == BioStep::Summed;
+    if writes(bio.kind()) && has_checksum(cx, tag) && !summed {
+        take_checksum(cx, tag);
+        return DiskTag::First(tag).into();
+    }
+    DiskTag::First(tag).step(cx, 0)
+}
+
+fn take_checksum(cx: &mut Step, tag: Tag) {
+    let Some(page) = page_of(cx.get::<Bio>(tag)) else { return };
+    cx.touch(page, false, Toucher::Kernel);
+    let data = cx.data(page.frame);
+    cx.set(tag, BioSum(data));
+    advance(cx, tag, BioStep::Summed);
+}
+
+/// The device transfers a half of the page.
+fn transfer(cx: &mut Step, tag: Tag, half: Part) {
+    let bio = cx.get::<Bio>(tag);
+    let Some(page) = page_of(bio) else { return };
+    match bio.kind() {
+        BioKind::Flush => {}
+        BioKind::Writeback | BioKind::DioWrite => {
+            cx.touch(page, false, Toucher::Device);
+            let (so_far, data) = (cx.get::<BioData>(tag).0, cx.data(page.frame));
+            let so_far = cx.patches.overlay(so_far, half, data);
+            cx.set(tag, BioData(so_far));
+        }
+        BioKind::DioRead => {
+            if half.0 == 0 {
+                renumber(cx, tag, page.frame);
+            }
+            cx.touch(page, true, Toucher::Device);
+            let arrives = cx.get::<BioData>(tag).0;
+            cx.fill(page.frame, half, arrives);
+        }
+        BioKind::ReadIn => read_in(cx, page, half),
+    }
+}
+
+/// A direct read writes a new version of the page it reads into, in the name of the operation
+/// that submitted it ([`BioData`] says which, from submission on). It is younger than whatever is
+/// there when it arrives.
+fn renumber(cx: &mut Step, tag: Tag, frame: Frame) {
+    if let Some(version) = cx.get::<BioData>(tag).0.version() {
+        let fresh = cx.fresh(frame, version.author, WHOLE, version.origin);
+        cx.set(tag, BioData(fresh));
+    }
+}
+
+/// Fills half of every page of a locked folio from the disk; holes read as zeroes.
+fn read_in(cx: &mut Step, page: Page, half: Part) {
+    for n in 0..cx.folio_pages(page.frame) {
+        let frame = page.frame.plus(n);
+        let at = cx.get::<Owner>(frame).file_page();
+        let contents = at.map_or(Contents::ZERO, |at| cx.disk_contents(at));
+        cx.touch(Page { frame, ..page }, true, Toucher::Device);
+        cx.fill(frame, half, contents);
+    }
+}
+
+/// The device accepts what it was sent, or fails the request.
+fn verdict(cx: &mut Step, tag: Tag, fails: bool) {
+    // Read in any case: whether the failure was possible depends on the budget.
+    let budget = cx.get::<Budget>(One(0));
+    if fails {
+        cx.set(One(0), budget.with_io_errors(budget.io_errors() - 1));
+    }
+    let data = cx.get::<BioData>(tag).0;
+    let mismatch = has_checksum(cx, tag) && cx.get::<BioSum>(tag).0 != data;
+    match block_of(cx, tag) {
+        Some(block) if !fails && !mismatch => {
+            cx.write_block(block, data);
+            cx.facts.push(Fact::BlockWritten { tag, block });
+        }
+        _ => {
+            cx.update::<Bio>(tag, |b| b.with_error(true));
+        }
+    }
+}
+
+fn complete(cx: &mut Step, tag: Tag) {
+    let bio = cx.get::<Bio>(tag);
+    let frame = Frame::unpack(bio.frame_bits());
+    match (bio.kind(), frame) {
+        (BioKind::Writeback, Some(frame)) => {
+            end_writeback(cx.w, tag, frame, bio.error());
+            release(cx.w, tag);
+        }
+        (BioKind::ReadIn, Some(frame)) => {
+            cx.change_flags(frame, |f| f.with_uptodate(true));
+            cx.unlock_folio(frame);
+            release(cx.w, tag);
+        }
+        (BioKind::DioRead, Some(frame)) => {
+            let data = cx.get::<BioData>(tag).0;
+            cx.completed(frame, WHOLE, data);
+            advance(cx, tag, BioStep::Done);
+        }
+        (BioKind::DioWrite, _) => {
+            let block = block_of(cx, tag);
+            let owner = block.and_then(|b| Some((b, cx.block_owner(b)?)));
+            if let (Some((block, at)), false) = (owner, bio.error()) {
+                end_io(cx.w, at, block);
+                let data = cx.get::<BioData>(tag).0;
+                cx.set(at, Newest(data));
+            }
+            advance(cx, tag, BioStep::Done);
+        }
+        _ => advance(cx, tag, BioStep::Done),
+    }
+}
+
+/// B11: `ext4_end_bio`, `iomap_finish_ioend`, `btrfs_finish_one_ordered`.
+fn end_writeback(w: &mut World, tag: Tag, frame: Frame, error: bool) {
+    let owner = w.get::<Owner>(frame).file_page();
+    if let (Some(at), Some(block)) = (owner, block_of(w, tag)) {
+        if !error {
+            end_io(w, at, block);
+        } else {
+            set_error(w, at);
+            if w.get::<Extent>(at).block() != Some(block) {
+                w.free_block(block);
+            }
+        }
+    }
+    w.change_flags(frame, |f| f.with_error(error));
+    end_page_writeback(w, frame);
+}
+
+/// The extent map learns where the data is now: an unwritten extent becomes written; a block
+/// that copy-on-write allocated takes the place of the old one, which is given up.
+fn end_io(w: &mut World, at: FilePage, block: Block) {
+    let extent = w.get::<Extent>(at);
+    if extent.block() != Some(block) {
+        if let Some(old) = extent.block() {
+            w.put_block(old, at);
+        }
+    }
+    w.set(at, Extent::at(ExtentKind::Written, block));
+}
+
+/// What a direct read will write, before it arrives: the name of the operation and the page.
+pub fn provisional(cx: &mut Step, tag: Tag, frame: Frame, private: u32) {
+    let op = cx.op;
+    let version = cx.fresh(frame, op, WHOLE, private);
+    cx.set(tag, BioData(version));
+}

@@ -1,0 +1,254 @@
+//! The reverse map of a page-cache folio: walks every mapping that shows it and changes its
+//! page table entries (`rmap_walk_file`; kernel-facts B7a, R5).
+//!
+//! Around the entries of each mapping MMU notifiers are told. A device that pinned the page, or
+//! the kernel's direct map, is not found here: that is what the whole argument is about.
+
+use super::notifier::{RangeEnd, RangeStart};
+use super::routine::call;
+use super::step::*;
+use super::tlb::FlushTlb;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::machine::LockClass;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::{Flags, Pte, VmaState};
+use crate::kernel::world::storage::Mode;
+use crate::kernel::world::{FilePage, Frame, Lock, VPage, Vma, World};
+
+/// What a walk of the reverse map does with the entries that it finds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Purpose {
+    /// `folio_mkclean`: shared mappings only; write-protects and cleans. Returns how many.
+    Clean,
+    /// `try_to_unmap`: clears; moves the dirty bit to the folio. Returns how many.
+    Unmap,
+    /// `try_to_migrate`: puts migration entries in their place. Returns how many.
+    ToMigration,
+    /// `remove_migration_ptes`: lets the migration entries point to a folio. Returns how many.
+    FromMigration,
+}
+
+/// Where a walk is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Place {
+    /// Takes `i_mmap_rwsem` shared.
+    Lock,
+    /// Inside a mapping: looks at its entries from here on, one page-table-lock section each.
+    Entry,
+    /// An entry was changed and the TLBs are being flushed for it.
+    Flushed,
+    /// After the last entry of a mapping: `range_end` is being told.
+    Ended,
+    /// Releases `i_mmap_rwsem`.
+    Unlock,
+}
+
+/// A walk of the reverse map. The caller holds the folio's lock (of a DAX page: its entry's), so
+/// that no fault can make an entry writable meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RmapWalk {
+    purpose: Purpose,
+    place: Place,
+    /// First page of the folio in its file.
+    at: FilePage,
+    /// The folio's head, as the entries name it.
+    folio: Frame,
+    /// What migration entries are to name.
+    to: Frame,
+    pages: u16,
+    /// Place of the mapping in the file's list.
+    mapping: u16,
+    /// Page within the folio.
+    page: u16,
+    done: u16,
+}
+
+impl RmapWalk {
+    /// A walk over the mappings of a folio of `pages` pages that is the cache of `at`.
+    pub fn new(purpose: Purpose, at: FilePage, folio: Frame, pages: u32) -> RmapWalk {
+        let (place, pages) = (Place::Lock, pages as u16);
+        RmapWalk { purpose, place, at, folio, to: folio, pages, mapping: 0, page: 0, done: 0 }
+    }
+
+    /// `remove_migration_ptes`: the entries that name `from` shall map `to`.
+    pub fn restore(at: FilePage, from: Frame, to: Frame, pages: u32) -> RmapWalk {
+        RmapWalk { to, ..RmapWalk::new(Purpose::FromMigration, at, from, pages) }
+    }
+
+    fn lock(self, w: &World) -> Lock {
+        w.map.file_lock(LockClass::IMmapRwsem, w.map.file_of(self.at))
+    }
+
+    fn vma(self, w: &World) -> Option<Vma> {
+        w.map.mappings(w.map.file_of(self.at)).get(usize::from(self.mapping)).copied()
+    }
+
+    /// The part of the mapping that shows the folio: its first virtual page and their number.
+    fn window(self, w: &World, vma: Vma) -> Option<(VPage, u32)> {
+        let shown = |n: u32| w.map.vpage_in(vma, self.at.plus(n));
+        let first = (0..u32::from(self.pages)).find_map(shown)?;
+        Some((first, (0..u32::from(self.pages)).filter(|&n| shown(n).is_some()).count() as u32))
+    }
+
+    /// Whether the walk looks into a mapping (`invalid_mkclean_vma`, `mlock_vma_folio`).
+    fn wants(self, w: &World, vma: Vma) -> bool {
+        let state = w.get::<VmaState>(vma);
+        let allowed = match self.purpose {
+            Purpose::Clean => w.map.vma(vma).shared,
+            Purpose::Unmap => !state.locked(),
+            Purpose::ToMigration | Purpose::FromMigration => true,
+        };
+        state.mapped() && allowed && self.window(w, vma).is_some()
+    }
+
+    fn notifies(self) -> bool {
+        self.purpose != Purpose::FromMigration
+    }
+
+    /// On to the next mapping from here, or to the end.
+    fn enter(mut self, w: &World) -> Next {
+        while let Some(vma) = self.vma(w) {
+            if let (true, Some((first, pages))) = (self.wants(w, vma), self.window(w, vma)) {
+                let inside = RmapWalk { place: Place::Entry, page: 0, ..self };
+                if !self.notifies() {
+                    return inside.into();
+                }
+                return call(RangeStart::new(first, pages, true), inside);
+            }
+            self.mapping += 1;
+        }
+        RmapWalk { place: Place::Unlock, ..self }.into()
+    }
+
+    /// On to the next entry of the mapping, or out of it.
+    fn advance(mut self, w: &World) -> Next {
+        if self.find(w).is_some() {
+            return RmapWalk { place: Place::Entry, ..self }.into();
+        }
+        let window = self.vma(w).and_then(|vma| self.window(w, vma));
+        if let (true, Some((first, pages))) = (self.notifies(), window) {
+            return call(RangeEnd::new(first, pages), RmapWalk { place: Place::Ended, ..self });
+        }
+        self.mapping += 1;
+        self.enter(w)
+    }
+
+    /// The next entry of the mapping that is to be changed, with the page that it shows.
+    fn find(self, w: &World) -> Option<(u16, VPage, Pte)> {
+        let vma = self.vma(w)?;
+        (self.page..self.pages).find_map(|n| {
+            let at = w.map.vpage_in(vma, self.at.plus(u32::from(n)))?;
+            let pte = w.get::<Pte>(at);
+            let ours = pte.frame()?.0 == self.folio.0 + u32::from(n);
+            let wanted = match self.purpose {
+                Purpose::Clean => pte.present() && (pte.writable() || pte.dirty()),
+                Purpose::Unmap | Purpose::ToMigration => pte.present(),
+                Purpose::FromMigration => pte.migration(),
+            };
+            (ours && wanted).then_some((n, at, pte))
+        })
+    }
+
+    /// One section under the page-table lock.
+    fn change(self, cx: &mut Step, at: VPage, pte: Pte) {
+        let me = cx.me;
+        cx.lock_briefly(me, LockClass::Ptl);
+        let Some(frame) = pte.frame() else { return };
+        match self.purpose {
+            Purpose::Clean => {
+                cx.set_pte(at, pte.with_writable(false).with_dirty(false).with_stale(true));
+            }
+            Purpose::Unmap | Purpose::ToMigration => {
+                let entry = match self.purpose {
+                    Purpose::Unmap => Pte::new(),
+                    _ => pte.with_present(false).with_migration(true),
+                };
+                cx.set_pte(at, entry.with_stale(true));
+                if pte.dirty() {
+                    cx.mark_dirty(frame);
+                }
+                cx.map_page(frame, -1);
+            }
+            Purpose::FromMigration => {
+                let to = Frame(self.to.0 + frame.0 - self.folio.0);
+                let pte = pte.with_frame(to).with_present(true).with_migration(false);
+                cx.set_pte(at, pte);
+                cx.map_page(to, 1);
+            }
+        }
+    }
+}
+
+impl Machine for RmapWalk {
+    fn need(self, cx: &Scene) -> Need {
+        match self.place {
+            Place::Lock => Need::Lock(self.lock(cx.w), Mode::Shared),
+            _ => Need::Nothing,
+        }
+    }
+
+    fn label(self) -> Label {
+        match (self.place, self.purpose) {
+            (Place::Lock, Purpose::Clean) => Label::new("B7", "folio_mkclean", Cost::Lock),
+            (Place::Lock, Purpose::Unmap) => Label::new("R5", "try_to_unmap", Cost::Lock),
+            (Place::Lock, Purpose::ToMigration) => Label::new("", "try_to_migrate", Cost::Lock),
+            (Place::Lock, Purpose::FromMigration) => {
+                Label::new("", "remove_migration_ptes", Cost::Lock)
+            }
+            (Place::Unlock, _) => Label::new("", "i_mmap_unlock_read", Cost::Lock),
+            (_, Purpose::Clean) => Label::new("B7", "page_vma_mkclean_one", Cost::Walk),
+            (_, Purpose::Unmap) => Label::new("R5", "try_to_unmap_one", Cost::Walk),
+            (_, Purpose::ToMigration) => Label::new("", "try_to_migrate_one", Cost::Walk),
+            (_, Purpose::FromMigration) => Label::new("", "remove_migration_pte", Cost::Walk),
+        }
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        let (me, lock) = (cx.me, self.lock(cx));
+        match self.place {
+            Place::Lock => {
+                cx.lock(me, lock, Mode::Shared);
+                self.enter(cx)
+            }
+            Place::Entry | Place::Flushed | Place::Ended => match self.find(cx) {
+                Some((n, at, pte)) => {
+                    self.change(cx, at, pte);
+                    let (page, done) = (n + 1, self.done + 1);
+                    let then = RmapWalk { place: Place::Flushed, page, done, ..self };
+                    if self.notifies() {
+                        call(FlushTlb::new(at, 1), then)
+                    } else {
+                        then.advance(cx)
+                    }
+                }
+                None => self.advance(cx),
+            },
+            Place::Unlock => {
+                cx.unlock(me, lock);
+                Next::Return(i32::from(self.done))
+            }
+        }
+    }
+
+    fn resume(mut self, cx: &mut Step, _ret: Ret) -> Next {
+        match self.place {
+            Place::Flushed => self.advance(cx),
+            Place::Ended => {
+                self.mapping += 1;
+                self.enter(cx)
+            }
+            // range_start has returned.
+            _ => self.advance(cx),
+        }
+    }
+}
+
+/// `folio_mapped`
+pub fn mapped(w: &World, folio: Frame) -> bool {
+    w.counts(folio).maps() > 0
+}
+
+/// Whether anything at all is known to map a frame of a device, whose mappings may be uncounted.
+pub fn maybe_mapped(w: &World, frame: Frame) -> bool {
+    mapped(w, frame) || w.get::<Flags>(frame).pmem()
+}

@@ -1,0 +1,517 @@
+//! Writeback of a file's page cache (kernel-facts 3.1, B1 to B10; B11 is the disk's).
+//!
+//! `ext4_writepages` / `iomap_writepages` / `extent_write_cache_pages`: folio by folio, under the
+//! folio lock, until PG_writeback is set. What a pin does to it: nothing. B7 write-protects page
+//! table entries, not pins.
+
+use super::dax_writeback::DaxWriteback;
+use super::disk::{end_page_writeback, set_error, submit, sum_by_filesystem};
+use super::rmap::{self, Purpose, RmapWalk};
+use super::routine::call;
+use super::step::*;
+use crate::kernel::strategy::NoBuffers;
+use crate::kernel::world::contents::Contents;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::facts::Toucher;
+use crate::kernel::world::machine::*;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::*;
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part, SyncMode};
+use crate::kernel::world::{Block, Disk, File, FilePage, Frame, Id, World};
+
+/// `do_writepages` over pages of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WritePages {
+    next: FilePage,
+    end: FilePage,
+    mode: SyncMode,
+    place: Place,
+}
+
+/// The place of a pass. A folio's frame is its head.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Place {
+    /// The whole file is to be written; where its pages are is looked up in the first step.
+    Whole(File),
+    /// B1: a pass for integrity turns DIRTY tags into TOWRITE first, so that it cannot be kept
+    /// going for ever (`tag_pages_for_writeback`).
+    Tag,
+    /// B1: finds the next folio by its tag and takes a reference (`filemap_get_folios_tag`).
+    Find,
+    /// B2, B3: takes the folio lock; under it, nobody but this agent decides what to skip.
+    Lock(Frame),
+    /// B4: WB_SYNC_ALL waits for the writeback before (`folio_wait_writeback`).
+    Wait(Frame),
+    /// B5: a dirty page that has no buffers (`ext4_writepages`, `mpage_prepare_extent_to_map`).
+    NoBuffers(Frame),
+    /// B6: allocates blocks for reserved ones (`mpage_map_one_extent`, `xfs_map_blocks`).
+    Map(Frame),
+    /// B7a: the walk of the reverse map goes on.
+    Cleaning(Frame),
+    /// B7b: what was dirty in page tables is dirty in the folio (`folio_mark_dirty`).
+    Redirty(Frame),
+    /// B7c: `folio_clear_dirty_for_io` clears PG_dirty.
+    ClearDirty(Frame),
+    /// B8: `folio_start_writeback`. `cow`: the filesystem has prepared for breaking COW.
+    Start { folio: Frame, cow: bool },
+    /// B9: `folio_unlock`.
+    Unlock { folio: Frame, cow: bool },
+    /// B10: `submit_bio` for a page of the folio.
+    Submit { folio: Frame, page: u16, cow: bool },
+    /// B3: `folio_unlock` of a folio that is skipped.
+    Skip(Frame),
+    /// `folio_batch_release`: drops the reference of the lookup.
+    Release(Frame),
+}
+
+impl WritePages {
+    /// A pass over a whole file. Returns 0.
+    pub fn new(file: File, mode: SyncMode) -> WritePages {
+        let none = FilePage(0);
+        WritePages { next: none, end: none, mode, place: Place::Whole(file) }
+    }
+
+    /// A pass over some pages of a file. Returns 0.
+    pub fn range(first: FilePage, pages: u32, mode: SyncMode) -> WritePages {
+        let place = match mode {
+            SyncMode::Cleaning => Place::Find,
+            SyncMode::Integrity => Place::Tag,
+        };
+        WritePages { next: first, end: first.plus(pages), mode, place }
+    }
+
+    fn to(self, place: Place) -> Next {
+        WritePages { place, ..self }.into()
+    }
+
+    fn slots(self) -> impl Iterator<Item = FilePage> {
+        (self.next.0..self.end.0).map(FilePage)
+    }
+
+    /// Filesystems without a page cache that is written back take another way.
+    fn elsewhere(self, w: &World) -> Option<Next> {
+        if self.next >= self.end {
+            return Some(Next::Return(0));
+        }
+        match (w.map.fs_of(self.next), self.mode) {
+            (FsKind::Tmpfs, _) | (FsKind::Dax, SyncMode::Cleaning) => Some(Next::Return(0)),
+            (FsKind::Dax, SyncMode::Integrity) => {
+                Some(DaxWriteback::new(self.next, self.end).into())
+            }
+            _ => None,
+        }
+    }
+
+    /// B1
+    fn tag(self, cx: &mut Step) -> Next {
+        let me = cx.me;
+        cx.lock_briefly(me, LockClass::IPages);
+        for at in self.slots() {
+            let slot = cx.get::<CacheSlot>(at);
+            if slot.tag_dirty() {
+                cx.set(at, slot.with_tag_towrite(true));
+            }
+        }
+        self.to(Place::Find)
+    }
+
+    /// B1
+    fn find(self, cx: &mut Step) -> Next {
+        let integrity = self.mode == SyncMode::Integrity;
+        let tagged = self.slots().find(|&at| {
+            let slot = cx.get::<CacheSlot>(at);
+            if integrity { slot.tag_towrite() } else { slot.tag_dirty() }
+        });
+        let Some((at, frame)) = tagged.and_then(|at| Some((at, cx.cached(at)?))) else {
+            return Next::Return(0);
+        };
+        let folio = cx.head(frame);
+        cx.take_ref(folio);
+        let next = at.plus(cx.folio_pages(folio));
+        WritePages { next, ..self }.to(Place::Lock(folio))
+    }
+
+    /// B2, B3
+    fn lock(self, cx: &mut Step, folio: Frame) -> Next {
+        let me = cx.me;
+        cx.might_sleep();
+        cx.lock_folio(me, folio);
+        let flags = cx.flags(folio);
+        let ours = cx.get::<Owner>(folio).file_page().is_some();
+        if !ours || !flags.dirty() {
+            self.to(Place::Skip(folio))
+        } else if !flags.writeback() {
+            self.prepare(cx, folio)
+        } else if self.mode == SyncMode::Integrity {
+            self.to(Place::Wait(folio))
+        } else {
+            self.to(Place::Skip(folio))
+        }
+    }
+
+    /// Under the folio lock: whether there is something to do about buffers (B5) or blocks (B6)
+    /// before the page is cleaned (B7). All of it can only change under the folio lock.
+    fn prepare(self, cx: &mut Step, folio: Frame) -> Next {
+        let Some(at) = cx.get::<Owner>(folio).file_page() else {
+            return self.to(Place::Skip(folio));
+        };
+        let fs = cx.map.fs_of(at);
+        if fs == FsKind::Ext4 && !cx.flags(folio).buffers() {
+            return self.to(Place::NoBuffers(folio));
+        }
+        let delayed = |p: FilePage| cx.get::<Extent>(p).kind() == ExtentKind::Delalloc;
+        if fs != FsKind::Btrfs && pages(cx, folio, at).any(|(_, p)| delayed(p)) {
+            return self.to(Place::Map(folio));
+        }
+        self.clean(cx, folio, at)
+    }
+
+    /// B7a, if anybody maps the folio.
+    fn clean(self, cx: &Step, folio: Frame, at: FilePage) -> Next {
+        if !rmap::mapped(cx, folio) {
+            return self.to(Place::ClearDirty(folio));
+        }
+        let walk = RmapWalk::new(Purpose::Clean, at, folio, cx.folio_pages(folio));
+        call(walk, WritePages { place: Place::Cleaning(folio), ..self })
+    }
+
+    /// B5
+    fn no_buffers(self, cx: &mut Step, folio: Frame) -> Next {
+        if cx.strategy.no_buffers == NoBuffers::Bug {
+            // The thread dies in BUG_ON(!page_has_buffers(page)) with its locks held.
+            let me = cx.me;
+            cx.update::<ActorState>(me, |s| s.with_life(Life::Killed));
+            return Next::Exit;
+        }
+        // ext4_warning_inode(): the page's data is lost; its tag stays behind.
+        cx.change_flags(folio, |f| f.with_dirty(false));
+        self.to(Place::Skip(folio))
+    }
+
+    /// B6
+    fn map(self, cx: &mut Step, folio: Frame) -> Next {
+        cx.might_sleep();
+        let Some(at) = cx.get::<Owner>(folio).file_page() else {
+            return self.to(Place::Skip(folio));
+        };
+        for (_, page) in pages(cx, folio, at) {
+            if cx.get::<Extent>(page).kind() != ExtentKind::Delalloc {
+                continue;
+            }
+            let block = disk_of(cx, page).and_then(|disk| cx.alloc_block(disk, page));
+            let Some(block) = block else {
+                // "This should not happen!! Data will be lost" (ext4, ENOSPC).
+                set_error(cx, page);
+                cx.change_flags(folio, |f| f.with_dirty(false));
+                return self.to(Place::Skip(folio));
+            };
+            cx.set(page, Extent::at(ExtentKind::Unwritten, block));
+        }
+        self.clean(cx, folio, at)
+    }
+
+    /// B7c
+    fn clear_dirty(self, cx: &mut Step, folio: Frame) -> Next {
+        let Some(at) = cx.get::<Owner>(folio).file_page() else {
+            return self.to(Place::Skip(folio));
+        };
+        let flags = cx.flags(folio);
+        if cx.map.fs_of(at) == FsKind::Btrfs && !flags.prepared() {
+            // btrfs_writepage_cow_fixup(): somebody dirtied the page behind its back; the page is
+            // redirtied and not written, and fsync does not mind (kernel truth E13).
+            return self.to(Place::Skip(folio));
+        }
+        cx.change_flags(folio, |f| f.with_dirty(false).with_prepared(false));
+        self.to(Place::Start { folio, cow: flags.prepared() })
+    }
+
+    /// B8. What lies beyond the end of the file is zeroed on the way ("on each and every
+    /// writepage invocation because it may be mmapped": `ext4_bio_write_folio`).
+    fn start(self, cx: &mut Step, folio: Frame, cow: bool) -> Next {
+        let me = cx.me;
+        cx.lock_briefly(me, LockClass::IPages);
+        let Some(at) = cx.get::<Owner>(folio).file_page() else {
+            return self.to(Place::Skip(folio));
+        };
+        let mut any = false;
+        for (frame, page) in pages(cx, folio, at) {
+            let inside = bytes_inside(cx, page);
+            if inside == 0 || !has_target(cx, page) {
+                continue;
+            }
+            if inside < PAGE_SIZE as u16 {
+                zero_tail(cx, frame, page, (inside, PAGE_SIZE as u16));
+            }
+            cx.update::<CacheSlot>(page, |s| s.with_tag_writeback(true));
+            any = true;
+        }
+        let dirty = cx.change_flags(folio, |f| f.with_writeback(any)).dirty();
+        cx.update::<CacheSlot>(at, |s| {
+            s.with_tag_dirty(dirty && s.tag_dirty()).with_tag_towrite(false)
+        });
+        self.to(Place::Unlock { folio, cow })
+    }
+
+    /// After B9 or a bio: the next page of the folio that has to be submitted, from `page` on.
+    fn submit_from(self, cx: &Step, folio: Frame, page: u16, cow: bool) -> Next {
+        let first = cx.get::<Owner>(folio).file_page();
+        let pending = |n: &u16| {
+            first.is_some_and(|at| cx.get::<CacheSlot>(at.plus(u32::from(*n))).tag_writeback())
+        };
+        let next = (page..cx.folio_pages(folio) as u16).find(pending);
+        match next {
+            Some(page) => self.to(Place::Submit { folio, page, cow }),
+            None => self.to(Place::Release(folio)),
+        }
+    }
+
+    /// B10
+    fn submit(self, cx: &mut Step, folio: Frame, page: u16, cow: bool) -> Next {
+        let frame = folio.plus(u32::from(page));
+        let on = WritePages { place: Place::Release(folio), ..self };
+        let Some(at) = cx.get::<Owner>(frame).file_page() else { return on.into() };
+        let Some(disk) = disk_of(cx, at) else { return on.into() };
+        match target(cx, disk, at, cow) {
+            Some(block) => {
+                let tag = submit(cx, disk, BioKind::Writeback, Some(frame), Some(block));
+                if cx.map.fs_of(at) == FsKind::Btrfs {
+                    sum_by_filesystem(cx, tag);
+                }
+            }
+            None => {
+                set_error(cx, at);
+                end_page_writeback(cx, frame);
+            }
+        }
+        self.submit_from(cx, folio, page + 1, cow)
+    }
+}
+
+/// The frames of a folio with the pages of the file that they cache.
+fn pages(w: &World, folio: Frame, at: FilePage) -> impl Iterator<Item = (Frame, FilePage)> + use<> {
+    (0..w.folio_pages(folio)).map(move |n| (folio.plus(n), at.plus(n)))
+}
+
+/// The disk that a page of a file lies on.
+pub fn disk_of(w: &World, at: FilePage) -> Option<Disk> {
+    w.map.file(w.map.file_of(at)).disk
+}
+
+/// Bytes of a page that lie inside its file.
+pub fn bytes_inside(w: &World, at: FilePage) -> u16 {
+    let size = w.get::<Size>(w.map.file_of(at)).bytes();
+    let start = u64::from(w.map.index_in_file(at)) * u64::from(PAGE_SIZE);
+    size.saturating_sub(start).min(u64::from(PAGE_SIZE)) as u16
+}
+
+/// Whether a page of a file has somewhere to be written to.
+fn has_target(w: &World, at: FilePage) -> bool {
+    w.get::<Extent>(at).kind() != ExtentKind::Hole
+}
+
+fn zero_tail(cx: &mut Step, frame: Frame, at: FilePage, tail: Part) {
+    let page = cx.page(frame);
+    cx.touch(page, true, Toucher::Kernel);
+    cx.fill(frame, tail, Contents::ZERO);
+    let newest = cx.get::<Newest>(at).0;
+    let newest = cx.patches.overlay(newest, tail, Contents::ZERO);
+    cx.set(at, Newest(newest));
+}
+
+/// The block that a page is written to. btrfs never overwrites; xfs breaks the sharing of a
+/// reflinked block if it was told of the write (`cow`), else it overwrites in place. None: the
+/// disk is full.
+fn target(cx: &mut Step, disk: Disk, at: FilePage, cow: bool) -> Option<Block> {
+    let old = cx.get::<Extent>(at).block();
+    let shared = old.is_some_and(|b| cx.get::<BlockState>(b).state() == BlockUse::Shared);
+    if cx.map.fs_of(at) == FsKind::Btrfs || (shared && cow) {
+        return cx.alloc_block(disk, at);
+    }
+    old
+}
+
+impl Machine for WritePages {
+    fn need(self, cx: &Scene) -> Need {
+        match self.place {
+            Place::Lock(folio) => Need::FolioLock(folio),
+            Place::Wait(folio) => Need::WritebackEnd(folio),
+            Place::Submit { .. } => {
+                disk_of(cx.w, FilePage(self.next.0 - 1)).map_or(Need::Nothing, Need::FreeTag)
+            }
+            _ => Need::Nothing,
+        }
+    }
+
+    fn label(self) -> Label {
+        match self.place {
+            Place::Whole(_) => Label::new("B1", "do_writepages", Cost::Step),
+            Place::Tag => Label::new("B1", "tag_pages_for_writeback", Cost::Step),
+            Place::Find => Label::new("B1", "filemap_get_folios_tag", Cost::Atomic),
+            Place::Lock(_) => Label::new("B2", "folio_lock", Cost::Lock),
+            Place::Wait(_) => Label::new("B4", "folio_wait_writeback", Cost::Wake),
+            Place::NoBuffers(_) => Label::new("B5", "page_has_buffers", Cost::Step),
+            Place::Map(_) => Label::new("B6", "map blocks", Cost::Journal),
+            Place::Cleaning(_) => Label::new("B7", "folio_mkclean", Cost::Step),
+            Place::Redirty(_) => Label::new("B7", "folio_mark_dirty", Cost::Atomic),
+            Place::ClearDirty(_) => Label::new("B7", "folio_clear_dirty_for_io", Cost::Atomic),
+            Place::Start { .. } => Label::new("B8", "folio_start_writeback", Cost::Lock),
+            Place::Unlock { .. } => Label::new("B9", "folio_unlock", Cost::Lock),
+            Place::Submit { .. } => Label::new("B10", "submit_bio", Cost::Submit),
+            Place::Skip(_) => Label::new("B3", "folio_unlock", Cost::Lock),
+            Place::Release(_) => Label::new("", "folio_batch_release", Cost::Atomic),
+        }
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        match self.place {
+            Place::Whole(file) => {
+                let pages = cx.map.file_pages[file.index()].clone();
+                let first = FilePage(pages.start);
+                WritePages::range(first, pages.len() as u32, self.mode).step(cx, 0)
+            }
+            Place::Tag => self.elsewhere(cx).unwrap_or_else(|| self.tag(cx)),
+            Place::Find => self.elsewhere(cx).unwrap_or_else(|| self.find(cx)),
+            Place::Lock(folio) => self.lock(cx, folio),
+            Place::Wait(folio) => self.prepare(cx, folio),
+            Place::NoBuffers(folio) => self.no_buffers(cx, folio),
+            Place::Map(folio) => self.map(cx, folio),
+            Place::Redirty(folio) | Place::Cleaning(folio) => {
+                cx.mark_dirty(folio);
+                self.to(Place::ClearDirty(folio))
+            }
+            Place::ClearDirty(folio) => self.clear_dirty(cx, folio),
+            Place::Start { folio, cow } => self.start(cx, folio, cow),
+            Place::Unlock { folio, cow } => {
+                cx.unlock_folio(folio);
+                self.submit_from(cx, folio, 0, cow)
+            }
+            Place::Submit { folio, page, cow } => self.submit(cx, folio, page, cow),
+            Place::Skip(folio) => {
+                cx.unlock_folio(folio);
+                self.to(Place::Release(folio))
+            }
+            Place::Release(folio) => {
+                cx.drop_ref(folio);
+                self.to(Place::Find)
+            }
+        }
+    }
+
+    fn resume(self, _cx: &mut Step, cleaned: Ret) -> Next {
+        match self.place {
+            Place::Cleaning(folio) if cleaned > 0 => self.to(Place::Redirty(folio)),
+            Place::Cleaning(folio) => self.to(Place::ClearDirty(folio)),
+            _ => Next::Return(0),
+        }
+    }
+}
+
+/// `filemap_fdatawait_range`: waits for every page that is under writeback. Errors are the
+/// business of whoever asks the file (`file_check_and_advance_wb_err`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WaitPages {
+    next: FilePage,
+    end: FilePage,
+    place: WaitPlace,
+}
+
+/// The place of a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum WaitPlace {
+    /// The whole file is to be waited for.
+    Whole(File),
+    /// Finds the next folio under writeback by its tag and takes a reference.
+    Find,
+    /// Waits for the end of its writeback, and drops the reference.
+    Wait(Frame),
+}
+
+impl WaitPages {
+    /// Waits for a whole file. Returns 0.
+    pub fn new(file: File) -> WaitPages {
+        WaitPages { next: FilePage(0), end: FilePage(0), place: WaitPlace::Whole(file) }
+    }
+
+    /// Waits for some pages of a file. Returns 0.
+    pub fn range(first: FilePage, pages: u32) -> WaitPages {
+        WaitPages { next: first, end: first.plus(pages), place: WaitPlace::Find }
+    }
+
+    fn find(self, cx: &mut Step) -> Next {
+        cx.might_sleep();
+        let mut slots = (self.next.0..self.end.0).map(FilePage);
+        let tagged = slots.find(|&at| cx.get::<CacheSlot>(at).tag_writeback());
+        let Some((at, frame)) = tagged.and_then(|at| Some((at, cx.cached(at)?))) else {
+            return Next::Return(0);
+        };
+        let folio = cx.head(frame);
+        cx.take_ref(folio);
+        WaitPages { next: at.plus(1), place: WaitPlace::Wait(folio), ..self }.into()
+    }
+}
+
+impl Machine for WaitPages {
+    fn need(self, _cx: &Scene) -> Need {
+        match self.place {
+            WaitPlace::Wait(folio) => Need::WritebackEnd(folio),
+            _ => Need::Nothing,
+        }
+    }
+
+    fn label(self) -> Label {
+        match self.place {
+            WaitPlace::Wait(_) => Label::new("", "folio_wait_writeback", Cost::Wake),
+            _ => Label::new("", "filemap_fdatawait_range", Cost::Step),
+        }
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        match self.place {
+            WaitPlace::Whole(file) => {
+                let pages = cx.map.file_pages[file.index()].clone();
+                WaitPages::range(FilePage(pages.start), pages.len() as u32).find(cx)
+            }
+            WaitPlace::Find => self.find(cx),
+            WaitPlace::Wait(folio) => {
+                cx.drop_ref(folio);
+                WaitPages { place: WaitPlace::Find, ..self }.into()
+            }
+        }
+    }
+}
+
+/// `__writeback_single_inode`: a flusher's pass over a file; for integrity it also waits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WritebackInode {
+    file: File,
+    mode: SyncMode,
+    waiting: bool,
+}
+
+impl WritebackInode {
+    /// A pass over a file. Returns 0.
+    pub fn new(file: File, mode: SyncMode) -> WritebackInode {
+        WritebackInode { file, mode, waiting: false }
+    }
+}
+
+impl Machine for WritebackInode {
+    fn need(self, _cx: &Scene) -> Need {
+        Need::Nothing
+    }
+
+    fn label(self) -> Label {
+        Label::new("", "__writeback_single_inode", Cost::Step)
+    }
+
+    fn step(self, _cx: &mut Step, _outcome: u8) -> Next {
+        call(WritePages::new(self.file, self.mode), self)
+    }
+
+    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+        if self.waiting || self.mode == SyncMode::Cleaning {
+            return Next::Return(0);
+        }
+        call(WaitPages::new(self.file), WritebackInode { waiting: true, ..self })
+    }
+}
