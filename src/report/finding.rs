@@ -30,7 +30,7 @@ fn stated(w: &World, fact: Fact) -> String {
     let verb = |write: bool| if write { "writes" } else { "reads" };
     let text = |c: Contents| names::contents(w, c);
     match fact {
-        Fact::Touch { page, write, by } => {
+        Fact::Touch { page, write, by, .. } => {
             let who = match by {
                 Toucher::Cpu => "a CPU",
                 Toucher::Kernel => "the kernel",
@@ -67,8 +67,8 @@ fn stated(w: &World, fact: Fact) -> String {
         Fact::Shown { at, contents } => {
             format!("{} shows {}", map.file_page_name(at), text(contents))
         }
-        Fact::MaySleep { actor } => format!("{} calls what may sleep", map.actor_name(actor)),
-        Fact::Locked { actor, class } => {
+        Fact::MaySleep { actor, .. } => format!("{} calls what may sleep", map.actor_name(actor)),
+        Fact::Locked { actor, class, .. } => {
             format!("{} takes {}", map.actor_name(actor), class.label())
         }
         Fact::RangeStarted { at } => {

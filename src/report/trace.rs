@@ -215,7 +215,7 @@ fn describe(start: &Sim, run: &Run, show: Show, wanted: &[usize]) -> BTreeMap<us
         let Some(mut step) = blank else { continue };
         let w = &player.sim.world;
         step.begins = begins.and_then(|op| call(&w.map, op));
-        step.returns = returns;
+        step.returns = returns.filter(|_| op.is_some_and(|op| call(&w.map, op).is_some()));
         step.breaks = stepped.broken.iter().map(|i| TABLE[i].name).collect();
         let cells = changes(&player.sim, show.ghosts, &mut step.changes);
         waits(&player, &moved, &mut step);

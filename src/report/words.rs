@@ -10,20 +10,9 @@ use crate::kernel::world::*;
 /// The fields of a word of a facet.
 fn fields(kind: Kind, word: u64) -> Vec<(&'static str, Field)> {
     let mut out = Vec::new();
-    let put = &mut |name: &'static str, field| {
+    kind.fields(word, &mut |name, field| {
         out.push((name.strip_suffix("_bits").unwrap_or(name), field));
-    };
-    macro_rules! unpack {
-        ($($name:ident)+) => {
-            match kind { $(Kind::$name => <$name as Facet>::unpack(word).fields(put),)+ }
-        };
-    }
-    unpack! {
-        Counts Flags Owner FolioLock Data Holders Pte CacheSlot Extent Newest Promised BlockState
-        BlockData BlockDurable Tlb CpuState VmaState MmState Size FileState Lease LockState Held
-        DiskState Bio BioEnd BioData BioSum RegionState Xlat Pinned Pipe Work EventState Budget
-        ActorState OpResult OpValue FreeList Verdict
-    }
+    });
     out
 }
 
