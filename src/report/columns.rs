@@ -11,7 +11,7 @@ const LAST: usize = 36;
 /// Columns from one agent to the next, at least and at most.
 const APART: (usize, usize) = (9, 28);
 /// Longest name where names stand before the text.
-const NAME: usize = 14;
+const NAME: usize = 18;
 
 /// The layout of a trace.
 #[derive(Clone, PartialEq, Eq, Debug)]

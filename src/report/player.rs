@@ -103,7 +103,15 @@ impl Player {
         );
         let cell = need.cell(w).filter(|_| takes);
         let since = cell.and_then(|c| self.history.last_by(c, actor.0));
-        Holder { agent: w.map.actor_name(actor), holds: None, since, by: None }
+        let has = match need {
+            Need::Posted(_) => Some("to post it"),
+            Need::BioDone(_) | Need::WritebackEnd(_) => Some("to complete it"),
+            Need::WorkerIdle(_) => Some("work to do"),
+            Need::LeaseAnswered(_) => Some("to answer"),
+            _ => None,
+        };
+        let holds = has.map(str::to_string);
+        Holder { agent: w.map.actor_name(actor), holds, since, by: None }
     }
 
     /// The pins, references in flight and device translations of a frame's folio that exist.

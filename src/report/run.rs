@@ -3,6 +3,7 @@
 use super::agents;
 use crate::engine::model::{Ending, Model, Props};
 use crate::engine::run::Scheduler;
+use crate::kernel::invariant;
 use crate::kernel::sim::{Move, Sim};
 use crate::scenario::schedule::{Choice, Schedule};
 use crate::schedule::random::RandomWalk;
@@ -108,10 +109,21 @@ pub fn record(start: &Sim, choose: &Choose) -> (Run, Option<Divergence>) {
     if sim.ready() == 0 {
         run.ending = Some(sim.ending());
         let (broken, reached) = sim.judge_end();
-        run.broken = run.broken.union(broken);
-        run.reached = run.reached.union(reached);
+        run.broken = run.broken.union(broken).union(named(sim.ending()));
+        run.reached = run.reached.union(reached).union(run.broken);
     }
     (run, None)
+}
+
+/// The invariant that an ending breaks by itself, whether or not a step did: agents that wait
+/// from the start on have made no step that could be judged.
+fn named(ending: Ending) -> Props {
+    let name = match ending {
+        Ending::Deadlock => "deadlock",
+        Ending::Stall => "stall",
+        Ending::Finished | Ending::Cut => return Props::NONE,
+    };
+    invariant::find(name).map_or(Props::NONE, |(i, _)| Props::one(i))
 }
 
 fn make(sim: &mut Sim, mv: Move, run: &mut Run) {

@@ -5,6 +5,9 @@ use super::data::*;
 use super::paint::*;
 use super::trace::{in_words, step_words};
 
+/// Most waits that are listed in one place.
+const WAITS: usize = 12;
+
 /// The whole report, with styles, in lines of at most `width` columns.
 pub fn render(report: &Report, width: usize) -> String {
     let width = width.max(40);
@@ -42,20 +45,23 @@ pub fn heading(out: &mut String, report: &Report, width: usize) {
 
 /// The steps in columns, with the violations where they happened.
 pub fn trace(out: &mut String, report: &Report, width: usize) {
-    let all = report.steps.len() == report.end.steps;
-    if !all {
-        let (shown, of) = (report.steps.len(), report.end.steps);
-        let text = format!(
-            "{shown} of {of} steps are shown: those that violations and waits speak of (--trace \
-             shows all)"
-        );
+    let (shown, of) = (report.steps.len(), report.end.steps);
+    if shown < of {
+        let text = match shown {
+            0 => format!("none of the {of} steps is shown (--trace shows all)"),
+            _ => format!(
+                "{shown} of {of} steps are shown: those that violations and waits speak of \
+                 (--trace shows all)"
+            ),
+        };
         wrap(out, width, "", "", &paint(DIM, &text));
         out.push('\n');
     }
-    let columns = Columns::new(report, width);
-    if !report.steps.is_empty() {
-        wrap(out, width, "", "      ", &columns.heading());
+    if shown == 0 {
+        return;
     }
+    let columns = Columns::new(report, width);
+    wrap(out, width, "", "      ", &columns.heading());
     let mut last = 0;
     for step in &report.steps {
         if step.n != last + 1 {
@@ -167,8 +173,11 @@ pub fn violation(out: &mut String, finding: &Finding, width: usize) {
     item("seen", &finding.seen);
     finding.evidence.iter().for_each(|state| item("now", state));
     finding.holders.iter().for_each(|h| item("held", &holder(h)));
-    for wait in &finding.waits {
+    for wait in finding.waits.iter().take(WAITS) {
         item("waits", &wait_line(wait));
+    }
+    if finding.waits.len() > WAITS {
+        item("waits", &format!("and {} more", finding.waits.len() - WAITS));
     }
     item("source", finding.source);
 }
@@ -190,9 +199,14 @@ pub fn summary(out: &mut String, report: &Report, width: usize) {
         "cut" => "cut, because the state means nothing any more",
         _ => "stopped at the limit of steps",
     };
-    wrap(out, width, "ended    ", "         ", &format!("{how} after {} steps{time}", end.steps));
-    for wait in &end.waits {
+    let steps = if end.steps == 1 { "1 step".into() } else { format!("{} steps", end.steps) };
+    wrap(out, width, "ended    ", "         ", &format!("{how} after {steps}{time}"));
+    for wait in end.waits.iter().take(WAITS) {
         wrap(out, width, "         ", "           ", &paint(WAIT, &wait_line(wait)));
+    }
+    if end.waits.len() > WAITS {
+        let more = format!("         and {} more\n", end.waits.len() - WAITS);
+        out.push_str(&more);
     }
     let of = |verdict: &str| -> Vec<&Verdict> {
         report.verdicts.iter().filter(|v| v.verdict == verdict).collect()

@@ -19,7 +19,7 @@ fn fields(kind: Kind, word: u64) -> Vec<(&'static str, Field)> {
 /// Facets that no kernel has: what the model keeps in order to judge.
 fn is_ghost(kind: Kind) -> bool {
     use Kind::*;
-    matches!(kind, Holders | Newest | Promised | BlockDurable | Verdict)
+    matches!(kind, Holders | Newest | Promised | Asked | BlockDurable | Verdict)
 }
 
 /// Facets whose changes other lines of the trace say already: who holds a lock shows at the lock,
@@ -142,6 +142,7 @@ fn whole(w: &World, kind: Kind, old: u64, new: u64) -> Option<(String, String)> 
         Kind::Extent => both(extent),
         Kind::BlockState => both(block),
         Kind::Pinned => both(pinned),
+        Kind::Bio => both(bio),
         Kind::FolioLock => {
             let locked = FolioLock::unpack(new).owner() != 0;
             Some((String::new(), if locked { "locked" } else { "unlocked" }.into()))
@@ -250,6 +251,19 @@ fn block(w: &World, bits: u64) -> String {
     }
 }
 
+fn bio(w: &World, bits: u64) -> String {
+    let bio = Bio::unpack(bits);
+    if bio.step() == BioStep::Idle {
+        return "idle".into();
+    }
+    let of = match Frame::unpack(bio.frame_bits()) {
+        Some(frame) => format!(" of {}", names::folio(w, frame)),
+        None => String::new(),
+    };
+    let set = [(bio.bounced(), "bounced"), (bio.error(), "EIO")];
+    format!("{} ({}{of}){}", bio.step().label(), bio.kind().label(), words(&set))
+}
+
 /// What a slot page holds.
 pub fn pinned(w: &World, bits: u64) -> String {
     let pin = Pinned::unpack(bits);
@@ -270,6 +284,7 @@ pub fn state(w: &World, cell: u32) -> String {
         Kind::Extent => extent(w, word),
         Kind::BlockState => block(w, word),
         Kind::Pinned => pinned(w, word),
+        Kind::Bio => bio(w, word),
         _ => set_fields(w, kind, word),
     };
     let title = match kind {
