@@ -180,9 +180,11 @@ impl Sim {
             };
             match booted {
                 Some(machines) => {
-                    for machine in machines.into_iter().flatten() {
-                        self.push(actor, machine);
+                    let depth = machines.iter().flatten().count();
+                    for (level, machine) in machines.into_iter().enumerate() {
+                        self.write_stack(actor, level, machine);
                     }
+                    self.set_depth(actor, 0, depth);
                 }
                 None => self.finish(actor),
             }
@@ -213,34 +215,28 @@ impl Sim {
         self.stacks[at..at + self.depth(Actor(agent))].iter().copied().flatten()
     }
 
-    fn write_stack(&mut self, slot: u32, routine: Option<Routine>) {
-        let old = std::mem::replace(&mut self.stacks[slot as usize], routine);
-        self.stack_hash ^= weight(slot, old) ^ weight(slot, routine);
-        self.stack_log.push((slot, old));
+    fn write_stack(&mut self, actor: Actor, level: usize, routine: Option<Routine>) {
+        let slot = actor.0 * DEPTH as u32 + level as u32;
+        let old = self.stacks[slot as usize];
+        if old != routine {
+            self.stacks[slot as usize] = routine;
+            self.stack_hash ^= weight(slot, old) ^ weight(slot, routine);
+            self.stack_log.push((slot, old));
+        }
     }
 
-    fn push(&mut self, actor: Actor, routine: Routine) {
-        let depth = self.depth(actor);
-        assert!(depth < DEPTH, "{routine:?} nests deeper than {DEPTH}");
-        self.write_stack(actor.0 * DEPTH as u32 + depth as u32, Some(routine));
-        self.world.update::<ActorState>(actor, |s| s.with_depth(depth as u8 + 1));
-    }
-
-    fn pop(&mut self, actor: Actor) {
-        let depth = self.depth(actor) - 1;
-        self.write_stack(actor.0 * DEPTH as u32 + depth as u32, None);
-        self.world.update::<ActorState>(actor, |s| s.with_depth(depth as u8));
-    }
-
-    fn replace(&mut self, actor: Actor, routine: Routine) {
-        let slot = actor.0 * DEPTH as u32 + self.depth(actor) as u32 - 1;
-        self.write_stack(slot, Some(routine));
+    /// Ends a change of an agent's stack: levels that were left are emptied.
+    fn set_depth(&mut self, actor: Actor, from: usize, to: usize) {
+        for level in to..from {
+            self.write_stack(actor, level, None);
+        }
+        if from != to {
+            self.world.update::<ActorState>(actor, |s| s.with_depth(to as u8));
+        }
     }
 
     fn finish(&mut self, actor: Actor) {
-        while self.depth(actor) > 0 {
-            self.pop(actor);
-        }
+        self.set_depth(actor, self.depth(actor), 0);
         self.world.update::<ActorState>(actor, |s| {
             let killed = s.life() == Life::Killed;
             s.with_life(if killed { Life::Killed } else { Life::Done })
@@ -264,23 +260,35 @@ impl Sim {
     /// Carries out where control goes, through calls and returns, until a machine is reached
     /// that has a step to make.
     fn follow(&mut self, actor: Actor, mut next: Next) {
+        let before = self.depth(actor);
+        let mut depth = before;
         loop {
             match next {
-                Next::Go(routine) => return self.replace(actor, routine),
+                Next::Go(routine) => {
+                    self.write_stack(actor, depth - 1, Some(routine));
+                    break;
+                }
                 Next::Call { callee, then } => {
-                    self.replace(actor, then);
-                    return self.push(actor, callee);
+                    assert!(depth < DEPTH, "{callee:?} nests deeper than {DEPTH}");
+                    self.write_stack(actor, depth - 1, Some(then));
+                    self.write_stack(actor, depth, Some(callee));
+                    depth += 1;
+                    break;
                 }
                 Next::Exit => return self.finish(actor),
                 Next::Return(ret) => {
-                    self.pop(actor);
-                    let Some(caller) = self.top(actor.0) else { return self.finish(actor) };
+                    depth -= 1;
+                    let Some(level) = depth.checked_sub(1) else { return self.finish(actor) };
+                    let Some(caller) = self.stacks[actor.index() * DEPTH + level] else {
+                        return self.finish(actor);
+                    };
                     let op = self.op(actor.0);
                     let (w, strategy) = (&mut self.world, &self.strategy);
                     next = caller.resume(&mut Step { w, strategy, me: actor, op }, ret);
                 }
             }
         }
+        self.set_depth(actor, before, depth);
     }
 
     /// Looks again at what an agent needs and whether it is met.
@@ -318,7 +326,7 @@ impl Sim {
             self.changed.extend(self.waiters.of(change.cell));
             // A signal is written to its target's own state.
             if change.kind == super::world::Kind::ActorState {
-                self.changed.push(self.world.object(*change));
+                self.changed.push(change.object);
             }
         }
         for i in 0..self.changed.len() {
@@ -328,6 +336,16 @@ impl Sim {
             } else {
                 self.set_ready(agent, self.needs[agent as usize]);
             }
+        }
+    }
+
+    /// Changes the world behind the agents' backs, as some other part of the kernel would; it
+    /// cannot be undone.
+    #[cfg(test)]
+    pub fn poke(&mut self, write: impl FnOnce(&mut World)) {
+        write(&mut self.world);
+        for agent in 0..self.needs.len() as u32 {
+            self.refresh(agent);
         }
     }
 
@@ -429,6 +447,13 @@ impl Sim {
     /// The log mark before the last applied move: `world.since(mark)` is what it wrote.
     pub fn last_mark(&self) -> usize {
         self.marks.last().map_or(0, |m| m.cells)
+    }
+
+    /// Forgets how the present state was reached: it cannot be undone any more. For long runs.
+    pub fn forget(&mut self) {
+        self.world.forget();
+        self.stack_log.clear();
+        self.marks.clear();
     }
 
     /// The lock orders seen in all transitions made so far, undone ones included.
@@ -579,7 +604,7 @@ impl Model for Sim {
         for change in self.world.since(mark.cells) {
             self.changed.extend(self.waiters.of(change.cell));
             if change.kind == super::world::Kind::ActorState {
-                self.changed.push(self.world.object(*change));
+                self.changed.push(change.object);
             }
         }
         self.world.rewind(mark.cells);

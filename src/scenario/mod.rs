@@ -12,6 +12,7 @@ pub mod expect;
 pub mod limits;
 pub mod load;
 pub mod op;
+pub mod outcome;
 pub mod outline;
 pub mod path;
 pub mod problem;

@@ -114,7 +114,7 @@ pub fn judge(
         let which = WATCHERS[change.kind as usize];
         // Each cell once, with the word before the step's first write to it.
         if which != 0 && !changes[..n].iter().any(|c| c.cell == change.cell) {
-            let object = w.object(*change);
+            let object = change.object;
             let subject = Subject::Wrote { kind: change.kind, object, old: change.old };
             ask(w, waits, which, subject, mover, &mut note);
         }

@@ -1,6 +1,7 @@
 //! DAX: what counts as idle, and whether an orphaned reference is waited for.
 
 use super::axis::axis;
+use crate::kernel::world::objects::Counts;
 
 axis! {
     /// What refcount an unused DAX page has.
@@ -14,11 +15,26 @@ axis! {
     }
 }
 
+impl DaxIdle {
+    /// The refcount of a page that nobody uses, mappings not counted.
+    pub fn idle_refs(self) -> i32 {
+        match self {
+            DaxIdle::RefcountOne => 1,
+            DaxIdle::MappedRef => 0,
+        }
+    }
+
+    /// Whether somebody uses a page otherwise than by mapping it.
+    pub fn busy(self, counts: Counts) -> bool {
+        counts.refs() - i32::from(counts.maps()) != self.idle_refs()
+    }
+}
+
 axis! {
-    /// Whether a layout break waits for a page that left the mapping's tree.
+    /// Whether a layout break waits for a reference to a file that no mapping shows any more.
     DaxOrphan {
-        /// A reference to a page whose mapping entry is gone is not seen: dax_layout_busy_page scans only
-        /// pages with page->mapping set (until 6.14; seen on 6.1 and 6.12).
+        /// It is not seen: dax_layout_busy_page_range returns at once unless mapping_mapped() (until 6.14;
+        /// seen on 6.1 and 6.12, where the block is freed under the reference).
         Ignore = "ignore",
         /// It is waited for (6.15 and later; seen on 6.18).
         Wait = "wait",

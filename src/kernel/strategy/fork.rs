@@ -1,6 +1,7 @@
 //! Fork and COW: who keeps the page.
 
 use super::axis::axis;
+use crate::kernel::world::objects::Counts;
 
 axis! {
     /// What fork does with a pinned anonymous page.
@@ -23,5 +24,31 @@ axis! {
         Refcount = "refcount",
         /// When PageAnonExclusive is set, or refcount is 1 (5.19).
         Exclusive = "exclusive",
+    }
+}
+
+impl Fork {
+    /// Whether fork copies pinned pages, and so GUP says that the address space has pins
+    /// (MMF_HAS_PINNED) and meets fork at write_protect_seq.
+    pub fn heeds_pins(self) -> bool {
+        self == Fork::CopyPinned
+    }
+}
+
+impl CowReuse {
+    /// Whether a store to a write-protected anonymous page may reuse it (`do_wp_page`).
+    /// `locked`: somebody holds the folio lock, so that a trylock fails.
+    pub fn reuses(self, exclusive: bool, counts: Counts, locked: bool) -> bool {
+        match self {
+            CowReuse::Mapcount => counts.maps() == 1,
+            CowReuse::Refcount => counts.refs() == 1 && counts.maps() == 1 && !locked,
+            CowReuse::Exclusive => exclusive || (counts.refs() == 1 && !locked),
+        }
+    }
+
+    /// Whether a read pin of a page that is not exclusive un-shares it first
+    /// (`gup_must_unshare`, 5.19).
+    pub fn unshares(self) -> bool {
+        self == CowReuse::Exclusive
     }
 }

@@ -14,3 +14,31 @@ axis! {
         RefuseFile = "refuse-file",
     }
 }
+
+/// Why a long-term pin is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The mapping shows a DAX file.
+    Dax,
+    /// It would write to a file whose stores are tracked.
+    DirtyTracked,
+}
+
+impl Longterm {
+    /// Whether a long-term pin of a mapping is refused (`check_vma_flags`). `dax`: it shows a DAX
+    /// file; `tracked_write`: the pin writes, and the mapping is shared, writable, and of a file
+    /// that tracks stores (`vma_needs_dirty_tracking`).
+    pub fn refuses(self, dax: bool, tracked_write: bool) -> Option<Refused> {
+        match self {
+            Longterm::RefuseDax | Longterm::RefuseFile if dax => Some(Refused::Dax),
+            Longterm::RefuseFile if tracked_write => Some(Refused::DirtyTracked),
+            _ => None,
+        }
+    }
+
+    /// Whether GUP-fast leaves writing long-term pins of file pages other than tmpfs to the slow
+    /// path (`reject_file_backed` in `gup_fast_folio_allowed`).
+    pub fn rejects_files(self) -> bool {
+        self == Longterm::RefuseFile
+    }
+}

@@ -14,3 +14,10 @@ axis! {
         WaitUnlocked = "wait-unlocked",
     }
 }
+
+impl Truncate {
+    /// Whether invalidate_lock is dropped for the wait.
+    pub fn drops_lock(self) -> bool {
+        self == Truncate::WaitUnlocked
+    }
+}

@@ -157,3 +157,21 @@ kinds! {
     /// Ghost: which invariants have been broken so far.
     Verdict = "verdict",
 }
+
+impl Kind {
+    /// Facets of the same kind of object form a group, named by its first: their cells lie side
+    /// by side.
+    pub fn first_of_group(self) -> Kind {
+        use Kind::*;
+        match self {
+            Counts | Flags | Owner | FolioLock | Data | Holders => Counts,
+            CacheSlot | Extent | Newest | Promised => CacheSlot,
+            BlockState | BlockData | BlockDurable => BlockState,
+            Size | FileState | Lease => Size,
+            Bio | BioEnd | BioData | BioSum => Bio,
+            Held | ActorState => Held,
+            OpResult | OpValue => OpResult,
+            other => other,
+        }
+    }
+}

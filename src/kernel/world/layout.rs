@@ -39,8 +39,14 @@ pub struct Layout {
     pub tags: Vec<Range<u32>>,
     /// The slot in which each thread keeps the page of its direct I/O.
     dio_slots: Vec<Option<Slot>>,
-    /// The place of each thread that makes sync calls among those that do.
-    syncers: Vec<Option<u32>>,
+    /// The threads whose programs post each event.
+    posters: Vec<Vec<Actor>>,
+    /// The threads whose programs fill or release each slot.
+    slot_users: Vec<Vec<Actor>>,
+    /// For each thread the files on which it makes sync calls, each with its first asked page.
+    synced: Vec<Vec<(File, u32)>>,
+    /// Number of asked pages.
+    asked: u32,
 }
 
 /// Adds a slot of one page for each thread that does direct I/O.
@@ -94,8 +100,43 @@ impl Layout {
         layout.number_blocks();
         layout.number_frames();
         layout.find_notified();
+        layout.index_programs();
         layout.find_syncers();
         layout
+    }
+
+    /// Who posts what, and who fills or releases what.
+    fn index_programs(&mut self) {
+        let plan = &self.plan;
+        let mut posters = vec![Vec::new(); plan.events.len()];
+        let mut users = vec![Vec::new(); plan.slots.len()];
+        let note = |table: &mut Vec<Vec<Actor>>, i: usize, actor: Actor| {
+            if table[i].last() != Some(&actor) {
+                table[i].push(actor);
+            }
+        };
+        for (t, thread) in plan.threads.iter().enumerate() {
+            let actor = Actor(t as u32);
+            for op in &thread.program {
+                match *op {
+                    Op::Post { event } => note(&mut posters, event.index(), actor),
+                    Op::Pin { slot, .. } | Op::Unpin { slot, .. } => {
+                        note(&mut users, slot.index(), actor);
+                    }
+                    Op::Register { region, .. } | Op::Deregister { region, .. } => {
+                        note(&mut users, plan.regions[region.index()].slot.index(), actor);
+                    }
+                    Op::DioRead { .. } | Op::DioWrite { .. } => {
+                        if let Some(slot) = self.dio_slots[t] {
+                            note(&mut users, slot.index(), actor);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.posters = posters;
+        self.slot_users = users;
     }
 
     fn number_blocks(&mut self) {
@@ -143,24 +184,38 @@ impl Layout {
     }
 
     fn find_syncers(&mut self) {
-        let mut count = 0;
         for thread in &self.plan.threads {
-            let sync = |op: &Op| matches!(op, Op::Fsync { .. } | Op::Msync { .. });
-            let place = thread.program.iter().any(sync).then_some(count);
-            count += u32::from(place.is_some());
-            self.syncers.push(place);
+            let mut files: Vec<(File, u32)> = Vec::new();
+            for op in &thread.program {
+                let file = match *op {
+                    Op::Fsync { file, .. } => Some(file),
+                    Op::Msync { vma, .. } => match self.plan.vmas[vma.index()].backing {
+                        Backing::File { file, .. } => Some(file),
+                        Backing::Anon => None,
+                    },
+                    _ => None,
+                };
+                if let Some(file) = file.filter(|f| !files.iter().any(|(known, _)| known == f)) {
+                    files.push((file, self.asked));
+                    self.asked += self.plan.files[file.index()].capacity;
+                }
+            }
+            self.synced.push(files);
         }
     }
 
     /// Number of pages that sync calls keep in mind.
     pub fn asked_pages(&self) -> u32 {
-        self.syncers.iter().flatten().count() as u32 * self.plan.file_pages()
+        self.asked
     }
 
-    /// A page of a file as a thread's sync call keeps it in mind; none if it makes no such calls.
+    /// A page of a file as a thread's sync call keeps it in mind; none if it makes no such calls
+    /// on that file.
     pub fn asked_page(&self, thread: Actor, page: FilePage) -> Option<AskedPage> {
-        let place = self.syncers.get(thread.index()).copied().flatten()?;
-        Some(AskedPage(place * self.plan.file_pages() + page.0))
+        let file = self.file_of(page);
+        let files = self.synced.get(thread.index())?;
+        let (_, first) = files.iter().find(|(f, _)| *f == file)?;
+        Some(AskedPage(first + self.index_in_file(page)))
     }
 
     /// The file that a file page belongs to.
@@ -232,6 +287,12 @@ impl Layout {
         }
     }
 
+    /// Whether a virtual page is anonymous memory.
+    #[inline]
+    pub fn is_anon(&self, page: VPage) -> bool {
+        self.vma(self.vma_of(page)).backing == Backing::Anon
+    }
+
     /// The virtual page of a mapping that shows a page of a file.
     #[inline]
     pub fn vpage_in(&self, vma: Vma, page: FilePage) -> Option<VPage> {
@@ -270,6 +331,16 @@ impl Layout {
     /// The slot in which a thread keeps the page of its direct I/O; none if it does none.
     pub fn dio_slot(&self, thread: Actor) -> Option<Slot> {
         self.dio_slots.get(thread.index()).copied().flatten()
+    }
+
+    /// The threads whose programs post an event.
+    pub fn posters(&self, event: Event) -> &[Actor] {
+        &self.posters[event.index()]
+    }
+
+    /// The threads whose programs fill or release a slot.
+    pub fn slot_users(&self, slot: Slot) -> &[Actor] {
+        &self.slot_users[slot.index()]
     }
 
     /// The page tables entries that may map a page of a file: one per mapping that shows it, in

@@ -7,7 +7,7 @@ use super::facts::Page;
 use super::ids::*;
 use super::machine::*;
 use super::objects::*;
-use super::plan::{DiskKind, Op};
+use super::plan::DiskKind;
 use super::storage::Mode;
 use super::world::World;
 
@@ -42,6 +42,8 @@ pub enum Need {
         /// Its refcount when idle.
         refs: i32,
     },
+    /// A folio of the page cache without pins, as far as its counts can tell.
+    Unpinned(Frame),
     /// The entry of a DAX file's tree, unlocked.
     DaxEntry(FilePage),
     /// A dev_pagemap without live references.
@@ -92,6 +94,7 @@ impl Need {
                 let counts = w.get::<Counts>(frame);
                 counts.refs() - i32::from(counts.maps()) <= refs
             }
+            Need::Unpinned(f) => !w.counts_say_pinned(f),
             Need::DaxEntry(at) => !w.get::<CacheSlot>(at).dax_locked(),
             Need::PgmapDrained(d) => w.get::<DiskState>(d).pgmap_refs() == 0,
             Need::NotInvalidating(mm) => w.get::<MmState>(mm).invalidating() == 0,
@@ -118,7 +121,7 @@ impl Need {
             Need::BioSubmitted(t) | Need::BioDone(t) => w.cell::<Bio>(t),
             Need::Posted(e) => w.cell::<EventState>(e),
             Need::IrqsOn(c) => w.cell::<CpuState>(c),
-            Need::DaxIdle { frame, .. } => w.cell::<Counts>(frame),
+            Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => w.cell::<Counts>(frame),
             Need::DaxEntry(at) => w.cell::<CacheSlot>(at),
             Need::NotInvalidating(mm) | Need::MmLive(mm) => w.cell::<MmState>(mm),
             Need::WorkQueued(k) | Need::WorkerIdle(k) => w.cell::<Work>(k),
@@ -134,6 +137,9 @@ impl Need {
         let map = &w.map;
         let actors = || (0..map.actors()).map(Actor);
         match self {
+            Need::Lock(lock, _) if w.get::<LockState>(lock).writer() != 0 => {
+                Actor::unpack(w.get::<LockState>(lock).writer()).into_iter().collect()
+            }
             Need::Lock(lock, _) => {
                 actors().filter(|&a| w.get::<Held>(a).locks().any(|l| l == lock)).collect()
             }
@@ -141,16 +147,13 @@ impl Need {
             Need::WritebackEnd(f) => bios_of(w, f),
             Need::BioDone(t) => vec![map.tag_actor(t)],
             Need::IrqsOn(c) => Actor::unpack(w.get::<CpuState>(c).irq_off()).into_iter().collect(),
-            Need::DaxIdle { frame, .. } => pinners(w, frame),
+            Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => pinners(w, frame),
             Need::WorkQueued(_) => Vec::new(),
             Need::WorkerIdle(k) => vec![map.worker_actor(k)],
             Need::LeaseAnswered(f) => {
                 Actor::unpack(w.get::<Lease>(f).holder()).into_iter().collect()
             }
-            Need::Posted(e) => {
-                let posts = |op: &Op| matches!(*op, Op::Post { event } if event == e);
-                threads_with(w, posts)
-            }
+            Need::Posted(e) => map.posters(e).to_vec(),
             _ => Vec::new(),
         }
     }
@@ -175,6 +178,7 @@ impl Need {
             Need::DaxIdle { frame, .. } => {
                 format!("the last reference to {} to be dropped", map.frame_name(frame))
             }
+            Need::Unpinned(f) => format!("the last pin of {} to be released", map.frame_name(f)),
             Need::DaxEntry(at) => format!("the DAX entry lock of {}", map.file_page_name(at)),
             Need::PgmapDrained(d) => {
                 format!("the live references of {}", map.plan.disks[d.index()].name)
@@ -226,29 +230,9 @@ fn pinners(w: &World, frame: Frame) -> Vec<Actor> {
             pinned.kind() != RefType::None && Frame::unpack(pinned.frame_bits()) == Some(page.frame)
         };
         if pages.clone().any(holds) {
-            found.extend(slot_users(w, Slot(slot as u32)));
+            found.extend_from_slice(w.map.slot_users(Slot(slot as u32)));
         }
     }
     found.dedup();
     found
-}
-
-/// The threads whose programs fill or release a slot.
-pub fn slot_users(w: &World, slot: Slot) -> Vec<Actor> {
-    let map = w.map.clone();
-    let of_region = |r: Region| map.plan.regions[r.index()].slot == slot;
-    let dio = (0..map.plan.threads.len() as u32).map(Actor);
-    if let Some(thread) = dio.into_iter().find(|&a| map.dio_slot(a) == Some(slot)) {
-        return vec![thread];
-    }
-    threads_with(w, move |op| match *op {
-        Op::Pin { slot: s, .. } | Op::Unpin { slot: s, .. } => s == slot,
-        Op::Register { region, .. } | Op::Deregister { region, .. } => of_region(region),
-        _ => false,
-    })
-}
-
-fn threads_with(w: &World, does: impl Fn(&Op) -> bool) -> Vec<Actor> {
-    let threads = w.map.plan.threads.iter().enumerate();
-    threads.filter(|(_, t)| t.program.iter().any(&does)).map(|(i, _)| Actor(i as u32)).collect()
 }

@@ -319,8 +319,9 @@ pub struct Tlb {
     pub writable: bool,
     /// Knows that the PTE is dirty.
     pub dirty: bool,
+    /// Ghost: the frame's generation when the entry was loaded, modulo 64.
     #[bits(6)]
-    __: u8,
+    pub generation: u8,
 }
 facet!(Tlb of TlbSlot { vpage_bits: vpage, frame_bits: frame, writable: flag, dirty: flag, });
 

@@ -134,6 +134,17 @@ impl World {
         self.put_refs(frame, 1)
     }
 
+    /// Whether a folio's counts say that it may be pinned: the question of
+    /// `folio_maybe_dma_pinned` for those who wait for the answer to change.
+    pub fn counts_say_pinned(&self, frame: Frame) -> bool {
+        let head = self.head(frame);
+        let counts = self.get::<Counts>(head);
+        match self.get::<Flags>(head).order() {
+            0 => self.rules.pin_refs > 1 && counts.refs() as u32 >= self.rules.pin_refs as u32,
+            _ => counts.pins() > 0,
+        }
+    }
+
     // --- allocator ----------------------------------------------------------------------------
 
     /// Takes a frame from the free list, last freed first (as the per-CPU lists do); its old
@@ -284,13 +295,23 @@ impl World {
 
     /// Loads a translation into a processor's TLB.
     pub fn tlb_fill(&mut self, cpu: Cpu, at: VPage, pte: Pte) {
+        let generation = pte.frame().map_or(0, |f| self.page(f).generation);
         let entry = Tlb::new()
+            .with_generation(generation as u8 % 64)
             .with_vpage_bits(at.0 + 1)
             .with_frame_bits(pte.frame_bits())
             .with_writable(pte.writable())
             .with_dirty(pte.dirty());
         let slot = self.map.tlb_slot(cpu, at);
         self.set(slot, entry);
+    }
+
+    /// The frame that an entry of a TLB translates to, with the frame's generation when the entry
+    /// was loaded: a stale entry may name a frame that has been freed since.
+    pub fn tlb_page(&self, entry: Tlb) -> Option<Page> {
+        let now = self.page(Frame::unpack(entry.frame_bits())?);
+        let age = now.generation.wrapping_sub(u16::from(entry.generation())) % 64;
+        Some(Page { generation: now.generation.wrapping_sub(age), ..now })
     }
 
     /// Drops a virtual page from a processor's TLB.

@@ -17,7 +17,9 @@ use std::sync::Arc;
 pub struct Change {
     /// Number of the cell.
     pub cell: u32,
-    /// Its facet.
+    /// The object.
+    pub object: u32,
+    /// The facet.
     pub kind: Kind,
     /// The word before.
     pub old: u64,
@@ -48,14 +50,23 @@ pub struct World {
     /// What happened in the step under way.
     pub facts: Vec<Fact>,
     cells: Vec<u64>,
-    /// First cell of each facet, and one past the last.
-    base: [u32; Kind::COUNT + 1],
+    /// Where the cells of each facet are.
+    places: [Place; Kind::COUNT],
     log: Vec<Change>,
     fingerprint: u64,
     /// Contents that are patchworks of several writes.
     pub patches: Patches,
     recording: bool,
     reads: RefCell<Vec<u32>>,
+}
+
+/// Where the cells of a facet are: object `n`'s is `base + n * stride`. The facets of one kind of
+/// object lie side by side, so that what a step touches of a page is in one or two cache lines.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    base: u32,
+    stride: u32,
+    len: u32,
 }
 
 /// Mixes two words into one; every bit of both reaches every bit of the result.
@@ -79,16 +90,22 @@ fn holds_contents(kind: Kind) -> bool {
 impl World {
     /// A world of zero words, with so many objects behind each facet.
     pub fn new(map: Arc<Layout>, rules: Rules, size: impl Fn(Kind) -> u32) -> World {
-        let mut base = [0; Kind::COUNT + 1];
-        for (i, &kind) in Kind::ALL.iter().enumerate() {
-            base[i + 1] = base[i] + size(kind);
+        let mut places = [Place::default(); Kind::COUNT];
+        let mut base = 0;
+        for &first in Kind::ALL.iter().filter(|k| k.first_of_group() == **k) {
+            let group = || Kind::ALL.iter().filter(|k| k.first_of_group() == first);
+            let (stride, len) = (group().count() as u32, size(first));
+            for (offset, &kind) in group().enumerate() {
+                places[kind as usize] = Place { base: base + offset as u32, stride, len };
+            }
+            base += stride * len;
         }
         World {
             map,
             rules,
             facts: Vec::with_capacity(16),
-            cells: vec![0; base[Kind::COUNT] as usize],
-            base,
+            cells: vec![0; base as usize],
+            places,
             log: Vec::with_capacity(4096),
             fingerprint: 0,
             patches: Patches::default(),
@@ -100,26 +117,37 @@ impl World {
     /// Number of the cell of a facet of an object.
     #[inline]
     pub fn cell<T: Facet>(&self, of: T::Of) -> u32 {
-        let cell = self.base[T::KIND as usize] + of.index() as u32;
-        debug_assert!(cell < self.base[T::KIND as usize + 1], "{:?} {of:?}", T::KIND);
-        cell
+        self.cell_of(T::KIND, of.index() as u32)
+    }
+
+    /// The same by number.
+    #[inline]
+    pub fn cell_of(&self, kind: Kind, object: u32) -> u32 {
+        let place = self.places[kind as usize];
+        debug_assert!(object < place.len, "{kind:?} of object {object}");
+        place.base + object * place.stride
     }
 
     /// Number of objects that have this facet.
     pub fn len(&self, kind: Kind) -> u32 {
-        self.base[kind as usize + 1] - self.base[kind as usize]
+        self.places[kind as usize].len
     }
 
-    /// Facet and object number of a cell.
-    pub fn locate(&self, cell: u32) -> (Kind, u32) {
-        let i = self.base.partition_point(|&b| b <= cell) - 1;
-        (Kind::ALL[i], cell - self.base[i])
+    /// Facet and object number of a cell; none beyond the last.
+    pub fn locate(&self, cell: u32) -> Option<(Kind, u32)> {
+        Kind::ALL.iter().find_map(|&kind| {
+            let place = self.places[kind as usize];
+            let offset = cell.checked_sub(place.base)?;
+            let found = offset % place.stride == 0 && offset / place.stride < place.len;
+            found.then(|| (kind, offset / place.stride))
+        })
     }
 
-    /// Object number of a cell whose facet is known.
-    #[inline]
-    pub fn object(&self, change: Change) -> u32 {
-        change.cell - self.base[change.kind as usize]
+    /// Every cell: facet, object, number.
+    fn all(&self) -> impl Iterator<Item = (Kind, u32, u32)> + '_ {
+        Kind::ALL.iter().flat_map(move |&kind| {
+            (0..self.len(kind)).map(move |object| (kind, object, self.cell_of(kind, object)))
+        })
     }
 
     /// Reads a facet of an object.
@@ -139,7 +167,7 @@ impl World {
 
     /// Reads the word of a facet of an object by number, unrecorded.
     pub fn word_of(&self, kind: Kind, object: u32) -> u64 {
-        self.cells[(self.base[kind as usize] + object) as usize]
+        self.cells[self.cell_of(kind, object) as usize]
     }
 
     /// Writes a facet of an object: the only door. Writing the value that is there is no change,
@@ -148,7 +176,7 @@ impl World {
     pub fn set<T: Facet>(&mut self, of: T::Of, value: T) {
         let cell = self.cell::<T>(of);
         let (old, new) = (self.cells[cell as usize], value.pack());
-        self.log.push(Change { cell, kind: T::KIND, old });
+        self.log.push(Change { cell, object: of.index() as u32, kind: T::KIND, old });
         if old != new {
             self.fingerprint ^= self.weight(cell, T::KIND, old) ^ self.weight(cell, T::KIND, new);
             self.cells[cell as usize] = new;
@@ -183,25 +211,21 @@ impl World {
 
     /// The same, computed from scratch; a law says that they are equal.
     pub fn full_fingerprint(&self) -> u64 {
-        (0..self.cells.len() as u32).fold(0, |h, cell| {
-            h ^ self.weight(cell, self.locate(cell).0, self.cells[cell as usize])
-        })
+        self.all()
+            .fold(0, |h, (kind, _, cell)| h ^ self.weight(cell, kind, self.cells[cell as usize]))
     }
 
     /// All cells as bytes, contents spelt out, for exact comparison.
     pub fn state(&self, out: &mut Vec<u8>) {
-        for &kind in Kind::ALL {
-            let (from, to) = (self.base[kind as usize], self.base[kind as usize + 1]);
-            for &word in &self.cells[from as usize..to as usize] {
-                out.extend(word.to_le_bytes());
-                if word >> 63 == 1 && holds_contents(kind) {
-                    let at = out.len() - 8;
-                    out.truncate(at);
-                    for run in self.patches.runs(Contents::from_bits(word)) {
-                        out.extend(run.end.to_le_bytes());
-                        out.extend(run.holds.bits().to_le_bytes());
-                    }
+        for (kind, _, cell) in self.all() {
+            let word = self.cells[cell as usize];
+            if word >> 63 == 1 && holds_contents(kind) {
+                for run in self.patches.runs(Contents::from_bits(word)) {
+                    out.extend(run.end.to_le_bytes());
+                    out.extend(run.holds.bits().to_le_bytes());
                 }
+            } else {
+                out.extend(word.to_le_bytes());
             }
         }
     }

@@ -1,0 +1,106 @@
+//! The end of blocks: extents removed from a file's map, blocks given back.
+
+use crate::kernel::world::machine::*;
+use crate::kernel::world::objects::*;
+use crate::kernel::world::page::Holder;
+use crate::kernel::world::plan::Part;
+use crate::kernel::world::{Block, Contents, FilePage, Frame, World};
+
+/// Removes pages of a file from its extent map (`ext4_ext_remove_space`, `xfs_bunmapi`) and frees
+/// their blocks, which anybody may be given at once. Reserved space goes as well.
+pub fn remove(w: &mut World, first: FilePage, pages: u32) {
+    for at in (0..pages).map(|n| first.plus(n)) {
+        let extent = w.get::<Extent>(at);
+        if extent != Extent::new() {
+            w.set(at, Extent::new());
+        }
+        if let Some(block) = extent.block() {
+            release(w, block, at);
+        }
+        forget(w, at, (0, 4096));
+    }
+}
+
+/// One owner of a block less; the last one frees it.
+fn release(w: &mut World, block: Block, at: FilePage) {
+    let state = w.get::<BlockState>(block);
+    if state.owners() <= 1 {
+        if let Some(frame) = w.map.pmem_frame(block) {
+            w.set(frame, Owner::new());
+        }
+        return w.free_block(block);
+    }
+    let left = state.owners() - 1;
+    let state = state.with_owners(left);
+    let state = if left == 1 { state.with_state(BlockUse::Owned) } else { state };
+    let link = if state.link() == at.0 + 1 { another_owner(w, block) } else { state.link() };
+    w.set(block, state.with_link(link));
+}
+
+/// A page of a file that shares a block, packed.
+fn another_owner(w: &World, block: Block) -> u32 {
+    let mut pages = (0..w.map.plan.file_pages()).map(FilePage);
+    FilePage::pack(pages.find(|&at| w.get::<Extent>(at).block() == Some(block)))
+}
+
+/// Ghost: bytes of a page of a file are zero from now on, and no fsync has promised anything
+/// about them.
+pub fn forget(w: &mut World, at: FilePage, part: Part) {
+    let newest = w.get::<Newest>(at).0;
+    let zeroed = w.patches.overlay(newest, part, Contents::ZERO);
+    if zeroed != newest {
+        w.set(at, Newest(zeroed));
+    }
+    let promised = w.get::<Promised>(at).0;
+    let zeroed = w.patches.overlay(promised, part, Contents::ZERO);
+    if zeroed != promised {
+        w.set(at, Promised(zeroed));
+    }
+}
+
+/// `folio_invalidate` of a whole folio and `folio_cancel_dirty`, under the folio lock: private
+/// data, dirtiness and whatever the filesystem had prepared are gone.
+pub fn invalidate_folio(w: &mut World, frame: Frame) {
+    w.strip_buffers(frame);
+    w.change_flags(frame, |f| f.with_dirty(false).with_prepared(false));
+}
+
+/// `dax_delete_mapping_entry` of an unlocked entry: the page leaves the tree and loses its
+/// `page->mapping` (`dax_disassociate_entry`).
+pub fn delete_dax_entry(w: &mut World, at: FilePage) {
+    if let Some(frame) = w.cached(at) {
+        w.set(at, CacheSlot::new());
+        w.set(frame, Owner::of(OwnerKind::Detached, at.0 + 1));
+    }
+}
+
+/// Splits a larger folio that nothing maps into base pages (`split_folio`): fails, like
+/// `folio_ref_freeze`, if it has references beyond the page cache's and the caller's one, or
+/// private data that cannot be released because the folio is dirty.
+pub fn split_folio(w: &mut World, head: Frame) -> bool {
+    let flags = w.flags(head);
+    if flags.buffers() && (flags.dirty() || flags.writeback()) {
+        return false;
+    }
+    w.strip_buffers(head);
+    let (pages, counts) = (w.folio_pages(head), w.counts(head));
+    if counts.maps() != 0 || counts.refs() != pages as i32 + 1 {
+        return false;
+    }
+    let tags = w.get::<Owner>(head).file_page().map(|at| w.get::<CacheSlot>(at));
+    let flags = w.flags(head).with_order(0);
+    for frame in (1..pages).map(|n| head.plus(n)) {
+        let generation = w.get::<Flags>(frame).generation();
+        w.set(frame, flags.with_generation(generation));
+        w.set(frame, Counts::new().with_refs(1));
+        w.set(frame, Holders::new().with_cache(1));
+        if let (Some(tags), Some(at)) = (tags, w.get::<Owner>(frame).file_page()) {
+            w.set(at, tags.with_frame_bits(Frame::pack(Some(frame))));
+        }
+    }
+    w.set(head, flags);
+    w.set(head, Counts::new().with_refs(2));
+    w.set(head, Holders::new().with_cache(1));
+    w.hold(head, Holder::Ref, 1);
+    true
+}

@@ -1,0 +1,198 @@
+//! Releasing what a GUP call took: `unpin_user_pages`, `unpin_user_pages_dirty_lock`, and where
+//! it runs.
+
+use super::gup_slow::touch_dirty;
+use super::pin::put_kept;
+use super::step::*;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::machine::{Pinned, RefType, Work, WorkKind};
+use crate::kernel::world::need::Need;
+use crate::kernel::world::page::ZERO_PAGE;
+use crate::kernel::world::plan::{Context, Redirty};
+use crate::kernel::world::{Frame, Slot, SlotPage, Worker, World};
+
+/// Releases all pages of a slot, one after the other. Returns 0; in the context of a worker, as
+/// soon as the work is queued.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Release {
+    slot: Slot,
+    /// The pages were written to.
+    dirty: bool,
+    /// How they are dirtied; none: as the strategy says.
+    how: Option<Redirty>,
+    context: Context,
+    /// The page of the slot.
+    at: u32,
+    state: State,
+}
+
+/// Where the release is. A frame is the page that is released.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum State {
+    /// Before anything: entry of the interrupt; the queueing of work; else the first page.
+    Enter,
+    /// Before the page is looked at (PG_dirty, for unpin_user_pages_dirty_lock).
+    Look,
+    /// Waits for the folio lock.
+    Lock(Frame),
+    /// `folio_mark_dirty` under the folio lock.
+    DirtyLocked(Frame),
+    /// Before the folio is unlocked.
+    Unlock(Frame),
+    /// Before `set_page_dirty` without the lock.
+    Dirty(Frame),
+    /// Before the pin is dropped.
+    Put,
+    /// Before the interrupt returns.
+    IrqExit,
+}
+
+impl Release {
+    /// Releases the pages of a slot, dirtying them like this.
+    pub fn new(slot: Slot, dirty: bool, how: Redirty, context: Context) -> Release {
+        Release::op(slot, dirty, Some(how), context)
+    }
+
+    /// The same; none: dirtying them as the strategy says.
+    pub fn op(slot: Slot, dirty: bool, how: Option<Redirty>, context: Context) -> Release {
+        Release { slot, dirty, how, context, at: 0, state: State::Enter }
+    }
+
+    /// The work item that a worker was given.
+    pub fn from_work(work: Work) -> Release {
+        let slot = Slot(work.arg() & !SET_DIRTY);
+        let unlocked = work.arg() & SET_DIRTY != 0;
+        let how = if unlocked { Redirty::SetDirty } else { Redirty::SetDirtyLock };
+        Release::new(slot, work.kind() == WorkKind::UnpinDirty, how, Context::Process)
+    }
+
+    fn go(self, state: State) -> Next {
+        Release { state, ..self }.into()
+    }
+
+    fn how(self, cx: &Step) -> Redirty {
+        if self.dirty { self.how.unwrap_or(cx.strategy.unpin.redirty()) } else { Redirty::Plain }
+    }
+
+    /// The worker that takes the slot's work; none: the plan has no workers.
+    fn worker(self, w: &World) -> Option<Worker> {
+        self.slot.0.checked_rem(w.map.plan.workers).map(Worker)
+    }
+
+    fn slot_page(self, w: &World) -> SlotPage {
+        w.map.slot_page(self.slot, self.at)
+    }
+
+    /// The next page that holds something, or the end.
+    fn settle(mut self, cx: &Step) -> Next {
+        let pages = cx.map.slot_pages[self.slot.0 as usize].len() as u32;
+        while self.at < pages && cx.get::<Pinned>(self.slot_page(cx)).kind() == RefType::None {
+            self.at += 1;
+        }
+        if self.at < pages {
+            let plain = self.how(cx) == Redirty::Plain;
+            return self.go(if plain { State::Put } else { State::Look });
+        }
+        if self.context == Context::Irq { self.go(State::IrqExit) } else { Next::Return(0) }
+    }
+
+    fn enter(self, cx: &mut Step) -> Next {
+        if self.context == Context::Irq {
+            cx.in_irq(true);
+        }
+        match self.worker(cx) {
+            Some(worker) if self.context == Context::Worker => {
+                let how = self.how(cx);
+                let kind = match how {
+                    Redirty::Plain => WorkKind::Unpin,
+                    _ => WorkKind::UnpinDirty,
+                };
+                let flag = if how == Redirty::SetDirty { SET_DIRTY } else { 0 };
+                cx.set(worker, Work::new().with_kind(kind).with_arg(self.slot.0 | flag));
+                Next::Return(0)
+            }
+            _ => self.settle(cx),
+        }
+    }
+
+    /// `unpin_user_pages_dirty_lock` looks first, unlocked: a page found dirty is left alone, as
+    /// it is about to be written anyway.
+    fn look(self, cx: &mut Step) -> Next {
+        let frame = Frame::unpack(cx.get::<Pinned>(self.slot_page(cx)).frame_bits());
+        match (frame, self.how(cx)) {
+            (None | Some(ZERO_PAGE), _) | (_, Redirty::Plain) => self.go(State::Put),
+            (Some(frame), Redirty::SetDirty) => self.go(State::Dirty(frame)),
+            (Some(frame), Redirty::SetDirtyLock) => {
+                if cx.flags(frame).dirty() {
+                    return self.go(State::Put);
+                }
+                cx.might_sleep(); // folio_lock(), whatever the context
+                self.go(State::Lock(frame))
+            }
+        }
+    }
+}
+
+/// In the argument of a work item: dirty the pages without the folio lock.
+const SET_DIRTY: u32 = 1 << 31;
+
+impl Machine for Release {
+    fn need(self, cx: &Scene) -> Need {
+        match (self.state, self.worker(cx.w)) {
+            (State::Enter, Some(worker)) if self.context == Context::Worker => {
+                Need::WorkerIdle(worker)
+            }
+            (State::Lock(frame), _) => Need::FolioLock(cx.w.head(frame)),
+            _ => Need::Nothing,
+        }
+    }
+
+    fn label(self) -> Label {
+        let (name, cost) = match (self.state, self.context) {
+            (State::Enter, Context::Process) => ("unpin_user_pages", Cost::Syscall),
+            (State::Enter, Context::Irq) => ("irq_enter: completion", Cost::Step),
+            (State::Enter, Context::Worker) => ("queue_work: unpin", Cost::Step),
+            (State::Look, _) => ("unpin: folio_test_dirty", Cost::Step),
+            (State::Lock(_), _) => ("unpin: folio_lock", Cost::Lock),
+            (State::DirtyLocked(_), _) => ("unpin: folio_mark_dirty", Cost::Lock),
+            (State::Unlock(_), _) => ("unpin: folio_unlock", Cost::Atomic),
+            (State::Dirty(_), _) => ("unpin: set_page_dirty", Cost::Lock),
+            (State::Put, _) => ("unpin: gup_put_folio", Cost::Atomic),
+            (State::IrqExit, _) => ("irq_exit", Cost::Step),
+        };
+        Label::new("", name, cost)
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        match self.state {
+            State::Enter => self.enter(cx),
+            State::Look => self.look(cx),
+            State::Lock(frame) => {
+                let me = cx.me;
+                cx.lock_folio(me, frame);
+                self.go(State::DirtyLocked(frame))
+            }
+            State::DirtyLocked(frame) => {
+                touch_dirty(cx, frame);
+                self.go(State::Unlock(frame))
+            }
+            State::Unlock(frame) => {
+                cx.unlock_folio(frame);
+                self.go(State::Put)
+            }
+            State::Dirty(frame) => {
+                touch_dirty(cx, frame);
+                self.go(State::Put)
+            }
+            State::Put => {
+                let at = self.slot_page(cx);
+                put_kept(cx, at);
+                self.settle(cx)
+            }
+            State::IrqExit => {
+                cx.in_irq(false);
+                Next::Return(0)
+            }
+        }
+    }
+}

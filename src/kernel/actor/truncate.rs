@@ -1,0 +1,258 @@
+//! `ftruncate()`: a file shrinks or grows (`ext4_setattr`, kernel-facts 4.2).
+
+use super::dax_layout::BreakLayouts;
+use super::errno::EINVAL;
+use super::extents;
+use super::routine::call;
+use super::step::*;
+use super::truncate_pages::TruncatePages;
+use super::writeback::{WaitPages, WritePages};
+use super::zap::Zap;
+use super::zero_tail::ZeroTail;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::layout::Layout;
+use crate::kernel::world::machine::*;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::*;
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
+use crate::kernel::world::storage::Mode;
+use crate::kernel::world::{File, FilePage, Id, Lock};
+
+/// `ftruncate()`. Returns 0, or -EINTR if a signal ended the wait for a busy page (the file is
+/// untouched then).
+///
+/// T2, the flush of the tail in data=ordered mode, has nothing to do here: it concerns blocks
+/// allocated in a transaction that has not been committed, and the model commits at once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TruncateFile {
+    file: File,
+    /// The new size.
+    size: u64,
+    state: State,
+}
+
+/// How far a truncate is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum State {
+    /// T1: waits for i_rwsem, for writing.
+    Lock,
+    /// T3: inode_dio_wait: for direct I/O on this inode, not for pins of its pages.
+    DioWait,
+    /// T4: waits for invalidate_lock, for writing.
+    InvalidateLock,
+    /// T5: in ext4_break_layouts.
+    Layouts,
+    /// Growing: the old last page's bytes beyond the old end are being zeroed.
+    OldTail,
+    /// T6: i_disksize and i_size change under i_data_sem.
+    SetSize,
+    /// xfs_setattr_size: a tail that growing zeroed is written at once.
+    Grown,
+    /// The same, waiting.
+    GrownWait,
+    /// T7: in the first unmap_mapping_range of truncate_pagecache.
+    Unmap,
+    /// T7: in truncate_inode_pages_range.
+    Pages,
+    /// T7: in the second unmap, of private copies made meanwhile.
+    Again,
+    /// btrfs_truncate: writes the new last page (btrfs_wait_ordered_range).
+    Ordered,
+    /// btrfs_truncate: waits for it.
+    OrderedWait,
+    /// T8: the new last page's tail is being zeroed on disk (ext4_block_truncate_page).
+    Tail,
+    /// T8: extents are removed, blocks freed (ext4_ext_truncate), under i_data_sem.
+    Free,
+    /// T9: invalidate_lock and i_rwsem are released, with this result.
+    Unlock(Ret),
+}
+
+impl TruncateFile {
+    /// A truncate to `size` bytes.
+    pub fn new(file: File, size: u64) -> TruncateFile {
+        TruncateFile { file, size, state: State::Lock }
+    }
+
+    fn at(self, state: State) -> TruncateFile {
+        TruncateFile { state, ..self }
+    }
+
+    fn lock(self, map: &Layout, class: LockClass) -> Lock {
+        map.file_lock(class, self.file)
+    }
+
+    /// The pages that go as a whole: the first, and how many.
+    fn gone(self, map: &Layout) -> (FilePage, u32) {
+        let pages = &map.file_pages[self.file.index()];
+        let keep = self.size.div_ceil(u64::from(PAGE_SIZE)).min(pages.len() as u64) as u32;
+        (FilePage(pages.start + keep), pages.len() as u32 - keep)
+    }
+
+    /// The page that holds byte `size` and the byte within it; none if a page ends there.
+    fn cut(self, map: &Layout, size: u64) -> Option<(FilePage, u16)> {
+        let byte = (size % u64::from(PAGE_SIZE)) as u16;
+        let at = map.file_page(self.file, (size / u64::from(PAGE_SIZE)) as u32)?;
+        (byte > 0).then_some((at, byte))
+    }
+
+    fn tail(self, map: &Layout) -> u16 {
+        self.cut(map, self.size).map_or(0, |(_, byte)| byte)
+    }
+
+    /// After T4: T5, if the design has layout breaks. They concern what goes: a file that grows
+    /// loses nothing, but DAX filesystems break all layouts on any change of size.
+    fn layouts(self, cx: &mut Step) -> Next {
+        let (first, pages) = self.gone(&cx.map);
+        let dax = cx.map.file(self.file).fs == FsKind::Dax;
+        let concerned = dax || pages > 0;
+        let anchor = if dax { FilePage(cx.map.file_pages[self.file.index()].start) } else { first };
+        let layouts = concerned.then(|| BreakLayouts::of(cx, anchor, pages)).flatten();
+        match layouts {
+            Some(layouts) => call(layouts, self.at(State::Layouts)),
+            None => self.grow(cx),
+        }
+    }
+
+    /// Growing: the old tail is zeroed before the new size shows it, by filesystems that do so.
+    fn grow(self, cx: &Step) -> Next {
+        let old = cx.get::<Size>(self.file).bytes();
+        let zeroes = cx.strategy.eof_tail.zeroes(cx.map.file(self.file).fs);
+        match self.cut(&cx.map, old).filter(|_| old < self.size && zeroes) {
+            Some((at, byte)) => call(ZeroTail::new(at, byte), self.at(State::OldTail)),
+            None => self.at(State::SetSize).into(),
+        }
+    }
+
+    /// T6.
+    fn set_size(self, cx: &mut Step) -> Next {
+        let old = cx.get::<Size>(self.file).bytes();
+        cx.set(self.file, Size::new().with_bytes(self.size));
+        let map = cx.map.clone();
+        if let Some((at, byte)) = self.cut(&map, old.min(self.size)) {
+            // What a reader may expect beyond the smaller end from now on.
+            extents::forget(cx, at, (byte, 4096));
+        }
+        if self.size > old {
+            let zeroed = self.cut(&map, old).is_some();
+            return match zeroed && map.file(self.file).fs == FsKind::Xfs {
+                true => {
+                    call(WritePages::new(self.file, SyncMode::Integrity), self.at(State::Grown))
+                }
+                false => self.at(State::Unlock(0)).into(),
+            };
+        }
+        match self.gone(&map) {
+            (_, 0) => self.pages(&map),
+            (first, pages) => call(Zap::file(first, pages, true), self.at(State::Unmap)),
+        }
+    }
+
+    fn pages(self, map: &Layout) -> Next {
+        match (self.gone(map), self.tail(map)) {
+            ((_, 0), 0) => self.at(State::Unlock(0)).into(),
+            ((first, pages), tail) => {
+                call(TruncatePages::new(first, pages, tail), self.at(State::Pages))
+            }
+        }
+    }
+
+    fn again(self, map: &Layout) -> Next {
+        match self.gone(map) {
+            (_, 0) => self.zero(map),
+            (first, pages) => call(Zap::file(first, pages, true), self.at(State::Again)),
+        }
+    }
+
+    /// T8: first the new last page. btrfs writes it instead, zeroed in memory as it is.
+    fn zero(self, map: &Layout) -> Next {
+        match self.cut(map, self.size) {
+            Some(_) if map.file(self.file).fs == FsKind::Btrfs => {
+                call(WritePages::new(self.file, SyncMode::Integrity), self.at(State::Ordered))
+            }
+            Some((at, byte)) => call(ZeroTail::new(at, byte), self.at(State::Tail)),
+            None => self.at(State::Free).into(),
+        }
+    }
+}
+
+/// What follows i_rwsem: inode_dio_wait only if there is direct I/O in flight. None can begin
+/// while i_rwsem is held for writing, so that looking right away is as good as looking later.
+pub fn after_lock<S>(cx: &Step, file: File, wait: S, go_on: S) -> S {
+    if cx.get::<FileState>(file).dio_count() > 0 { wait } else { go_on }
+}
+
+impl Machine for TruncateFile {
+    fn need(self, cx: &Scene) -> Need {
+        let map = &cx.w.map;
+        match self.state {
+            State::Lock => Need::Lock(self.lock(map, LockClass::IRwsem), Mode::Exclusive),
+            State::DioWait => Need::NoDio(self.file),
+            State::InvalidateLock => {
+                Need::Lock(self.lock(map, LockClass::InvalidateLock), Mode::Exclusive)
+            }
+            _ => Need::Nothing,
+        }
+    }
+
+    fn label(self) -> Label {
+        match self.state {
+            State::Lock => Label::new("T1", "inode_lock", Cost::Lock),
+            State::DioWait => Label::new("T3", "inode_dio_wait", Cost::Step),
+            State::InvalidateLock => Label::new("T4", "filemap_invalidate_lock", Cost::Lock),
+            State::SetSize => Label::new("T6", "i_size_write", Cost::Journal),
+            State::Free => Label::new("T8", "ext4_ext_truncate", Cost::Journal),
+            State::Unlock(_) => Label::new("T9", "filemap_invalidate_unlock", Cost::Lock),
+            _ => Label::new("", "ext4_setattr", Cost::Step),
+        }
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        let (me, map) = (cx.me, cx.map.clone());
+        match self.state {
+            State::Lock => {
+                if self.size > u64::from(PAGE_SIZE) * map.pages_of(self.file).count() as u64 {
+                    return Next::Return(-EINVAL);
+                }
+                cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
+                self.at(after_lock(cx, self.file, State::DioWait, State::InvalidateLock)).into()
+            }
+            State::DioWait => {
+                cx.might_sleep();
+                self.at(State::InvalidateLock).into()
+            }
+            State::InvalidateLock => {
+                cx.lock(me, self.lock(&map, LockClass::InvalidateLock), Mode::Exclusive);
+                self.layouts(cx)
+            }
+            State::SetSize => self.set_size(cx),
+            State::Free => {
+                let (first, pages) = self.gone(&map);
+                extents::remove(cx, first, pages);
+                self.at(State::Unlock(0)).into()
+            }
+            State::Unlock(ret) => {
+                cx.unlock(me, self.lock(&map, LockClass::InvalidateLock));
+                cx.unlock(me, self.lock(&map, LockClass::IRwsem));
+                Next::Return(ret)
+            }
+            _ => self.into(),
+        }
+    }
+
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        let map = cx.map.clone();
+        match self.state {
+            State::Layouts if ret < 0 => self.at(State::Unlock(ret)).into(),
+            State::Layouts => self.grow(cx),
+            State::OldTail => self.at(State::SetSize).into(),
+            State::Grown => call(WaitPages::new(self.file), self.at(State::GrownWait)),
+            State::GrownWait => self.at(State::Unlock(0)).into(),
+            State::Unmap => self.pages(&map),
+            State::Pages => self.again(&map),
+            State::Again => self.zero(&map),
+            State::Ordered => call(WaitPages::new(self.file), self.at(State::OrderedWait)),
+            _ => self.at(State::Free).into(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! DAX device removal: `echo NAMESPACE > unbind`, `memunmap_pages()`.
+
+use super::routine::call;
+use super::step::*;
+use super::zap::Zap;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::layout::Layout;
+use crate::kernel::world::machine::{DiskState, PgmapState};
+use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::Flags;
+use crate::kernel::world::{Disk, File, FilePage, Frame, Id};
+
+/// The removal of a pmem device (kernel-facts 6). What it waits for is the design's:
+/// [`Unbind::removal`](crate::kernel::strategy::Unbind::removal). Returns 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct UnbindDevice {
+    disk: Disk,
+    state: State,
+}
+
+/// How far a removal is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum State {
+    /// U1: kill_dax, percpu_ref_kill: no new live reference, no new mapping.
+    Kill,
+    /// MF_MEM_PRE_REMOVE: this file is being unmapped.
+    Unmap(File),
+    /// U2, U3: put_page of this page, the last use of which drops pgmap->ref.
+    Page(Frame),
+    /// U3: wait_for_completion: the live references are gone.
+    Drain,
+    /// U4: arch_remove_memory: the struct pages vanish.
+    Remove,
+}
+
+impl UnbindDevice {
+    /// The removal of a device.
+    pub fn new(disk: Disk) -> UnbindDevice {
+        UnbindDevice { disk, state: State::Kill }
+    }
+
+    fn at(self, state: State) -> UnbindDevice {
+        UnbindDevice { state, ..self }
+    }
+
+    /// The frames of the device.
+    fn frames(self, map: &Layout) -> impl Iterator<Item = Frame> + use<> {
+        let blocks = map.disk_blocks[self.disk.index()].clone();
+        let first = map.ram + blocks.start.saturating_sub(map.data_blocks);
+        (first..first + blocks.len() as u32).map(Frame)
+    }
+
+    /// Unmaps the next file of the device, from number `from` on; then drains.
+    fn unmap(self, cx: &Step, from: u32) -> Next {
+        let map = &cx.map;
+        let mut files = (from..map.plan.files.len() as u32).map(File);
+        let on_it = |f: &File| {
+            map.file(*f).disk == Some(self.disk) && !map.file_pages[f.index()].is_empty()
+        };
+        match files.find(on_it).filter(|_| cx.strategy.unbind.removal().unmaps) {
+            Some(file) => {
+                let pages = &map.file_pages[file.index()];
+                let zap = Zap::file(FilePage(pages.start), pages.len() as u32, false);
+                call(zap, self.at(State::Unmap(file)))
+            }
+            None => self.drain(cx),
+        }
+    }
+
+    /// What is waited for, if anything.
+    fn drain(self, cx: &Step) -> Next {
+        let removal = cx.strategy.unbind.removal();
+        match self.frames(&cx.map).next().filter(|_| removal.waits_pages) {
+            Some(frame) => self.at(State::Page(frame)).into(),
+            None if removal.waits_live => self.at(State::Drain).into(),
+            None => self.at(State::Remove).into(),
+        }
+    }
+}
+
+impl Machine for UnbindDevice {
+    fn need(self, cx: &Scene) -> Need {
+        match self.state {
+            State::Page(frame) => Need::DaxIdle { frame, refs: cx.strategy.dax_idle.idle_refs() },
+            State::Drain => Need::PgmapDrained(self.disk),
+            _ => Need::Nothing,
+        }
+    }
+
+    fn label(self) -> Label {
+        match self.state {
+            State::Kill => Label::new("U1", "percpu_ref_kill", Cost::Atomic),
+            State::Unmap(_) => Label::new("", "mf_dax_kill_procs", Cost::Walk),
+            State::Page(_) => Label::new("U2", "put_page, wait_for_completion", Cost::Wake),
+            State::Drain => Label::new("U3", "wait_for_completion", Cost::Wake),
+            State::Remove => Label::new("U4", "arch_remove_memory", Cost::Step),
+        }
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        let disk = self.disk;
+        let pgmap = |cx: &mut Step, state| {
+            cx.update::<DiskState>(disk, |d| d.with_pgmap(state));
+        };
+        match self.state {
+            State::Kill => {
+                pgmap(cx, PgmapState::Killed);
+                self.unmap(cx, 0)
+            }
+            State::Page(frame) => {
+                let next = self.frames(&cx.map).find(|f| *f > frame);
+                match next {
+                    Some(next) => self.at(State::Page(next)).into(),
+                    None => self.at(State::Drain).into(),
+                }
+            }
+            State::Drain => {
+                cx.might_sleep();
+                pgmap(cx, PgmapState::Drained);
+                self.at(State::Remove).into()
+            }
+            State::Unmap(_) | State::Remove => {
+                let frames = self.frames(&cx.map);
+                for frame in frames {
+                    cx.update::<Flags>(frame, |f| f.with_removed(true));
+                }
+                pgmap(cx, PgmapState::Removed);
+                Next::Return(0)
+            }
+        }
+    }
+
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        match self.state {
+            State::Unmap(file) => self.unmap(cx, file.0 + 1),
+            _ => Next::Return(ret),
+        }
+    }
+}
