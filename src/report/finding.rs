@@ -124,7 +124,7 @@ pub fn frames(w: &World, broken: &Broken) -> Vec<Frame> {
 
 /// The frame that a cell belongs to or points to.
 fn frame_of(w: &World, cell: u32) -> Option<Frame> {
-    let (kind, n) = w.locate(cell);
+    let (kind, n) = w.locate(cell)?;
     match kind {
         Kind::Counts | Kind::Flags | Kind::Owner | Kind::FolioLock | Kind::Data | Kind::Holders => {
             Some(Frame(n))

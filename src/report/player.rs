@@ -7,7 +7,7 @@ use super::{names, words};
 use crate::engine::model::{Agent, Model, Stepped, Timed};
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::world::machine::{Bio, BioStep, Pinned, Pipe, RefType, Xlat};
-use crate::kernel::world::need::{Need, slot_users};
+use crate::kernel::world::need::Need;
 use crate::kernel::world::*;
 
 /// A run that is being played again.
@@ -129,8 +129,8 @@ impl Player {
             if pin.kind() == RefType::None || !same(pin.frame_bits()) {
                 continue;
             }
-            let users = slot_users(w, names::slot_of(w, page));
-            let users: Vec<String> = users.into_iter().map(|a| w.map.actor_name(a)).collect();
+            let users = w.map.slot_users(names::slot_of(w, page));
+            let users: Vec<String> = users.iter().map(|&a| w.map.actor_name(a)).collect();
             let what = words::pinned(w, pin.into_bits());
             let holds = format!("slot {}: {what}", names::slot_page(w, page));
             put(users.join(", "), holds, w.cell::<Pinned>(page));

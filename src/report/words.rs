@@ -65,7 +65,7 @@ fn reference(w: &World, kind: RefKind, n: u32) -> String {
 
 /// What a write changed, in the state after it; none if it changed nothing that is shown.
 pub fn change(w: &World, cell: u32, old: u64, ghosts: bool) -> Option<Change> {
-    let (kind, n) = w.locate(cell);
+    let (kind, n) = w.locate(cell)?;
     let new = w.word(cell);
     if old == new || is_quiet(kind) || (is_ghost(kind) && !ghosts) {
         return None;
@@ -274,7 +274,7 @@ pub fn pinned(w: &World, bits: u64) -> String {
 
 /// The present value of a cell: object and what is set of it.
 pub fn state(w: &World, cell: u32) -> String {
-    let (kind, n) = w.locate(cell);
+    let Some((kind, n)) = w.locate(cell) else { return String::new() };
     let (object, word) = (names::object(w, kind, n), w.word(cell));
     let text = match kind {
         Kind::Pte => pte(w, word),
