@@ -1,6 +1,10 @@
 //! gupsim: the 2017-2021 argument about `get_user_pages()` pins, writeback, truncate, MMU
 //! notifiers and DAX unbind, made executable.
 
+pub mod cli;
 pub mod engine;
 pub mod kernel;
+pub mod litmus;
+pub mod report;
 pub mod scenario;
+pub mod schedule;

@@ -171,6 +171,46 @@ pub trait Model: Clone + Send {
 
     /// Why no move is enabled. Only meaningful when `moves` gives none.
     fn ending(&self) -> Ending;
+
+    /// Properties that have been broken on the way to this state, if the state remembers it.
+    /// Searches use it to tell violating from clean end states.
+    fn broken(&self) -> Props {
+        Props::NONE
+    }
+
+    /// What the properties that are about end states only say of this one, as (broken, reached).
+    /// Asked once in every state without a move. They need not show in footprints: a reduction
+    /// keeps every end state.
+    fn judge_end(&self) -> (Props, Props) {
+        (Props::NONE, Props::NONE)
+    }
+
+    /// A fingerprint that equals that of every state which differs only by a permutation of
+    /// identical parts. A search with symmetry merges states by it.
+    fn canonical(&self) -> u64 {
+        self.fingerprint()
+    }
+
+    /// Where the agent stands in its program: a number that depends on this agent's own control
+    /// state alone. The finer it is, the more a reduction can leave out; one number for the
+    /// whole program is always right.
+    fn place(&self, _agent: Agent) -> u32 {
+        0
+    }
+
+    /// For an agent without an enabled move: appends the cells (numbered as in footprints) of
+    /// which at least one has to be written before it can have one, and says `true`; nothing and
+    /// `true` for an agent that has finished for good. `false` means "not known": a reduction
+    /// then assumes that any write could wake it.
+    fn waits_on(&self, _agent: Agent, _out: &mut Vec<u32>) -> bool {
+        false
+    }
+
+    /// Whether the agent has begun something that it must bring to an end. A fair cycle in which
+    /// it owes all the way round is a starvation.
+    fn owes(&self, _agent: Agent) -> bool {
+        false
+    }
 }
 
 /// A model that also knows how long things take, for the event scheduler.

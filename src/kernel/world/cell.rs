@@ -63,6 +63,12 @@ macro_rules! kinds {
             pub fn label(self) -> &'static str {
                 match self { $(Kind::$name => $label,)+ }
             }
+
+            /// The fields of a word of this facet, by name.
+            pub fn fields(self, word: u64, put: &mut dyn FnMut(&'static str, Field)) {
+                use super::{machine::*, objects::*};
+                match self { $(Kind::$name => <$name as Facet>::unpack(word).fields(put),)+ }
+            }
         }
     };
 }

@@ -1,0 +1,50 @@
+//! Exit codes: one table, documented and stable.
+
+macro_rules! exits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
+        /// How a command ended.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
+
+        impl Exit {
+            /// Every code with what it means, ascending.
+            pub const TABLE: &[(Exit, &str)] = &[$((Exit::$name, concat!($($doc, "\n",)+)),)+];
+        }
+    };
+}
+
+exits! {
+    /// Nothing was violated (in what was looked at), or the command did what it was asked for.
+    Clean = 0,
+    /// An invariant was violated.
+    Violated = 1,
+    /// Bad input or usage: nothing was run, or a schedule does not fit the model.
+    Usage = 2,
+    /// Reserved for searches: a limit was hit before everything had been looked at.
+    Bounded = 3,
+    /// Reserved for searches: nothing was violated, but a premise that was asked for never arose.
+    Vacuous = 4,
+    /// Reserved for searches: interrupted.
+    Interrupted = 5,
+    /// A bug in gupsim, or output that could not be written.
+    Internal = 6,
+}
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_a_contract() {
+        let codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6]);
+    }
+}

@@ -1,0 +1,112 @@
+//! The command line: what can be typed, and who carries it out. One file per command.
+//!
+//! Data goes to stdout, talk to stderr. Only this module prints, and only it knows of terminals.
+
+mod catalog;
+mod completions;
+mod exit;
+mod explain;
+mod failure;
+mod list;
+mod out;
+mod replay;
+mod schema;
+mod search;
+mod strategy;
+
+pub use exit::Exit;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use failure::Failure;
+
+/// What happens to pinned pages: kernel races by seed, by schedule, step by step.
+///
+/// gupsim simulates the Linux page / pin / writeback / truncate life cycle. A scenario describes
+/// threads, files, devices and mappings; a strategy says how the kernel is designed; an
+/// interleaving of their atomic steps is a run, in which every step is checked against the
+/// invariants.
+#[derive(Debug, Parser)]
+#[command(name = "gupsim", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
+    color: When,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gupsim list scenarios
+  gupsim replay truncate/orphan-rdma
+  gupsim replay dax/punch-foreign-dma --truncate-dax wait-unlocked
+  gupsim explain silent-orphan-dma
+
+Exit codes: 0 nothing violated, 1 violated, 2 bad input or usage;
+`gupsim explain exit-codes` has them all.";
+
+/// When to use colour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum When {
+    /// On a terminal only, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl When {
+    fn choose(self) {
+        let choice = match self {
+            When::Auto => anstream::ColorChoice::Auto,
+            When::Always => anstream::ColorChoice::Always,
+            When::Never => anstream::ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Replay(replay::Args),
+    List(list::Args),
+    Explain(explain::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+}
+
+/// The command line as clap knows it.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses the command line and carries out what it says.
+pub fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Clean };
+            // Nobody is left to hear that help could not be printed.
+            let _ = error.print();
+            return exit;
+        }
+    };
+    cli.color.choose();
+    let done = match cli.command {
+        Command::Replay(args) => replay::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    };
+    done.unwrap_or_else(Failure::report)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_makes_sense_to_clap() {
+        super::command().debug_assert();
+    }
+}

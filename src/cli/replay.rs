@@ -1,0 +1,213 @@
+//! `gupsim replay`: one run of a scenario, step by step.
+
+use super::search::{self, Wanted};
+use super::strategy::StrategyFlags;
+use super::{Exit, failure::Failure, out};
+use crate::kernel::sim::Sim;
+use crate::kernel::strategy::{Preset, Strategy};
+use crate::report::data::Setting;
+use crate::report::format::Format;
+use crate::report::run::{Choose, Divergence, Run, record, schedule};
+use crate::report::trace::{self, Show};
+use crate::scenario::schedule::Schedule;
+use crate::scenario::{Loaded, open};
+use clap::builder::PossibleValue;
+
+/// Longest run whose every step is shown unless asked for otherwise.
+const SMALL: usize = 400;
+
+/// Run one interleaving of a scenario and show it step by step
+///
+/// Which interleaving: the one that --schedule or --seed says; else the one that the scenario
+/// gives; else, if the scenario expects something to break under this strategy, the most readable
+/// of those --seeds that break it; else seed 0.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A scenario: the path of a file, or a name of `gupsim list scenarios`
+    #[arg(value_name = "SCENARIO")]
+    scenario: String,
+    /// The seed of the choices that no schedule fixes
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The first choices: WHO:STEP or WHO:STEP=OUTCOME, separated by commas
+    #[arg(long, value_name = "CHOICES")]
+    schedule: Option<Schedule>,
+    /// Try seeds and show the most readable run that breaks an invariant (this one, if named)
+    #[arg(long, value_name = "INVARIANT", num_args = 0..=1, require_equals = true,
+          conflicts_with_all = ["seed", "schedule"])]
+    find: Option<Option<String>>,
+    /// How many seeds are tried, from 0
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    seeds: u64,
+    /// Let moves happen when they are due on a virtual clock (the default for generated worlds)
+    #[arg(long, conflicts_with = "untimed")]
+    timed: bool,
+    /// Let moves happen in any order
+    #[arg(long)]
+    untimed: bool,
+    /// Stop after so many steps
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    steps: usize,
+    /// How the run is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Show every step, however many
+    #[arg(long, conflicts_with = "no_trace")]
+    trace: bool,
+    /// Show only the steps that violations and waits speak of
+    #[arg(long)]
+    no_trace: bool,
+    /// Show the state, too, that no kernel has: what the model keeps in order to judge
+    #[arg(long)]
+    ghosts: bool,
+    /// Print the choices of the run as one line for --schedule, and nothing else
+    #[arg(long, conflicts_with_all = ["format", "trace", "no_trace", "ghosts"])]
+    as_schedule: bool,
+    #[command(flatten)]
+    strategy: StrategyFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gupsim replay truncate/orphan-rdma
+  gupsim replay truncate/orphan-rdma --preset linux-6.18 --longterm allow --seed 7
+  gupsim replay my.json --find=stall --seeds 10000
+  gupsim replay writeback/rdma-write-after-clean --format mail
+
+Exits with 0 if nothing was violated, 1 if something was, 2 if it could not be run.";
+
+impl clap::ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Format] {
+        const ALL: &[Format] = &{
+            let mut all = [Format::Text; Format::TABLE.len()];
+            let mut i = 0;
+            while i < all.len() {
+                all[i] = Format::TABLE[i].0;
+                i += 1;
+            }
+            all
+        };
+        ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let row = Format::TABLE.iter().find(|row| row.0 == *self);
+        row.map(|row| PossibleValue::new(row.1).help(row.2.trim()))
+    }
+}
+
+/// Runs and shows.
+pub fn run(args: &Args) -> Result<Exit, Failure> {
+    let loaded = open(&args.scenario)?;
+    let strategy = args.strategy.apply(loaded.strategy)?;
+    let start = Sim::new(loaded.plan.clone(), strategy);
+    let timed = if args.untimed { false } else { args.timed || is_generated(&loaded) };
+    let choose = |seed| Choose { schedule: None, seed, timed, steps: args.steps };
+    let mut choose = Choose { schedule: args.schedule.as_ref(), ..choose(args.seed.unwrap_or(0)) };
+    if args.seed.is_none() && args.schedule.is_none() {
+        match (wanted(args, &loaded, strategy)?, &loaded.schedule) {
+            (Wanted::Expected(_), Some(own)) | (Wanted::Nothing, Some(own)) => {
+                choose.schedule = Some(own);
+            }
+            (Wanted::Nothing, None) => {}
+            (wanted, _) => choose.seed = search::seed(&start, &choose, wanted, args.seeds),
+        }
+    }
+    let (run, divergence) = record(&start, &choose);
+    if args.as_schedule {
+        out::print(&format!("{}\n", schedule(&start, &run.moves)))?;
+    } else {
+        show(args, &loaded, &start, &choose, &run)?;
+    }
+    match divergence {
+        Some(divergence) => Err(diverged(args, &divergence)),
+        None if run.broken.is_empty() => Ok(Exit::Clean),
+        None => Ok(Exit::Violated),
+    }
+}
+
+/// Generated worlds are too large for any order to mean much; they are run on the clock.
+fn is_generated(loaded: &Loaded) -> bool {
+    !loaded.scenario.generate.is_empty()
+}
+
+/// Which runs are looked for where neither seed nor schedule is given.
+fn wanted(args: &Args, loaded: &Loaded, strategy: Strategy) -> Result<Wanted, Failure> {
+    match &args.find {
+        Some(Some(name)) => search::named(name),
+        Some(None) => Ok(Wanted::Any),
+        // A timed run depends on the seed only where faults may happen: nothing to look for.
+        None if is_generated(loaded) => Ok(Wanted::Nothing),
+        None => Ok(search::expected(loaded, strategy)),
+    }
+}
+
+fn show(
+    args: &Args,
+    loaded: &Loaded,
+    start: &Sim,
+    choose: &Choose,
+    run: &Run,
+) -> Result<(), Failure> {
+    let every = !args.no_trace && (args.trace || run.moves.len() <= SMALL);
+    let setting = setting(args, loaded, start.strategy, choose, run);
+    let report = trace::report(start, run, setting, Show { steps: every, ghosts: args.ghosts });
+    out::print(&args.format.render(&report, out::stdout_width()))
+}
+
+fn setting(
+    args: &Args,
+    loaded: &Loaded,
+    strategy: Strategy,
+    choose: &Choose,
+    run: &Run,
+) -> Setting {
+    let own = loaded.scenario.preset.as_deref().unwrap_or(Preset::DEFAULT);
+    let preset = args.strategy.preset().unwrap_or(own);
+    let base = Preset::find(preset).map_or(strategy, |p| p.strategy);
+    let axes = || Strategy::AXES.iter().map(|a| a.flag);
+    Setting {
+        scenario: loaded.name.clone(),
+        title: loaded.scenario.title.clone(),
+        preset: preset.to_string(),
+        strategy: axes().map(|a| (a, strategy.get(a).unwrap_or_default())).collect(),
+        differs: axes().filter(|a| strategy.get(a) != base.get(a)).collect(),
+        seed: choose.seed,
+        scheduled: choose.schedule.map_or(0, |s| s.0.len()).min(run.moves.len()),
+        timed: choose.timed,
+        repeat: repeat(args, choose),
+    }
+}
+
+/// The command line that repeats the run.
+fn repeat(args: &Args, choose: &Choose) -> Vec<String> {
+    let mut words = vec!["gupsim".into(), "replay".into(), args.scenario.clone()];
+    words.extend(args.strategy.typed());
+    if let Some(schedule) = &args.schedule {
+        words.extend(["--schedule".into(), schedule.to_string()]);
+    }
+    // A run by the scenario's own schedule is what the scenario alone means.
+    if choose.schedule.is_none() || args.seed.is_some() {
+        words.extend(["--seed".into(), choose.seed.to_string()]);
+    }
+    match (args.timed, args.untimed) {
+        (true, _) => words.push("--timed".into()),
+        (_, true) => words.push("--untimed".into()),
+        _ => {}
+    }
+    if args.steps != 1_000_000 {
+        words.extend(["--steps".into(), args.steps.to_string()]);
+    }
+    words
+}
+
+fn diverged(args: &Args, divergence: &Divergence) -> Failure {
+    let help = match args.schedule {
+        Some(_) => "the model or the scenario has changed since; shorten the schedule to the steps \
+                    that fit, or use --seed",
+        None => "the scenario's own schedule no longer fits the model; use --seed, or put a new \
+                 one into the scenario (--as-schedule prints one)",
+    };
+    Failure::usage(divergence.to_string(), help)
+}

@@ -1,0 +1,104 @@
+//! Which seed to show: the most readable of the first few that break what is wanted.
+
+use super::failure::Failure;
+use super::out;
+use crate::engine::model::Props;
+use crate::kernel::invariant::{self, TABLE};
+use crate::kernel::sim::Sim;
+use crate::kernel::strategy::Strategy;
+use crate::report::run::{Choose, Run, record};
+use crate::scenario::Loaded;
+use crate::scenario::expect::Expected;
+use crate::scenario::suggest;
+use crate::scenario::types::Verdict;
+
+/// What a run should break.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// Nothing in particular: any run will do.
+    Nothing,
+    /// Something.
+    Any,
+    /// One of these, because it was asked for.
+    These(Props),
+    /// One of these, because the scenario expects it.
+    Expected(Props),
+}
+
+/// The invariant of this name.
+pub fn named(name: &str) -> Result<Wanted, Failure> {
+    match invariant::find(name) {
+        Some((i, _)) => Ok(Wanted::These(Props::one(i))),
+        None => {
+            let known = TABLE.iter().map(|i| i.name);
+            let help = suggest::cure(name, known, "there are none");
+            Err(Failure::usage(format!("unknown invariant '{name}'"), help))
+        }
+    }
+}
+
+/// What the scenario expects to break under a strategy.
+pub fn expected(loaded: &Loaded, strategy: Strategy) -> Wanted {
+    let mut props = Props::NONE;
+    for expectation in &loaded.expectations {
+        let Expected::Invariant(name, verdict) = &expectation.what else { continue };
+        let here = expectation.under.iter().any(|(_, under)| *under == strategy);
+        if here && *verdict != Verdict::Never {
+            if let Some((i, _)) = invariant::find(name) {
+                props = props.union(Props::one(i));
+            }
+        }
+    }
+    if props.is_empty() { Wanted::Nothing } else { Wanted::Expected(props) }
+}
+
+/// The seed below `seeds` whose run breaks the most of what is expected (or any of what was asked
+/// for), with the fewest changes from one agent to another; the lowest of several, 0 if there is
+/// none. Says what it found.
+pub fn seed(start: &Sim, choose: &Choose, wanted: Wanted, seeds: u64) -> u64 {
+    let props = match wanted {
+        Wanted::Nothing => return 0,
+        Wanted::Any => Props(u32::MAX),
+        Wanted::These(props) | Wanted::Expected(props) => props,
+    };
+    let mut best: Option<((u32, usize), u64)> = None;
+    let mut count = 0u64;
+    for seed in 0..seeds {
+        let (run, _) = record(start, &Choose { seed, ..choose.clone() });
+        if run.broken.0 & props.0 != 0 {
+            count += 1;
+            let broken = run.broken.0 & props.0;
+            let missing = match wanted {
+                Wanted::Expected(props) => (props.0 & !broken).count_ones(),
+                _ => 0,
+            };
+            let rank = (missing, switches(&run));
+            if best.is_none_or(|(first, _)| rank < first) {
+                best = Some((rank, seed));
+            }
+        }
+    }
+    let names: Vec<&str> = props.iter().filter_map(|i| Some(TABLE.get(i)?.name)).collect();
+    let names = if wanted == Wanted::Any { "an invariant".into() } else { names.join(" or ") };
+    match best {
+        Some((_, seed)) => {
+            out::say(&format!(
+                "{count} of the first {seeds} seeds break {names}; shown is {seed}, the most \
+                 readable"
+            ));
+            seed
+        }
+        None => {
+            out::say(&format!(
+                "none of the first {seeds} seeds breaks {names} (which proves nothing); shown is \
+                 seed 0"
+            ));
+            0
+        }
+    }
+}
+
+/// How often the run changes from one agent to another.
+fn switches(run: &Run) -> usize {
+    run.moves.windows(2).filter(|pair| pair[0].agent != pair[1].agent).count()
+}

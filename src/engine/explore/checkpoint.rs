@@ -1,0 +1,270 @@
+//! A search laid down and taken up again: what has been seen, what is left to do, what was
+//! counted.
+//!
+//! The file is little-endian words under a checksum: a header that names the format and the
+//! search it belongs to, the counts, the runs (each move as its number among the enabled ones),
+//! the visited set. It is written beside its target and renamed over it, so that a kill at any
+//! moment leaves either the old or the new one whole.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use super::Options;
+use super::search::Worker;
+use super::tally::Tally;
+use super::visited::{Seen, Visited};
+use crate::engine::hash::{bytes, mix2};
+use crate::engine::model::{Model, Props};
+
+/// First word of a file: "gupsick" and the version of the form.
+const MAGIC: u64 = u64::from_le_bytes(*b"gupsick1");
+
+/// A search between two moments of work.
+#[derive(Clone, Debug)]
+pub struct Snapshot<M: Model> {
+    pub(super) visited: Visited,
+    /// Runs that lead to claimed states nobody has looked at.
+    pub(super) frontier: Vec<Vec<M::Move>>,
+    pub(super) tally: Tally<M::Move>,
+    pub(super) distinct: Option<Visited>,
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug)]
+pub enum CheckpointError {
+    /// The file could not be read or written.
+    Io(io::Error),
+    /// It is no checkpoint, or a damaged one.
+    Damaged,
+    /// It belongs to another scenario, strategy or set of options.
+    Other,
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckpointError::Io(e) => write!(f, "{e}"),
+            CheckpointError::Damaged => {
+                f.write_str("not a whole checkpoint; start over without --resume")
+            }
+            CheckpointError::Other => f.write_str(
+                "checkpoint of another search; give the same scenario, strategy and bounds",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for CheckpointError {}
+
+impl From<io::Error> for CheckpointError {
+    fn from(e: io::Error) -> CheckpointError {
+        match e.kind() {
+            io::ErrorKind::UnexpectedEof => CheckpointError::Damaged,
+            _ => CheckpointError::Io(e),
+        }
+    }
+}
+
+/// Words out, under a running checksum.
+struct Out<W> {
+    to: W,
+    sum: u64,
+}
+
+impl<W: Write> Out<W> {
+    fn word(&mut self, word: u64) -> io::Result<()> {
+        self.sum = mix2(self.sum, word);
+        self.to.write_all(&word.to_le_bytes())
+    }
+
+    fn words(&mut self, words: impl IntoIterator<Item = u64>) -> io::Result<()> {
+        words.into_iter().try_for_each(|w| self.word(w))
+    }
+}
+
+/// Words in, under a running checksum.
+struct In<R> {
+    from: R,
+    sum: u64,
+}
+
+impl<R: Read> In<R> {
+    fn word(&mut self) -> io::Result<u64> {
+        let mut word = [0; 8];
+        self.from.read_exact(&mut word)?;
+        let word = u64::from_le_bytes(word);
+        self.sum = mix2(self.sum, word);
+        Ok(word)
+    }
+
+    fn words<const N: usize>(&mut self) -> io::Result<[u64; N]> {
+        let mut words = [0; N];
+        for word in &mut words {
+            *word = self.word()?;
+        }
+        Ok(words)
+    }
+}
+
+/// What tells one search from another: the start state and whatever changes the counts, with a
+/// number of the caller's for what the start state does not show.
+fn identity<M: Model>(start: &M, options: &Options, caller: u64) -> u64 {
+    let mut state = Vec::new();
+    start.state(&mut state);
+    let depth = options.depth.map_or(u64::MAX, |d| d as u64);
+    let preemptions = options.preemptions.map_or(u64::MAX, u64::from);
+    let parts = [bytes(&state), caller, depth, preemptions, u64::from(options.symmetry)];
+    parts.into_iter().fold(MAGIC, mix2)
+}
+
+impl<M: Model> Snapshot<M> {
+    /// A search that has not begun.
+    pub fn begin(start: &M, options: &Options) -> Snapshot<M> {
+        let mut visited = Visited::default();
+        let mut worker = Worker::new(start, options, std::mem::take(&mut visited));
+        worker.claim_start();
+        let (seen, tally, distinct) = worker.into_parts();
+        Snapshot { visited: seen, frontier: vec![Vec::new()], tally, distinct }
+    }
+
+    /// States claimed so far.
+    pub fn states(&self) -> u64 {
+        self.tally.states
+    }
+
+    /// Writes the snapshot to `path`, atomically. `caller` is a number that tells this search
+    /// from others with the same start state (a hash of the scenario, say).
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    pub fn save(&self, start: &M, options: &Options, caller: u64, path: &Path) -> io::Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(".part");
+        let part = path.with_file_name(name);
+        let file = File::create(&part)?;
+        let mut out = Out { to: BufWriter::with_capacity(1 << 20, &file), sum: 0 };
+        self.write(start, identity(start, options, caller), &mut out)?;
+        out.to.flush()?;
+        drop(out);
+        file.sync_all()?;
+        fs::rename(&part, path)
+    }
+
+    fn write<W: Write>(&self, start: &M, identity: u64, out: &mut Out<W>) -> io::Result<()> {
+        let Tally { states, transitions, ends, violating_ends, deepest, .. } = &self.tally;
+        let (broken, reached) = (self.tally.broken.0, self.tally.reached.0);
+        out.words([MAGIC, identity, *states, *transitions, *deepest as u64])?;
+        out.words([u64::from(broken), u64::from(reached)])?;
+        out.words(*ends)?;
+        out.words(*violating_ends)?;
+        let mut model = start.clone();
+        for run in &self.tally.seen {
+            out.word(u64::from(run.is_some()))?;
+            write_run(&mut model, run.as_deref().unwrap_or_default(), out)?;
+        }
+        out.word(self.frontier.len() as u64)?;
+        for run in &self.frontier {
+            write_run(&mut model, run, out)?;
+        }
+        out.word(u64::from(self.distinct.is_some()))?;
+        for set in [Some(&self.visited), self.distinct.as_ref()].into_iter().flatten() {
+            out.word(set.len() as u64)?;
+            out.words(set.keys())?;
+        }
+        let sum = out.sum;
+        out.word(sum)
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]: no file, a damaged one, or one of another search.
+    pub fn load(
+        start: &M,
+        options: &Options,
+        caller: u64,
+        path: &Path,
+    ) -> Result<Snapshot<M>, CheckpointError> {
+        let from = BufReader::with_capacity(1 << 20, File::open(path)?);
+        let input = &mut In { from, sum: 0 };
+        let [magic, whose, states, transitions, deepest, broken, reached] = input.words()?;
+        if magic != MAGIC {
+            return Err(CheckpointError::Damaged);
+        }
+        if whose != identity(start, options, caller) {
+            return Err(CheckpointError::Other);
+        }
+        let mut tally = Tally::default();
+        tally.states = states;
+        tally.transitions = transitions;
+        tally.deepest = deepest as usize;
+        tally.broken = Props(broken as u32);
+        tally.reached = Props(reached as u32);
+        tally.ends = input.words()?;
+        tally.violating_ends = input.words()?;
+        let mut model = start.clone();
+        for seen in &mut tally.seen {
+            let known = input.word()? == 1;
+            let run = read_run(&mut model, input)?;
+            *seen = known.then_some(run);
+        }
+        let mut frontier = Vec::new();
+        for _ in 0..input.word()? {
+            frontier.push(read_run(&mut model, input)?);
+        }
+        let two = input.word()? == 1;
+        let visited = read_set(input)?;
+        let distinct = if two { Some(read_set(input)?) } else { None };
+        let sum = input.sum;
+        if input.word()? != sum {
+            return Err(CheckpointError::Damaged);
+        }
+        Ok(Snapshot { visited, frontier, tally, distinct })
+    }
+}
+
+fn read_set<R: Read>(input: &mut In<R>) -> Result<Visited, CheckpointError> {
+    let mut set = Visited::default();
+    for _ in 0..input.word()? {
+        set.restore(input.word()?);
+    }
+    Ok(set)
+}
+
+/// Writes a run as the numbers of its moves among the enabled ones; leaves `model` as it was.
+fn write_run<M: Model, W: Write>(
+    model: &mut M,
+    run: &[M::Move],
+    out: &mut Out<W>,
+) -> io::Result<()> {
+    out.word(run.len() as u64)?;
+    let (mut moves, mut trail) = (Vec::new(), Vec::new());
+    for &mv in run {
+        model.moves(&mut moves);
+        let number = moves.iter().position(|&m| m == mv).unwrap_or(usize::MAX);
+        out.word(number as u64)?;
+        trail.push(model.apply(mv));
+    }
+    trail.into_iter().rev().for_each(|stepped| model.undo(stepped));
+    Ok(())
+}
+
+fn read_run<M: Model, R: Read>(
+    model: &mut M,
+    input: &mut In<R>,
+) -> Result<Vec<M::Move>, CheckpointError> {
+    let (mut moves, mut trail, mut run) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..input.word()? {
+        model.moves(&mut moves);
+        let number = usize::try_from(input.word()?).unwrap_or(usize::MAX);
+        let &mv = moves.get(number).ok_or(CheckpointError::Damaged)?;
+        trail.push(model.apply(mv));
+        run.push(mv);
+    }
+    trail.into_iter().rev().for_each(|stepped| model.undo(stepped));
+    Ok(run)
+}

@@ -1,0 +1,360 @@
+//! The depth-first loop: one model, stepped forward and back.
+//!
+//! A state is looked at once: all its moves are tried and taken back, the new states among their
+//! results are claimed in the visited set and kept as work. Claiming before going there lets
+//! several threads share the work without two of them ever having the same state, and lets the
+//! memory accesses of the siblings overlap, which is most of the time of a large search.
+
+use super::tally::Tally;
+use super::visited::{Seen, Visited};
+use super::{Bound, Options, Poll, Progress};
+use crate::engine::hash::mix2;
+use crate::engine::model::{Agent, Model, Stepped};
+
+/// States between two looks at the outside world.
+const POLL_EVERY: u32 = 1 << 12;
+
+/// States between two looks at whether another thread has nothing to do.
+const SHARE_EVERY: u32 = 1 << 6;
+
+/// A claimed state that has not been looked at: the move that leads there.
+#[derive(Clone, Copy, Debug)]
+struct Todo<Mv> {
+    mv: Mv,
+    /// Preemptions used up on the way there.
+    used: u32,
+}
+
+/// A move of the present run.
+#[derive(Clone, Copy, Debug)]
+struct Frame<Mv> {
+    mv: Mv,
+    stepped: Stepped,
+    /// Where the work of the state after the move begins.
+    base: usize,
+    /// How much work it had.
+    fanout: u32,
+    used: u32,
+}
+
+/// Where a search meets the rest: sharing work and asking whether to go on.
+pub(super) trait Hub<M: Model> {
+    /// Whether somebody could use a piece of work.
+    fn hungry(&self) -> bool {
+        false
+    }
+
+    /// Takes a piece of work: the run that leads to a claimed state.
+    fn give(&self, _run: Vec<M::Move>) {}
+
+    /// Asks whether to go on; `fresh` is the number of transitions since the last call.
+    fn poll(&self, progress: &Progress, fresh: u64) -> Poll;
+}
+
+/// One thread's share of a search.
+pub(super) struct Worker<'a, M: Model, S> {
+    model: M,
+    options: &'a Options,
+    seen: S,
+    pub(super) tally: Tally<M::Move>,
+    frames: Vec<Frame<M::Move>>,
+    todo: Vec<Todo<M::Move>>,
+    /// Work below this index has been given away.
+    floor: usize,
+    moves: Vec<M::Move>,
+    keys: Vec<u64>,
+    /// Distinct states, when keys say more than the state.
+    pub(super) distinct: Option<Visited>,
+    ticks: u32,
+    reported: u64,
+}
+
+impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
+    pub(super) fn new(start: &M, options: &'a Options, seen: S) -> Self {
+        Worker {
+            model: start.clone(),
+            options,
+            seen,
+            tally: Tally::default(),
+            frames: Vec::new(),
+            todo: Vec::new(),
+            floor: 0,
+            moves: Vec::new(),
+            keys: Vec::new(),
+            distinct: options.is_bounded().then(Visited::default),
+            ticks: 0,
+            reported: 0,
+        }
+    }
+
+    /// Claims the start state; call it once for a whole search.
+    pub(super) fn claim_start(&mut self) {
+        let key = self.key(None, 0, 0);
+        let model = &self.model;
+        self.seen.claim(key, |out| model.state(out));
+        self.tally.states += 1;
+        if let Some(distinct) = &mut self.distinct {
+            distinct.claim(self.model.fingerprint(), |_| ());
+        }
+    }
+
+    /// The set, the counts and the set of distinct states, back.
+    pub(super) fn into_parts(self) -> (S, Tally<M::Move>, Option<Visited>) {
+        (self.seen, self.tally, self.distinct)
+    }
+
+    /// Searches everything behind the end of `run`, which is claimed. Gives what stopped it, and
+    /// then leaves what is still to do in `rest`.
+    pub(super) fn work(
+        &mut self,
+        run: &[M::Move],
+        hub: &impl Hub<M>,
+        rest: &mut Vec<Vec<M::Move>>,
+    ) -> Option<Poll> {
+        self.todo.clear();
+        self.floor = 0;
+        for &mv in run {
+            self.replay(mv);
+        }
+        self.expand();
+        let stopped = loop {
+            if !self.step() {
+                break None;
+            }
+            self.ticks += 1;
+            if self.ticks.is_multiple_of(SHARE_EVERY) {
+                if let Some(bound) = self.limit() {
+                    break Some(Poll::Stop(bound));
+                }
+                if hub.hungry() {
+                    self.share(hub);
+                }
+            }
+            if self.ticks.is_multiple_of(POLL_EVERY) {
+                match self.poll(hub) {
+                    Poll::Continue => {}
+                    stop => break Some(stop),
+                }
+            }
+        };
+        if stopped.is_some() {
+            rest.extend((self.floor..self.todo.len()).map(|i| self.run_to(i)));
+        }
+        while let Some(frame) = self.frames.pop() {
+            self.model.undo(frame.stepped);
+        }
+        stopped
+    }
+
+    /// Makes a move of a known run again.
+    fn replay(&mut self, mv: M::Move) {
+        let used = if self.options.preemptions.is_some() {
+            let (last, used) = self.position();
+            self.model.moves(&mut self.moves);
+            let able = self.moves.iter().any(|&m| Some(self.model.agent(m)) == last);
+            used + u32::from(able && Some(self.model.agent(mv)) != last)
+        } else {
+            0
+        };
+        let stepped = self.model.apply(mv);
+        self.frames.push(Frame { mv, stepped, base: 0, fanout: 0, used });
+    }
+
+    /// Goes on to the next claimed state and looks at it; `false` when there is none.
+    #[inline]
+    fn step(&mut self) -> bool {
+        loop {
+            let base = self.frames.last().map_or(0, |f| f.base);
+            if self.todo.len() > base.max(self.floor) {
+                let Some(Todo { mv, used }) = self.todo.pop() else { return false };
+                let stepped = self.model.apply(mv);
+                let base = self.todo.len();
+                self.frames.push(Frame { mv, stepped, base, fanout: 0, used });
+                self.expand();
+                return true;
+            }
+            self.todo.truncate(base);
+            self.floor = self.floor.min(base);
+            let Some(frame) = self.frames.pop() else { return false };
+            self.model.undo(frame.stepped);
+        }
+    }
+
+    /// The agent that moved last and the preemptions used so far.
+    fn position(&self) -> (Option<Agent>, u32) {
+        self.frames.last().map_or((None, 0), |f| (Some(self.model.agent(f.mv)), f.used))
+    }
+
+    /// What the present state is known by in the visited set.
+    #[inline]
+    fn key(&self, last: Option<Agent>, used: u32, depth: usize) -> u64 {
+        if self.options.symmetry {
+            return self.model.canonical();
+        }
+        let mut key = self.model.fingerprint();
+        if self.options.preemptions.is_some() {
+            let agent = last.map_or(u64::from(u32::MAX), u64::from);
+            key = mix2(key, agent << 32 | u64::from(used));
+        }
+        if self.options.depth.is_some() {
+            key = mix2(key, depth as u64);
+        }
+        key
+    }
+
+    /// Looks at the present state: counts it, tries its moves, claims what is new.
+    #[inline]
+    fn expand(&mut self) {
+        let depth = self.frames.len();
+        self.tally.deepest = self.tally.deepest.max(depth);
+        let mut moves = std::mem::take(&mut self.moves);
+        self.model.moves(&mut moves);
+        if moves.is_empty() {
+            let broken = self.tally.end(&self.model);
+            if !broken.is_empty() {
+                self.violation(broken, None);
+            }
+        } else if self.options.is_bounded() {
+            self.expand_bounded(&moves);
+        } else {
+            self.keys.clear();
+            let mut warm = 0;
+            for &mv in &moves {
+                let key = self.attempt(mv, 0);
+                warm ^= self.seen.touch(key);
+                self.keys.push(key);
+            }
+            std::hint::black_box(warm);
+            let exact = self.options.exact;
+            for (i, &mv) in moves.iter().enumerate() {
+                let model = &mut self.model;
+                let new = self.seen.claim(self.keys[i], |out| {
+                    if exact {
+                        let stepped = model.apply(mv);
+                        model.state(out);
+                        model.undo(stepped);
+                    }
+                });
+                if new {
+                    self.tally.states += 1;
+                    self.todo.push(Todo { mv, used: 0 });
+                }
+            }
+        }
+        self.moves = moves;
+        if let Some(frame) = self.frames.last_mut() {
+            frame.fanout = (self.todo.len() - frame.base) as u32;
+        }
+    }
+
+    /// Like the plain case of [`expand`](Self::expand), within `preemptions` and `depth`.
+    fn expand_bounded(&mut self, moves: &[M::Move]) {
+        let depth = self.frames.len();
+        if self.options.depth.is_some_and(|d| depth >= d) {
+            self.tally.cut_by(Bound::Depth);
+            return;
+        }
+        let (last, used) = self.position();
+        let able = moves.iter().any(|&m| Some(self.model.agent(m)) == last);
+        for &mv in moves {
+            let used = used + u32::from(able && Some(self.model.agent(mv)) != last);
+            if self.options.preemptions.is_some_and(|p| used > p) {
+                self.tally.cut_by(Bound::Preemptions);
+                continue;
+            }
+            let stepped = self.model.apply(mv);
+            self.count(mv, stepped);
+            let key = self.key(Some(self.model.agent(mv)), used, depth + 1);
+            let model = &self.model;
+            let whole = |out: &mut Vec<u8>| {
+                model.state(out);
+                out.extend_from_slice(&key.to_le_bytes());
+            };
+            if self.seen.claim(key, whole) {
+                self.todo.push(Todo { mv, used });
+                let distinct = self.distinct.as_mut();
+                if distinct.is_none_or(|d| d.claim(self.model.fingerprint(), |_| ())) {
+                    self.tally.states += 1;
+                }
+            }
+            self.model.undo(stepped);
+        }
+    }
+
+    /// Makes a move, counts it, takes it back; gives the key of the state it led to.
+    #[inline]
+    fn attempt(&mut self, mv: M::Move, used: u32) -> u64 {
+        let stepped = self.model.apply(mv);
+        let key = self.key(None, used, 0);
+        self.count(mv, stepped);
+        self.model.undo(stepped);
+        key
+    }
+
+    #[inline]
+    fn count(&mut self, mv: M::Move, stepped: Stepped) {
+        self.tally.transitions += 1;
+        self.tally.reached = self.tally.reached.union(stepped.reached);
+        if !stepped.broken.is_empty() {
+            self.violation(stepped.broken, Some(mv));
+        }
+    }
+
+    #[cold]
+    fn violation(&mut self, broken: crate::engine::model::Props, last: Option<M::Move>) {
+        let frames = &self.frames;
+        let len = frames.len() + usize::from(last.is_some());
+        self.tally.violation(broken, len, || frames.iter().map(|f| f.mv).chain(last).collect());
+    }
+
+    /// The run that leads to the piece of work `index`.
+    fn run_to(&self, index: usize) -> Vec<M::Move> {
+        // Frames begin at ascending bases; the owner is the last one that begins at or before it.
+        let owners = self.frames.partition_point(|f| f.base <= index);
+        let run = self.frames[..owners].iter().map(|f| f.mv);
+        run.chain([self.todo[index].mv]).collect()
+    }
+
+    /// Gives away the oldest piece of work: the one with most behind it, as a rule.
+    fn share(&mut self, hub: &impl Hub<M>) {
+        if self.todo.len() > self.floor + 1 {
+            hub.give(self.run_to(self.floor));
+            self.floor += 1;
+        }
+    }
+
+    /// A limit on states or memory that has been reached.
+    fn limit(&self) -> Option<Bound> {
+        if self.options.max_states.is_some_and(|m| self.seen.len() as u64 >= m) {
+            return Some(Bound::States);
+        }
+        self.options.max_bytes.is_some_and(|m| self.seen.bytes() >= m).then_some(Bound::Memory)
+    }
+
+    fn poll(&mut self, hub: &impl Hub<M>) -> Poll {
+        let progress = Progress {
+            states: self.seen.len() as u64,
+            transitions: self.tally.transitions,
+            depth: self.frames.len(),
+            frontier: self.todo.len() - self.floor,
+            bytes: self.seen.bytes(),
+            done: self.done(),
+        };
+        let fresh = self.tally.transitions - self.reported;
+        self.reported = self.tally.transitions;
+        hub.poll(&progress, fresh)
+    }
+
+    /// The share of siblings done along the run, each weighted by what its parents leave it
+    /// (Kilby et al., AAAI 2006, without their learning).
+    fn done(&self) -> f64 {
+        let (mut weight, mut done) = (1.0, 0.0);
+        for (i, frame) in self.frames.iter().enumerate() {
+            let end = self.frames.get(i + 1).map_or(self.todo.len(), |f| f.base);
+            let (all, left) = (f64::from(frame.fanout.max(1)), end.saturating_sub(frame.base));
+            done += weight * (all - 1.0 - left as f64).max(0.0) / all;
+            weight /= all;
+        }
+        done
+    }
+}

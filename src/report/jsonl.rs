@@ -1,0 +1,26 @@
+//! The report as one JSON object per line, for filters: the run, its steps, its findings, and
+//! the end; each says what it is in `type`.
+
+use super::data::{End, Finding, Report, Setting, Step, Verdict};
+use serde::Serialize;
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Line<'a> {
+    Run { format: u32, run: &'a Setting, agents: &'a [String] },
+    Step(&'a Step),
+    Finding(&'a Finding),
+    End { end: &'a End, verdicts: &'a [Verdict] },
+}
+
+/// The lines.
+pub fn render(report: &Report) -> String {
+    let Report { format, setting, agents, steps, findings, end, verdicts } = report;
+    let head = Line::Run { format: *format, run: setting, agents };
+    let lines = std::iter::once(head)
+        .chain(steps.iter().map(Line::Step))
+        .chain(findings.iter().map(Line::Finding))
+        .chain(std::iter::once(Line::End { end, verdicts }));
+    // Strings, numbers and lists only: writing them out cannot fail.
+    lines.map(|line| serde_json::to_string(&line).unwrap_or_default() + "\n").collect()
+}

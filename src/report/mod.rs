@@ -1,0 +1,25 @@
+//! Reports: what happened in a run, as data and as words.
+//!
+//! A run is a list of moves ([`run`]). Everything that is shown of it is derived again by playing
+//! the moves on a fresh machine ([`trace`]), so that the runs themselves log nothing. The result
+//! is a [`data::Report`]; each output format is one file that writes it.
+
+pub mod agents;
+pub mod columns;
+pub mod data;
+pub mod finding;
+pub mod format;
+pub mod history;
+pub mod json;
+pub mod jsonl;
+pub mod mail;
+pub mod names;
+pub mod paint;
+pub mod player;
+pub mod run;
+pub mod shell;
+pub mod text;
+pub mod trace;
+pub mod words;
+
+pub use format::Format;
