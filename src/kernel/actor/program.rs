@@ -4,7 +4,7 @@ use super::chance::Chance;
 use super::dma::Dma;
 use super::fork::ForkMm;
 use super::lease::LeaseCall;
-use super::mapping::{Advise, MapFile, Protect};
+use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
 use super::neighbour::Neighbour;
 use super::pin::{GupFlags, PinPages};
@@ -132,8 +132,8 @@ fn start(op: Op) -> Routine {
         Op::Truncate { file, size } => TruncateFile::new(file, size).into(),
         Op::Punch { first, pages } => Punch::new(first, pages).into(),
         Op::Unbind { disk } => UnbindDevice::new(disk).into(),
-        Op::Mmap { vma } => MapFile::map(vma).into(),
-        Op::Munmap { vma } => MapFile::unmap(vma).into(),
+        Op::Mmap { vma } => MapCall::map(vma).into(),
+        Op::Munmap { vma } => MapCall::unmap(vma).into(),
         Op::Mprotect { vma, read, write } => Protect::new(vma, read, write).into(),
         Op::Madvise { first, pages, advice: Advice::DontNeed } => {
             Advise::dont_need(first, pages).into()

@@ -116,7 +116,7 @@ routines! {
     /// Removal of a pmem device.
     UnbindDevice(unbind::UnbindDevice),
     /// `mmap()` and `munmap()`.
-    MapFile(mapping::MapFile),
+    MapCall(mapping::MapCall),
     /// `mprotect()`.
     Protect(mapping::Protect),
     /// `madvise()` of pages that are dropped or faulted in.
