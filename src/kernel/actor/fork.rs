@@ -462,4 +462,25 @@ mod tests {
         assert_eq!((ret(&sim, first.plus(2)), ret(&sim, first.plus(3))), (-ENOMEM, 0));
         assert!(frames(&sim).1.is_some());
     }
+
+    #[test]
+    fn random_runs_with_two_pinners_and_a_fork_keep_every_count() {
+        for seed in 0..200 {
+            let mut kit = Kit::new();
+            kit.plan.spare_frames = 12;
+            let at = kit.map(Backing::Anon, false, 2);
+            let mm = kit.child();
+            let slots = [kit.slot(2), kit.slot(2)];
+            let store = |n| Op::Store { at: at.plus(n), part: WHOLE };
+            kit.thread(Mm(0), &[store(0), FORK, store(1)]);
+            for (slot, call) in slots.into_iter().zip([PinCall::PinFast, PinCall::GetSlow]) {
+                let program = [pin(at, 2, slot, true, call), store(1), unpin(slot, true)];
+                kit.thread(Mm(0), &program);
+            }
+            kit.plan.cpus += 1;
+            kit.thread(mm, &[Op::Store { at: VPage(2), part: WHOLE }]);
+            let mut sim = kit.sim("linux-6.18");
+            run_random(&mut sim, seed);
+        }
+    }
 }
