@@ -5,11 +5,25 @@
 //! there. One step is one lock-protected section or one atomic access. Machines act; what a design
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
+pub mod dax_io;
 pub mod dax_writeback;
+pub mod dio;
 pub mod disk;
+pub mod drop_caches;
 pub mod errno;
+pub mod file_io;
+#[cfg(test)]
+mod file_tests;
+pub mod folio;
+pub mod invalidate_pages;
+pub mod migrate;
 pub mod notifier;
+pub mod pageout;
+pub mod pin;
 pub mod program;
+pub mod reclaim;
+pub mod reflink;
+pub mod release;
 pub mod rmap;
 pub mod routine;
 pub mod step;
@@ -21,6 +35,7 @@ pub mod tlb;
 pub mod writeback;
 #[cfg(test)]
 mod writeback_tests;
+pub mod zap;
 
 pub use routine::Routine;
 pub use step::{Label, Machine, Next, Ret, Step};

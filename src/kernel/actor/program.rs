@@ -1,5 +1,12 @@
 //! A thread's program: starts one operation after the other and records its result.
 
+use super::dio::Dio;
+use super::drop_caches::DropCaches;
+use super::file_io::{ReadFile, WriteFile};
+use super::migrate::Migrate;
+use super::pageout::PageOut;
+use super::reclaim::Reclaim;
+use super::reflink::Reflink;
 use super::routine::{Routine, call};
 use super::step::*;
 use super::sync::Sync;
@@ -8,7 +15,7 @@ use super::writeback::WritebackInode;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::plan::{Op, Role};
+use crate::kernel::world::plan::{Advice, Op, Role};
 use crate::kernel::world::{Actor, OpId, World};
 
 /// The bottom of every thread's stack. It makes no steps of its own: the next operation begins
@@ -109,6 +116,16 @@ fn start(op: Op) -> Routine {
         Op::Msync { vma, sync } => Msync::new(vma, sync).into(),
         Op::SyncFileRange { file, flags } => SyncFileRange::new(file, flags).into(),
         Op::Writeback { file, mode } => WritebackInode::new(file, mode).into(),
+        Op::Write { at, part } => WriteFile::new(at, part).into(),
+        Op::Read { at } => ReadFile::new(at).into(),
+        Op::DioRead { from, into } => Dio::read(from, into).into(),
+        Op::DioWrite { to, from } => Dio::write(to, from).into(),
+        Op::Reclaim { page } => Reclaim::new(page).into(),
+        Op::DropCaches { file } => DropCaches::new(file).into(),
+        Op::Madvise { first, pages, advice: Advice::PageOut } => PageOut::now(first, pages).into(),
+        Op::Madvise { first, pages, advice: Advice::Free } => PageOut::lazily(first, pages).into(),
+        Op::Migrate { page } => Migrate::new(page).into(),
+        Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
         _ => Sync::Sleep.into(),
     }
