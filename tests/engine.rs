@@ -37,7 +37,10 @@ fn reduction_keeps_end_states_and_verdicts_of_the_pin_protocol() {
         let model = PinProtocol::new(size).unwrap();
         let options = Options { reduction: true, ..Options::default() };
         let r = explore(&model, &options, &());
-        eprintln!("{size:?} states {} transitions {} of {} {:?}", r.states, r.transitions, counts[1], r.reduction);
+        eprintln!(
+            "{size:?} states {} transitions {} of {} {:?}",
+            r.states, r.transitions, counts[1], r.reduction
+        );
         let found = [r.end_states(), r.violating_ends[LOST_WRITE]];
         assert_eq!(found, [counts[2], counts[3]], "{size:?}");
         assert!(r.is_complete());

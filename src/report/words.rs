@@ -217,9 +217,7 @@ fn owner(w: &World, bits: u64) -> String {
     let owner = Owner::unpack(bits);
     let page = || owner.link().checked_sub(1).filter(|&p| p < w.map.plan.file_pages());
     match owner.kind() {
-        OwnerKind::File => {
-            page().map_or("a file".into(), |p| w.map.file_page_name(FilePage(p)))
-        }
+        OwnerKind::File => page().map_or("a file".into(), |p| w.map.file_page_name(FilePage(p))),
         OwnerKind::Detached => "mapping NULL".into(),
         OwnerKind::Anon => match owner.link().checked_sub(1).map(VPage) {
             Some(at) if at.0 < w.map.plan.vpages() => format!("anon {}", w.map.vpage_name(at)),

@@ -214,8 +214,7 @@ fn phase_many<M: Model>(
         stopped: Mutex::new(None),
         transitions: AtomicU64::new(snapshot.tally.transitions),
     };
-    let workers: Vec<_> =
-        (0..options.jobs).map(|_| Worker::new(start, options, &shared)).collect();
+    let workers: Vec<_> = (0..options.jobs).map(|_| Worker::new(start, options, &shared)).collect();
     std::thread::scope(|scope| {
         let threads: Vec<_> = workers
             .into_iter()

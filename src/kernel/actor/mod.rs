@@ -6,10 +6,13 @@
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
 pub mod chance;
+pub mod dax_io;
 pub mod dax_layout;
 pub mod dax_writeback;
+pub mod dio;
 pub mod disk;
 pub mod dma;
+pub mod drop_caches;
 pub mod errno;
 pub mod extents;
 pub mod fault;
@@ -17,19 +20,26 @@ pub mod fault_cow;
 pub mod fault_dax;
 pub mod fault_file;
 pub mod fault_mkwrite;
+pub mod file_io;
+pub mod folio;
 pub mod fork;
 pub mod gup_fast;
 pub mod gup_slow;
 pub mod invalidate;
+pub mod invalidate_pages;
 pub mod lease;
 pub mod mapping;
 pub mod memory;
+pub mod migrate;
 pub mod neighbour;
 pub mod notifier;
 pub mod odp;
+pub mod pageout;
 pub mod pin;
 pub mod program;
 pub mod punch;
+pub mod reclaim;
+pub mod reflink;
 pub mod region;
 pub mod release;
 pub mod rmap;
@@ -50,6 +60,8 @@ pub mod zero_tail;
 mod dax_tests;
 #[cfg(test)]
 mod device_kit;
+#[cfg(test)]
+mod file_tests;
 #[cfg(test)]
 mod kit;
 #[cfg(test)]

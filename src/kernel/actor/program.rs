@@ -1,14 +1,21 @@
 //! A thread's program: starts one operation after the other and records its result.
 
 use super::chance::Chance;
+use super::dio::Dio;
 use super::dma::Dma;
+use super::drop_caches::DropCaches;
+use super::file_io::{ReadFile, WriteFile};
 use super::fork::ForkMm;
 use super::lease::LeaseCall;
 use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
+use super::migrate::Migrate;
 use super::neighbour::Neighbour;
+use super::pageout::PageOut;
 use super::pin::{GupFlags, PinPages};
 use super::punch::Punch;
+use super::reclaim::Reclaim;
+use super::reflink::Reflink;
 use super::region::{Deregister, Register};
 use super::release::Release;
 use super::routine::{Routine, call};
@@ -159,7 +166,16 @@ fn start(op: Op) -> Routine {
         Op::Crash => Chance::Crash.into(),
         Op::Signal { to } => Chance::Signal(to).into(),
         Op::LeaseTimeout { file } => Chance::LeaseTimeout(file).into(),
+        Op::Write { at, part } => WriteFile::new(at, part).into(),
+        Op::Read { at } => ReadFile::new(at).into(),
+        Op::DioRead { from, into } => Dio::read(from, into).into(),
+        Op::DioWrite { to, from } => Dio::write(to, from).into(),
+        Op::Reclaim { page } => Reclaim::new(page).into(),
+        Op::DropCaches { file } => DropCaches::new(file).into(),
+        Op::Madvise { first, pages, advice: Advice::PageOut } => PageOut::now(first, pages).into(),
+        Op::Madvise { first, pages, advice: Advice::Free } => PageOut::lazily(first, pages).into(),
+        Op::Migrate { page } => Migrate::new(page).into(),
+        Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
-        _ => Sync::Sleep.into(),
     }
 }

@@ -158,6 +158,30 @@ routines! {
     Chance(chance::Chance),
     /// A layout lease: taking it, answering its break.
     LeaseCall(lease::LeaseCall),
+    /// Finds or creates the folio of a page of a file, locks it, reads it in if need be.
+    GrabFolio(folio::GrabFolio),
+    /// `folio_unlock` and `folio_put`.
+    LetGo(folio::LetGo),
+    /// `write(2)` through the page cache.
+    WriteFile(file_io::WriteFile),
+    /// `read(2)` through the page cache.
+    ReadFile(file_io::ReadFile),
+    /// `write(2)` and `read(2)` of a DAX file.
+    DaxIo(dax_io::DaxIo),
+    /// `invalidate_inode_pages2_range`, or the removal of pages that lost their place in a file.
+    InvalidatePages(invalidate_pages::InvalidatePages),
+    /// Direct I/O between a file and a mapped page.
+    Dio(dio::Dio),
+    /// Reclaim tries to evict one page of a file.
+    Reclaim(reclaim::Reclaim),
+    /// `drop_caches`: evicts the clean, unused pages of a file.
+    DropCaches(drop_caches::DropCaches),
+    /// `madvise(MADV_PAGEOUT)` and `madvise(MADV_FREE)`.
+    PageOut(pageout::PageOut),
+    /// Moves a page of a file to another frame.
+    Migrate(migrate::Migrate),
+    /// Reflink: two ranges of files share blocks.
+    Reflink(reflink::Reflink),
 }
 
 impl Routine {
