@@ -12,9 +12,14 @@ use crate::engine::model::{Agent, Footprint, Model};
 /// A set of agents, one bit each.
 pub type Agents = u64;
 
-/// Stands for "every cell": written by a move that ends the run for everybody, read by a wait
-/// of which the model does not say what could end it.
-const EVERYTHING: u32 = 0;
+/// A cell that every move reads and that a move writes which ends the run for everybody.
+const RUN: u32 = 0;
+
+/// Stands for "some cell": read by a wait of which the model does not say what could end it.
+const ANY: u32 = 1;
+
+/// Numbers of cells begin here.
+const FIRST_CELL: u32 = 2;
 
 /// A growing set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,15 +76,11 @@ impl Access {
     }
 
     fn conflicts(&self, other: &Access) -> bool {
-        let all = |a: &Access, b: &Access| {
-            let touches = !b.reads.is_empty() || !b.writes.is_empty();
-            a.writes.has(EVERYTHING) && touches || a.reads.has(EVERYTHING) && !b.writes.is_empty()
-        };
         self.writes.meets(&other.writes)
             || self.writes.meets(&other.reads)
             || self.reads.meets(&other.writes)
-            || all(self, other)
-            || all(other, self)
+            || self.reads.has(ANY) && !other.writes.is_empty()
+            || other.reads.has(ANY) && !self.writes.is_empty()
     }
 }
 
@@ -128,14 +129,14 @@ impl Futures {
     }
 
     fn cell(&mut self, cell: u32) -> u32 {
-        let fresh = self.cells.len() as u32 + 1;
+        let fresh = self.cells.len() as u32 + FIRST_CELL;
         *self.cells.entry(cell).or_insert(fresh)
     }
 
     /// The next move at `spot` was seen to have this footprint; `cut` if it ended the run for
     /// everybody, which is a write of all there is.
     pub fn moved(&mut self, spot: u32, footprint: &Footprint, cut: bool) {
-        let mut new = false;
+        let mut new = self.spots[spot as usize].next.reads.add(RUN);
         for &cell in &footprint.reads {
             let cell = self.cell(cell);
             new |= self.spots[spot as usize].next.reads.add(cell);
@@ -145,7 +146,7 @@ impl Futures {
             new |= self.spots[spot as usize].next.writes.add(cell);
         }
         if cut {
-            new |= self.spots[spot as usize].next.writes.add(EVERYTHING);
+            new |= self.spots[spot as usize].next.writes.add(RUN);
         }
         self.learned(new);
     }
@@ -173,7 +174,7 @@ impl Futures {
         }
         if !known {
             let at = &mut self.spots[spot as usize];
-            new |= at.wake.add(EVERYTHING) | at.next.reads.add(EVERYTHING);
+            new |= at.wake.add(ANY) | at.next.reads.add(ANY);
         }
         self.scratch = guard;
         self.learned(new);
@@ -206,8 +207,7 @@ impl Futures {
         for a in &self.spots {
             for b in &self.spots {
                 let wakes = a.wake.meets(&b.future.writes)
-                    || a.wake.has(EVERYTHING) && !b.future.writes.is_empty()
-                    || !a.wake.is_empty() && b.future.writes.has(EVERYTHING);
+                    || a.wake.has(ANY) && !b.future.writes.is_empty();
                 self.conflicts.push((a.next.conflicts(&b.future), wakes));
             }
         }
