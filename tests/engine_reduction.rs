@@ -39,8 +39,11 @@ fn thread(loops: bool) -> impl Strategy<Value = Thread> {
 
 fn program(loops: bool) -> impl Strategy<Value = Program> {
     let never = proptest::collection::vec(condition(2), 2);
-    (proptest::collection::vec(thread(loops), 2..5), never)
-        .prop_map(|(threads, never)| Program { vars: VARS, threads, never })
+    (proptest::collection::vec(thread(loops), 2..5), never).prop_map(|(threads, never)| Program {
+        vars: VARS,
+        threads,
+        never,
+    })
 }
 
 /// The end states of a whole graph, as bytes.

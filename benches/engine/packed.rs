@@ -96,7 +96,8 @@ pub fn successors(size: Size, s: u128, mut emit: impl FnMut(u128)) {
             _ => Some(p & !LOCK_MASK),
         };
         if let Some(q) = step {
-            let moved = s & !(15u128 << TRUNCATE_SHIFT) | u128::from(truncate + 1) << TRUNCATE_SHIFT;
+            let moved =
+                s & !(15u128 << TRUNCATE_SHIFT) | u128::from(truncate + 1) << TRUNCATE_SHIFT;
             emit(with(moved, i, q));
         }
     }

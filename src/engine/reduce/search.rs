@@ -223,12 +223,7 @@ impl<'a, M: Model> Pass<'a, M> {
     }
 
     /// Comes to a state: decides what to try there.
-    fn enter(
-        &mut self,
-        by: Option<(M::Move, Stepped)>,
-        spots: Vec<u32>,
-        sleepers: Vec<Sleeper>,
-    ) {
+    fn enter(&mut self, by: Option<(M::Move, Stepped)>, spots: Vec<u32>, sleepers: Vec<Sleeper>) {
         let fingerprint = self.model.fingerprint();
         let asleep = sleepers.iter().fold(0, |s: Agents, x| s | 1 << x.agent);
         let merge = self.mode != Mode::Traces;
