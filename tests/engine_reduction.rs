@@ -76,8 +76,12 @@ fn agree(program: Program) -> Result<(u64, u64), TestCaseError> {
     Ok((full.transitions, reduced.transitions))
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn reduction_of_programs_without_loops_keeps_ends_and_violations(p in program(false)) {

@@ -76,6 +76,25 @@ fn large() {
     }
 }
 
+/// What reduction leaves of the protocol, for one to four pages.
+fn reduction() {
+    for (pages, writes, rounds) in [(1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 1, 1), (4, 2, 2)] {
+        let model = model(Size::new(pages, writes, rounds, true));
+        let begin = Instant::now();
+        let report = explore(&model, &Options { reduction: true, ..Options::default() }, &());
+        let seconds = begin.elapsed().as_secs_f64();
+        let executed = report.reduction.map_or(0, |r| r.executed);
+        let hash = mix2(report.states, report.end_states());
+        println!(
+            "reduction {pages} {writes} {rounds}: {} states, {} transitions, {executed} with \
+             learning, {} end states, {seconds:.4} s, work {hash:016x}",
+            report.states,
+            report.transitions,
+            report.end_states()
+        );
+    }
+}
+
 /// Many random runs of the smallest size; gives a work hash and the number of steps.
 fn walks(runs: u64) -> (u64, u64) {
     let mut runner = Runner::new(model(SMALLEST));
@@ -107,6 +126,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     exploration(&mut criterion);
     random_walks(&mut criterion);
+    reduction();
     if std::env::var_os("GUPSIM_BENCH").is_some_and(|v| v == "large") {
         large();
     }

@@ -6,6 +6,7 @@
 //! tables only ever grow; a search that made them grow is run again (see the module above).
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use crate::engine::model::{Agent, Footprint, Model};
 
@@ -20,6 +21,9 @@ const ANY: u32 = 1;
 
 /// Numbers of cells begin here.
 const FIRST_CELL: u32 = 2;
+
+/// Cells below this are looked up directly.
+const NEAR: usize = 1 << 16;
 
 /// A growing set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +91,7 @@ impl Access {
 /// All that is known of one agent at one place.
 #[derive(Clone, Debug, Default)]
 struct Spot {
+    place: u32,
     next: Access,
     /// Cells of which one has to be written before the agent can go on, where it was seen waiting.
     wake: Bits,
@@ -100,6 +105,8 @@ pub struct Futures {
     numbers: BTreeMap<(Agent, u32), u32>,
     spots: Vec<Spot>,
     cells: BTreeMap<u32, u32>,
+    /// The same for small cell numbers, faster.
+    near: Vec<Option<NonZeroU32>>,
     /// Whether something was learned since this was last reset.
     pub grown: bool,
     /// Whether `future` and `conflicts` are out of date.
@@ -116,11 +123,21 @@ impl Futures {
         let fresh = self.spots.len() as u32;
         let number = *self.numbers.entry((agent, model.place(agent))).or_insert(fresh);
         if number == fresh {
-            self.spots.push(Spot::default());
+            self.spots.push(Spot { place: model.place(agent), ..Spot::default() });
             self.grown = true;
             self.stale = true;
         }
         number
+    }
+
+    /// The spot where an agent is, given the one where it was before a move.
+    #[inline]
+    pub fn spot_after<M: Model>(&mut self, model: &M, agent: Agent, before: u32) -> u32 {
+        if self.spots[before as usize].place == model.place(agent) {
+            before
+        } else {
+            self.spot(model, agent)
+        }
     }
 
     /// How many spots are known.
@@ -129,8 +146,17 @@ impl Futures {
     }
 
     fn cell(&mut self, cell: u32) -> u32 {
+        if let Some(&Some(known)) = self.near.get(cell as usize) {
+            return known.get();
+        }
         let fresh = self.cells.len() as u32 + FIRST_CELL;
-        *self.cells.entry(cell).or_insert(fresh)
+        let number = *self.cells.entry(cell).or_insert(fresh);
+        if (cell as usize) < NEAR {
+            let end = self.near.len().max(cell as usize + 1);
+            self.near.resize(end, None);
+            self.near[cell as usize] = NonZeroU32::new(number);
+        }
+        number
     }
 
     /// The next move at `spot` was seen to have this footprint; `cut` if it ended the run for

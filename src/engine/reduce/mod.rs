@@ -151,7 +151,9 @@ fn learn<M: Model>(
     let cut = model.ready() == 0 && model.ending() == Ending::Cut;
     model.footprint(footprint);
     futures.moved(before[agent as usize], footprint, cut);
-    let after = spots(model, futures);
+    let known = before.iter().enumerate();
+    let after: Vec<u32> =
+        known.map(|(a, &spot)| futures.spot_after(model, a as u32, spot)).collect();
     for (&from, &to) in before.iter().zip(&after) {
         futures.followed(from, to);
     }
