@@ -146,6 +146,7 @@ struct Saved {
     page: Page,
     index: u8,
     agent: u8,
+    wb_page: u8,
     pc: u16,
     page_hash: u64,
     pc_hash: u64,
@@ -161,6 +162,10 @@ pub struct PinProtocol {
     hashes: [u64; MAX_PAGES],
     /// Program counters; that of writeback counts (round, page, step) as one number.
     pcs: [u16; MAX_PAGES + 2],
+    /// The page that writeback's program counter stands for, and where it ends: a division saved
+    /// in every step.
+    wb_page: u8,
+    wb_end: u16,
     /// Hashes of the program counters.
     pc_hashes: [u64; MAX_PAGES + 2],
     truncated: bool,
@@ -191,6 +196,8 @@ impl PinProtocol {
             pages,
             hashes,
             pcs: [0; MAX_PAGES + 2],
+            wb_page: 0,
+            wb_end: size.rounds * size.pages as u16 * WB_STEPS,
             pc_hashes: std::array::from_fn(|a| pc_hash(a, 0)),
             truncated: false,
             fingerprint,
@@ -211,7 +218,7 @@ impl PinProtocol {
         let p = self.size.pages;
         match agent {
             a if a < p => self.size.writes + PIN_STEPS,
-            a if a == p => self.size.rounds * p as u16 * WB_STEPS,
+            a if a == p => self.wb_end,
             _ => TRUNCATE_STEPS,
         }
     }
@@ -222,7 +229,7 @@ impl PinProtocol {
         let p = self.size.pages;
         match agent {
             a if a < p => a,
-            a if a == p => (self.pcs[p] / WB_STEPS) as usize % p,
+            a if a == p => usize::from(self.wb_page),
             _ => p - 1,
         }
     }
@@ -432,6 +439,7 @@ impl Model for PinProtocol {
             page: before,
             index: index as u8,
             agent: mv,
+            wb_page: self.wb_page,
             pc,
             page_hash,
             pc_hash: old_pc_hash,
@@ -440,7 +448,14 @@ impl Model for PinProtocol {
         let mut page = before;
         let next = match agent {
             a if a < self.size.pages => self.pin(&mut page, pc),
-            a if a == self.size.pages => Self::write_back(&mut page, pc),
+            a if a == self.size.pages => {
+                let next = Self::write_back(&mut page, pc);
+                if next.is_multiple_of(WB_STEPS) {
+                    let following = index + 1;
+                    self.wb_page = if following < self.size.pages { following as u8 } else { 0 };
+                }
+                next
+            }
             _ => Self::truncate(&mut page, &mut self.truncated, pc),
         };
         let hash = page.hash();
@@ -465,6 +480,7 @@ impl Model for PinProtocol {
             self.hashes[index] = saved.page_hash;
             self.pcs[usize::from(saved.agent)] = saved.pc;
             self.pc_hashes[usize::from(saved.agent)] = saved.pc_hash;
+            self.wb_page = saved.wb_page;
             self.truncated = self.pcs[self.size.pages + 1] > 3;
             self.fingerprint = saved.fingerprint;
         }
