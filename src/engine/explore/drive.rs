@@ -36,12 +36,9 @@ pub(super) fn one<M: Model, S: Seen>(
     worker.claim_start();
     let mut queue = vec![Vec::new()];
     while let Some(run) = queue.pop() {
-        match worker.work(&run, &Alone(control), &mut queue) {
-            Some(Poll::Stop(bound)) => {
-                worker.tally.cut_by(bound);
-                break;
-            }
-            Some(_) | None => {}
+        if let Some(Poll::Stop(bound)) = worker.work(&run, &Alone(control), &mut queue) {
+            worker.tally.cut_by(bound);
+            break;
         }
     }
     worker.tally
@@ -108,7 +105,8 @@ fn phase_one<M: Model>(
     let mut worker = Worker::new(start, options, Borrowed(visited));
     worker.distinct = distinct.take();
     let mut stopped = None;
-    while let (None, Some(run)) = (stopped, frontier.pop()) {
+    while stopped.is_none() {
+        let Some(run) = frontier.pop() else { break };
         stopped = worker.work(&run, &Alone(control), frontier);
     }
     *distinct = worker.distinct;

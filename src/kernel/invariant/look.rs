@@ -102,7 +102,7 @@ pub struct Taken {
 pub fn taken_away(w: &World, change: Change) -> Option<Taken> {
     let pinned = |frame| w.get::<Holders>(w.head(frame)).pins() > 0;
     if change.kind == Kind::Owner {
-        let frame = Frame(w.object(change));
+        let frame = Frame(change.object);
         let was_file = Owner::from_bits(change.old).kind() == OwnerKind::File;
         let detached = w.get::<Owner>(frame).kind() == OwnerKind::Detached;
         let taken = was_file && detached && pinned(frame);
@@ -110,7 +110,7 @@ pub fn taken_away(w: &World, change: Change) -> Option<Taken> {
     }
     let before = Pte::from_bits(change.old);
     let frame = before.frame().filter(|_| before.present())?;
-    let page = VPage(w.object(change));
+    let page = VPage(change.object);
     if maps(w.get(page), frame) {
         return None;
     }
