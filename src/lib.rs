@@ -1,6 +1,7 @@
 //! gupsim: the 2017-2021 argument about `get_user_pages()` pins, writeback, truncate, MMU
 //! notifiers and DAX unbind, made executable.
 
+pub mod check;
 pub mod cli;
 pub mod engine;
 pub mod kernel;

@@ -649,6 +649,10 @@ impl Model for Sim {
         out.seal();
     }
 
+    fn broken(&self) -> Props {
+        self.verdict()
+    }
+
     fn ending(&self) -> Ending {
         if self.world.get::<Verdict>(One(0)).cut() {
             return Ending::Cut;
