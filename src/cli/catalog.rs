@@ -157,8 +157,7 @@ pub fn of_strategies() -> Vec<Entry> {
             entry.axis = Some(axis.flag);
             entry.rows.push(("axis".into(), format!("--{}: {}", axis.flag, axis.doc.trim())));
             let chosen = |p: &&Preset| p.strategy.get(axis.flag) == Some(value.name);
-            let presets: Vec<&str> =
-                Preset::ALL.iter().filter(chosen).map(|p| p.name).collect();
+            let presets: Vec<&str> = Preset::ALL.iter().filter(chosen).map(|p| p.name).collect();
             if !presets.is_empty() {
                 entry.rows.push(("presets".into(), presets.join(", ")));
             }
@@ -242,9 +241,10 @@ pub fn shown_by<'a>(entry: &Entry, loaded: &'a [Loaded]) -> Vec<&'a str> {
             // What a scenario names itself, not what every preset brings along.
             let named = l.scenario.strategy.iter().any(|(a, v)| names(a, axis) && *v == entry.name);
             let words = || l.scenario.expect.iter().flat_map(|e| &e.under);
-            named || words().flat_map(|u| u.split_whitespace()).any(|word| {
-                word.split_once('=').is_some_and(|(a, v)| names(a, axis) && v == entry.name)
-            })
+            named
+                || words().flat_map(|u| u.split_whitespace()).any(|word| {
+                    word.split_once('=').is_some_and(|(a, v)| names(a, axis) && v == entry.name)
+                })
         }
         Topic::Preset => {
             let own = l.scenario.preset.as_deref().unwrap_or(Preset::DEFAULT);

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 /// List what there is: scenarios, strategies, invariants, actors, presets
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  gupsim list scenarios\n  gupsim list strategies --format json")]
+#[command(
+    after_help = "Examples:\n  gupsim list scenarios\n  gupsim list strategies --format json"
+)]
 pub struct Args {
     /// What to list
     what: What,

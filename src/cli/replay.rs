@@ -204,10 +204,14 @@ fn repeat(args: &Args, choose: &Choose) -> Vec<String> {
 
 fn diverged(args: &Args, divergence: &Divergence) -> Failure {
     let help = match args.schedule {
-        Some(_) => "the model or the scenario has changed since; shorten the schedule to the steps \
-                    that fit, or use --seed",
-        None => "the scenario's own schedule no longer fits the model; use --seed, or put a new \
-                 one into the scenario (--as-schedule prints one)",
+        Some(_) => {
+            "the model or the scenario has changed since; shorten the schedule to the steps \
+                    that fit, or use --seed"
+        }
+        None => {
+            "the scenario's own schedule no longer fits the model; use --seed, or put a new \
+                 one into the scenario (--as-schedule prints one)"
+        }
     };
     Failure::usage(divergence.to_string(), help)
 }

@@ -54,5 +54,9 @@ pub fn choice(sim: &Sim, mv: Move) -> Choice {
 
 /// A step in words: its number and the kernel's words.
 pub fn step_words(label: Label) -> String {
-    if label.id.is_empty() { label.name.to_string() } else { format!("{} {}", label.id, label.name) }
+    if label.id.is_empty() {
+        label.name.to_string()
+    } else {
+        format!("{} {}", label.id, label.name)
+    }
 }

@@ -30,10 +30,7 @@ pub struct Setting {
     pub repeat: Vec<String>,
 }
 
-fn as_map<S: Serializer>(
-    pairs: &[(&'static str, &'static str)],
-    to: S,
-) -> Result<S::Ok, S::Error> {
+fn as_map<S: Serializer>(pairs: &[(&'static str, &'static str)], to: S) -> Result<S::Ok, S::Error> {
     to.collect_map(pairs.iter().copied())
 }
 

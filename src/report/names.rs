@@ -131,9 +131,7 @@ fn repeats(w: &World, op: OpId) -> bool {
     let threads = &w.map.plan.threads;
     let Some(thread) = threads.iter().rev().find(|t| t.first_op <= op) else { return false };
     let at = op.0 - thread.first_op.0;
-    let loops = |(n, op): (usize, &Op)| {
-        matches!(*op, Op::Repeat { to, .. } if u32::from(to) <= at && at < n as u32)
-    };
+    let loops = |(n, op): (usize, &Op)| matches!(*op, Op::Repeat { to, .. } if u32::from(to) <= at && at < n as u32);
     thread.program.iter().enumerate().any(loops)
 }
 
@@ -162,11 +160,8 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
             format!("msync({}, {})", vma(v), if sync { "MS_SYNC" } else { "MS_ASYNC" })
         }
         Op::SyncFileRange { file: f, flags: s } => {
-            let set = [
-                (s.wait_before, "WAIT_BEFORE"),
-                (s.write, "WRITE"),
-                (s.wait_after, "WAIT_AFTER"),
-            ];
+            let set =
+                [(s.wait_before, "WAIT_BEFORE"), (s.write, "WRITE"), (s.wait_after, "WAIT_AFTER")];
             format!("sync_file_range({}, {})", file(f), flags(&set))
         }
         Op::Truncate { file: f, size } => format!("ftruncate({}, {size})", file(f)),

@@ -63,7 +63,8 @@ fn pieces(word: &str, width: usize) -> Vec<&str> {
     let mut out = Vec::new();
     while quote(rest).len() > width {
         // A quote inside of a word takes up to five bytes; half the width always fits.
-        let most = rest.floor_char_boundary(if rest.contains('\'') { width / 5 } else { width - 2 });
+        let most =
+            rest.floor_char_boundary(if rest.contains('\'') { width / 5 } else { width - 2 });
         let cut = rest[..most].rfind(',').map_or(most, |i| i + 1).max(1);
         let (piece, tail) = rest.split_at(rest.ceil_char_boundary(cut));
         out.push(piece);

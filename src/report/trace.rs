@@ -13,10 +13,10 @@ use crate::kernel::actor::errno;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::invariant::judge::Broken;
 use crate::kernel::sim::{Move, Sim};
+use crate::kernel::world::OpId;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::plan::Op;
-use crate::kernel::world::OpId;
 use std::collections::BTreeMap;
 
 /// What of a run is shown.

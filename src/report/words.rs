@@ -83,8 +83,9 @@ pub fn change(w: &World, cell: u32, old: u64, ghosts: bool) -> Option<Change> {
     }
     let words = match whole(w, kind, old, new) {
         Some((before, after)) if before.is_empty() => after,
-        Some((before, after)) => format!("{before} -> {after}"),
-        None => changed.iter().map(|f| field_words(kind, f)).collect::<Vec<_>>().join(", "),
+        Some((before, after)) if before != after => format!("{before} -> {after}"),
+        // What changed shows in none of the words.
+        _ => changed.iter().map(|f| field_words(kind, f)).collect::<Vec<_>>().join(", "),
     };
     let object = names::object(w, kind, n);
     Some(Change { object, facet: kind.label(), ghost: is_ghost(kind), fields: changed, words })
@@ -120,6 +121,7 @@ fn field_words(kind: Kind, change: &FieldChange) -> String {
         (_, after) if matches!(kind, Kind::OpValue | Kind::BioSum | Kind::BioData) => {
             format!("{name} {after}")
         }
+        (before, after) if name == "frame" => format!("{before} -> {after}"),
         (before, after) => format!("{name} {before} -> {after}"),
     }
 }
@@ -217,9 +219,7 @@ fn owner(w: &World, bits: u64) -> String {
     let owner = Owner::unpack(bits);
     let page = || owner.link().checked_sub(1).filter(|&p| p < w.map.plan.file_pages());
     match owner.kind() {
-        OwnerKind::File => {
-            page().map_or("a file".into(), |p| w.map.file_page_name(FilePage(p)))
-        }
+        OwnerKind::File => page().map_or("a file".into(), |p| w.map.file_page_name(FilePage(p))),
         OwnerKind::Detached => "mapping NULL".into(),
         OwnerKind::Anon => match owner.link().checked_sub(1).map(VPage) {
             Some(at) if at.0 < w.map.plan.vpages() => format!("anon {}", w.map.vpage_name(at)),
@@ -298,7 +298,7 @@ pub fn state(w: &World, cell: u32) -> String {
 }
 
 fn set_fields(w: &World, kind: Kind, word: u64) -> String {
-    let counts = matches!(kind, Kind::Counts | Kind::Holders);
+    let counts = matches!(kind, Kind::Counts | Kind::Holders | Kind::Size);
     let mut out = Vec::new();
     for (name, field) in fields(kind, word) {
         match field {
