@@ -1,5 +1,7 @@
 //! The bundled scenarios: they load, are complete, and are found by their names.
 
+use gupsim::engine::model::Model;
+use gupsim::kernel::sim::Sim;
 use gupsim::scenario;
 
 /// Documents point to these names.
@@ -25,6 +27,17 @@ fn every_bundled_scenario_loads() {
         if let Err(problems) = scenario::load::text(name, text) {
             panic!("{}", problems.plain(100));
         }
+    }
+}
+
+#[test]
+fn every_bundled_scenario_is_a_machine_with_something_to_do() {
+    for (name, text) in scenario::bundled() {
+        let loaded = scenario::load::text(name, text).unwrap();
+        let sim = Sim::new(loaded.plan, loaded.strategy);
+        let mut moves = Vec::new();
+        sim.moves(&mut moves);
+        assert!(!moves.is_empty(), "{name}: nobody can do anything");
     }
 }
 

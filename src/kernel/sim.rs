@@ -353,11 +353,16 @@ impl Sim {
         Scene { w: &self.world, strategy: &self.strategy, me: Actor(agent) }
     }
 
+    /// Whether power has been lost: nothing happens after that.
+    fn crashed(&self) -> bool {
+        self.world.get::<Budget>(One(0)).crashed()
+    }
+
     /// Whether the run is over: all main agents have finished and the services are idle, or
-    /// nobody can go on, or the state means nothing any more.
+    /// nobody can go on, or power is lost, or the state means nothing any more.
     fn over(&self) -> bool {
         let idle = self.unfinished == 0 && self.ready_of[Class::Service as usize] == 0;
-        self.ready.is_empty() || idle || self.world.get::<Verdict>(One(0)).cut()
+        self.crashed() || self.ready.is_empty() || idle || self.world.get::<Verdict>(One(0)).cut()
     }
 
     /// Whether nothing happens any more unless by chance.
@@ -373,7 +378,8 @@ impl Sim {
         if !self.ready.has(mover.0) && self.needs[mover.index()] != Need::Never {
             self.world.facts.push(Fact::Blocked { actor: mover });
         }
-        if self.quiet() {
+        // A crash is no end: memory is gone, only what fsync promised can be asked for.
+        if !self.crashed() && self.quiet() {
             self.world.facts.push(Fact::Ended);
         }
         for fact in &self.world.facts {
@@ -647,7 +653,7 @@ impl Model for Sim {
         if self.world.get::<Verdict>(One(0)).cut() {
             return Ending::Cut;
         }
-        if self.unfinished == 0 {
+        if self.unfinished == 0 || self.crashed() {
             return Ending::Finished;
         }
         if super::invariant::wait::cycle(&self.world, &self.waits()).is_some() {

@@ -51,20 +51,79 @@ impl Size {
     }
 }
 
-/// One page, its page-table entry and its block on disk.
+/// One page, its page-table entry and its block on disk, in one word: five numbers of a byte
+/// each, flags, the owner of the lock, and the page's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Page {
-    refcount: u8,
-    pincount: u8,
-    content: u8,
-    snapshot: u8,
-    disk: u8,
-    locked: u8,
-    pte_writable: bool,
-    pte_dirty: bool,
-    dirty: bool,
-    writeback: bool,
-    in_cache: bool,
+struct Page(u64);
+
+/// Where a number lies in a [`Page`].
+#[derive(Clone, Copy)]
+enum Lane {
+    Refcount = 0,
+    Pincount = 8,
+    Content = 16,
+    Snapshot = 24,
+    Disk = 32,
+}
+
+const PTE_WRITABLE: u64 = 1 << 40;
+const PTE_DIRTY: u64 = 1 << 41;
+const DIRTY: u64 = 1 << 42;
+const WRITEBACK_FLAG: u64 = 1 << 43;
+const IN_CACHE: u64 = 1 << 44;
+const LOCK_SHIFT: u32 = 46;
+const INDEX_SHIFT: u32 = 56;
+
+impl Page {
+    #[inline]
+    fn new(index: usize) -> Page {
+        Page(1 << Lane::Refcount as u32 | IN_CACHE | (index as u64) << INDEX_SHIFT)
+    }
+
+    #[inline]
+    fn get(self, lane: Lane) -> u64 {
+        self.0 >> lane as u32 & 0xff
+    }
+
+    #[inline]
+    fn set(&mut self, lane: Lane, value: u64) {
+        self.0 = self.0 & !(0xff << lane as u32) | (value & 0xff) << lane as u32;
+    }
+
+    #[inline]
+    fn add(&mut self, lane: Lane, n: i64) {
+        self.set(lane, self.get(lane).wrapping_add_signed(n));
+    }
+
+    #[inline]
+    fn has(self, flags: u64) -> bool {
+        self.0 & flags == flags
+    }
+
+    #[inline]
+    fn raise(&mut self, flags: u64) {
+        self.0 |= flags;
+    }
+
+    #[inline]
+    fn clear(&mut self, flags: u64) {
+        self.0 &= !flags;
+    }
+
+    #[inline]
+    fn locked(self) -> u8 {
+        (self.0 >> LOCK_SHIFT & 3) as u8
+    }
+
+    #[inline]
+    fn lock(&mut self, owner: u8) {
+        self.0 = self.0 & !(3 << LOCK_SHIFT) | u64::from(owner) << LOCK_SHIFT;
+    }
+
+    #[inline]
+    fn hash(self) -> u64 {
+        mix(self.0)
+    }
 }
 
 /// The facets of a page that footprints tell apart.
@@ -81,45 +140,16 @@ enum Cell {
     InCache,
 }
 
-impl Page {
-    const START: Page = Page {
-        refcount: 1,
-        pincount: 0,
-        content: 0,
-        snapshot: 0,
-        disk: 0,
-        locked: FREE,
-        pte_writable: false,
-        pte_dirty: false,
-        dirty: false,
-        writeback: false,
-        in_cache: true,
-    };
-
-    /// The page and its number in one word, without loss.
-    #[inline]
-    fn word(&self, index: usize) -> u64 {
-        let bytes = [self.refcount, self.pincount, self.content, self.snapshot, self.disk];
-        let counts = bytes.iter().fold(0u64, |w, &b| w << 8 | u64::from(b));
-        let flags = [self.pte_writable, self.pte_dirty, self.dirty, self.writeback, self.in_cache];
-        let flags = flags.iter().fold(u64::from(self.locked), |w, &b| w << 1 | u64::from(b));
-        counts << 16 | flags << 8 | index as u64
-    }
-
-    #[inline]
-    fn hash(&self, index: usize) -> u64 {
-        mix(self.word(index))
-    }
-}
-
 /// What one step overwrote.
 #[derive(Clone, Copy, Debug)]
 struct Saved {
     page: Page,
     index: u8,
     agent: u8,
+    wb_page: u8,
     pc: u16,
     page_hash: u64,
+    pc_hash: u64,
     fingerprint: u64,
 }
 
@@ -132,6 +162,12 @@ pub struct PinProtocol {
     hashes: [u64; MAX_PAGES],
     /// Program counters; that of writeback counts (round, page, step) as one number.
     pcs: [u16; MAX_PAGES + 2],
+    /// The page that writeback's program counter stands for, and where it ends: a division saved
+    /// in every step.
+    wb_page: u8,
+    wb_end: u16,
+    /// Hashes of the program counters.
+    pc_hashes: [u64; MAX_PAGES + 2],
     truncated: bool,
     fingerprint: u64,
     log: Vec<Saved>,
@@ -151,8 +187,8 @@ impl PinProtocol {
         if !pages_fit || size.writes > 200 || size.rounds > 200 {
             return None;
         }
-        let pages = [Page::START; MAX_PAGES];
-        let hashes = std::array::from_fn(|i| pages[i].hash(i));
+        let pages: [Page; MAX_PAGES] = std::array::from_fn(Page::new);
+        let hashes = pages.map(Page::hash);
         let fingerprint = hashes[..size.pages].iter().fold(0, |a, h| a ^ h)
             ^ (0..size.pages + 2).fold(0, |a, i| a ^ pc_hash(i, 0));
         Some(PinProtocol {
@@ -160,6 +196,9 @@ impl PinProtocol {
             pages,
             hashes,
             pcs: [0; MAX_PAGES + 2],
+            wb_page: 0,
+            wb_end: size.rounds * size.pages as u16 * WB_STEPS,
+            pc_hashes: std::array::from_fn(|a| pc_hash(a, 0)),
             truncated: false,
             fingerprint,
             log: Vec::new(),
@@ -179,7 +218,7 @@ impl PinProtocol {
         let p = self.size.pages;
         match agent {
             a if a < p => self.size.writes + PIN_STEPS,
-            a if a == p => self.size.rounds * p as u16 * WB_STEPS,
+            a if a == p => self.wb_end,
             _ => TRUNCATE_STEPS,
         }
     }
@@ -190,7 +229,7 @@ impl PinProtocol {
         let p = self.size.pages;
         match agent {
             a if a < p => a,
-            a if a == p => (self.pcs[p] / WB_STEPS) as usize % p,
+            a if a == p => usize::from(self.wb_page),
             _ => p - 1,
         }
     }
@@ -206,11 +245,11 @@ impl PinProtocol {
         }
         let page = &self.pages[self.page_of(agent)];
         if agent == self.size.pages {
-            pc % WB_STEPS != 0 || page.locked == FREE
+            !pc.is_multiple_of(WB_STEPS) || page.locked() == FREE
         } else {
             match pc {
-                0 => page.locked == FREE,
-                1 => !page.writeback,
+                0 => page.locked() == FREE,
+                1 => !page.has(WRITEBACK_FLAG),
                 _ => true,
             }
         }
@@ -220,21 +259,19 @@ impl PinProtocol {
     #[inline]
     fn pin(&self, page: &mut Page, pc: u16) -> u16 {
         match pc {
-            0 if !page.pte_writable => {
-                page.pte_writable = true;
-                page.pte_dirty = true;
-                page.dirty = true;
-            }
+            0 if !page.has(PTE_WRITABLE) => page.raise(PTE_WRITABLE | PTE_DIRTY | DIRTY),
             0 => {}
             1 => {
-                page.refcount += 1;
-                page.pincount += 1;
+                page.add(Lane::Refcount, 1);
+                page.add(Lane::Pincount, 1);
             }
-            _ if pc < self.size.writes + 2 => page.content += 1,
+            _ if pc < self.size.writes + 2 => page.add(Lane::Content, 1),
             _ => {
-                page.dirty |= self.size.fix;
-                page.pincount = page.pincount.wrapping_sub(1);
-                page.refcount = page.refcount.wrapping_sub(1);
+                if self.size.fix {
+                    page.raise(DIRTY);
+                }
+                page.add(Lane::Pincount, -1);
+                page.add(Lane::Refcount, -1);
             }
         }
         pc + 1
@@ -244,22 +281,18 @@ impl PinProtocol {
     #[inline]
     fn write_back(page: &mut Page, pc: u16) -> u16 {
         match pc % WB_STEPS {
-            0 => page.locked = BY_WRITEBACK,
-            1 if !page.dirty || !page.in_cache => {
-                page.locked = FREE;
+            0 => page.lock(BY_WRITEBACK),
+            1 if !page.has(DIRTY | IN_CACHE) => {
+                page.lock(FREE);
                 return pc + WB_STEPS - 1;
             }
-            1 => {
-                page.dirty = false;
-                page.pte_writable = false;
-                page.pte_dirty = false;
-            }
-            2 => page.writeback = true,
-            3 => page.locked = FREE,
-            4 => page.snapshot = page.content,
+            1 => page.clear(DIRTY | PTE_WRITABLE | PTE_DIRTY),
+            2 => page.raise(WRITEBACK_FLAG),
+            3 => page.lock(FREE),
+            4 => page.set(Lane::Snapshot, page.get(Lane::Content)),
             _ => {
-                page.disk = page.snapshot;
-                page.writeback = false;
+                page.set(Lane::Disk, page.get(Lane::Snapshot));
+                page.clear(WRITEBACK_FLAG);
             }
         }
         pc + 1
@@ -269,19 +302,16 @@ impl PinProtocol {
     #[inline]
     fn truncate(page: &mut Page, truncated: &mut bool, pc: u16) -> u16 {
         match pc {
-            0 => page.locked = BY_TRUNCATE,
+            0 => page.lock(BY_TRUNCATE),
             1 => {}
-            2 => {
-                page.pte_writable = false;
-                page.pte_dirty = false;
-            }
+            2 => page.clear(PTE_WRITABLE | PTE_DIRTY),
             3 => {
-                page.in_cache = false;
+                page.clear(IN_CACHE);
                 *truncated = true;
             }
-            4 => page.dirty = false,
-            5 => page.refcount = page.refcount.wrapping_sub(1),
-            _ => page.locked = FREE,
+            4 => page.clear(DIRTY),
+            5 => page.add(Lane::Refcount, -1),
+            _ => page.lock(FREE),
         }
         pc + 1
     }
@@ -294,7 +324,7 @@ impl PinProtocol {
             && self.pcs[p] < self.end(p)
             && (1..=3).contains(&(self.pcs[p] % WB_STEPS));
         let truncate = index == p - 1 && (1..=6).contains(&self.pcs[p + 1]);
-        match self.pages[index].locked {
+        match self.pages[index].locked() {
             FREE => !writeback && !truncate,
             BY_WRITEBACK => writeback && !truncate,
             _ => truncate && !writeback,
@@ -304,24 +334,26 @@ impl PinProtocol {
     /// The invariants, of the one page that a step can have changed: (broken, reached).
     #[inline]
     fn check(&self, index: usize) -> (Props, Props) {
-        let page = &self.pages[index];
-        let bad = u32::from(page.refcount < page.pincount) << COUNTS
-            | u32::from(page.writeback && !(page.in_cache || self.truncated)) << WRITEBACK
+        let page = self.pages[index];
+        let pinned = page.get(Lane::Pincount);
+        let writeback = page.has(WRITEBACK_FLAG);
+        let bad = u32::from(page.get(Lane::Refcount) < pinned) << COUNTS
+            | u32::from(writeback && !page.has(IN_CACHE) && !self.truncated) << WRITEBACK
             | u32::from(!self.lock_is_owned(index)) << LOCK;
-        let seen = u32::from(page.pincount > 0) << COUNTS
-            | u32::from(page.writeback) << WRITEBACK
-            | u32::from(page.locked != FREE) << LOCK;
+        let seen = u32::from(pinned > 0) << COUNTS
+            | u32::from(writeback) << WRITEBACK
+            | u32::from(page.locked() != FREE) << LOCK;
         (Props(bad), Props(seen))
     }
 
     /// What the step at `pc` reads and writes, guard and invariants included.
-    fn note(&mut self, agent: usize, index: usize, pc: u16, before: &Page) {
+    fn note(&mut self, agent: usize, index: usize, pc: u16, before: Page) {
         use Cell::{Content, Counts, Dirty, Disk, InCache, Locked, Pte, Snapshot, Writeback};
         let p = self.size.pages;
         // What the invariants on this page look at is read by every step that may change it.
         let (reads, writes): (&[Cell], &[Cell]) = match agent {
             a if a < p => match pc {
-                0 if before.pte_writable => (&[Pte], &[]),
+                0 if before.has(PTE_WRITABLE) => (&[Pte], &[]),
                 0 => (&[], &[Pte, Dirty]),
                 1 => (&[], &[Counts]),
                 _ if pc < self.size.writes + 2 => (&[], &[Content]),
@@ -330,7 +362,7 @@ impl PinProtocol {
             },
             a if a == p => match pc % WB_STEPS {
                 0 => (&[], &[Locked]),
-                1 if !before.dirty || !before.in_cache => (&[Dirty, InCache], &[Locked]),
+                1 if !before.has(DIRTY | IN_CACHE) => (&[Dirty, InCache], &[Locked]),
                 1 => (&[InCache, Locked], &[Dirty, Pte]),
                 2 => (&[InCache, Locked], &[Writeback]),
                 3 => (&[], &[Locked]),
@@ -401,30 +433,40 @@ impl Model for PinProtocol {
         let index = self.page_of(agent);
         let pc = self.pcs[agent];
         let before = self.pages[index];
-        let page_hash = self.hashes[index];
+        let (page_hash, old_pc_hash) = (self.hashes[index], self.pc_hashes[agent]);
         let mark = self.log.len();
         self.log.push(Saved {
             page: before,
             index: index as u8,
             agent: mv,
+            wb_page: self.wb_page,
             pc,
             page_hash,
+            pc_hash: old_pc_hash,
             fingerprint: self.fingerprint,
         });
         let mut page = before;
         let next = match agent {
             a if a < self.size.pages => self.pin(&mut page, pc),
-            a if a == self.size.pages => Self::write_back(&mut page, pc),
+            a if a == self.size.pages => {
+                let next = Self::write_back(&mut page, pc);
+                if next.is_multiple_of(WB_STEPS) {
+                    let following = index + 1;
+                    self.wb_page = if following < self.size.pages { following as u8 } else { 0 };
+                }
+                next
+            }
             _ => Self::truncate(&mut page, &mut self.truncated, pc),
         };
-        let hash = page.hash(index);
+        let hash = page.hash();
         self.pages[index] = page;
         self.hashes[index] = hash;
         self.pcs[agent] = next;
-        self.fingerprint ^= page_hash ^ hash ^ pc_hash(agent, pc) ^ pc_hash(agent, next);
+        self.pc_hashes[agent] = pc_hash(agent, next);
+        self.fingerprint ^= page_hash ^ hash ^ old_pc_hash ^ self.pc_hashes[agent];
         let (broken, reached) = self.check(index);
         if self.recording {
-            self.note(agent, index, pc, &before);
+            self.note(agent, index, pc, before);
         }
         Stepped { broken, reached, mark }
     }
@@ -437,6 +479,8 @@ impl Model for PinProtocol {
             self.pages[index] = saved.page;
             self.hashes[index] = saved.page_hash;
             self.pcs[usize::from(saved.agent)] = saved.pc;
+            self.pc_hashes[usize::from(saved.agent)] = saved.pc_hash;
+            self.wb_page = saved.wb_page;
             self.truncated = self.pcs[self.size.pages + 1] > 3;
             self.fingerprint = saved.fingerprint;
         }
@@ -448,8 +492,8 @@ impl Model for PinProtocol {
     }
 
     fn state(&self, out: &mut Vec<u8>) {
-        for (i, page) in self.pages[..self.size.pages].iter().enumerate() {
-            out.extend_from_slice(&page.word(i).to_le_bytes());
+        for page in &self.pages[..self.size.pages] {
+            out.extend_from_slice(&page.0.to_le_bytes());
         }
         out.extend(self.pcs[..self.size.pages + 2].iter().flat_map(|pc| pc.to_le_bytes()));
     }
@@ -473,9 +517,12 @@ impl Model for PinProtocol {
         if self.ending() != Ending::Finished {
             return verdict;
         }
-        for page in self.pages[..self.size.pages].iter().filter(|p| p.in_cache && p.content > 0) {
+        for page in self.pages[..self.size.pages].iter().filter(|p| p.has(IN_CACHE)) {
+            if page.get(Lane::Content) == 0 {
+                continue;
+            }
             verdict.1 = verdict.1.union(Props::one(LOST_WRITE));
-            if !page.dirty && page.disk != page.content {
+            if !page.has(DIRTY) && page.get(Lane::Disk) != page.get(Lane::Content) {
                 verdict.0 = verdict.0.union(Props::one(LOST_WRITE));
             }
         }

@@ -321,8 +321,11 @@ impl Model for Litmus {
         }
         if self.recording {
             self.footprint.clear();
-            let side =
-                if write.is_some() { &mut self.footprint.writes } else { &mut self.footprint.reads };
+            let side = if write.is_some() {
+                &mut self.footprint.writes
+            } else {
+                &mut self.footprint.reads
+            };
             side.extend(op.var().map(|v| v as u32));
         }
         Stepped { broken: Props::NONE, reached: Props::NONE, mark }

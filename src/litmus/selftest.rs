@@ -126,7 +126,12 @@ fn of_preemptions() -> Vec<Row> {
         for (c, &expected) in counts.iter().enumerate() {
             let found = enumerate(&start, Some(c as u32), u64::MAX, |_, _| ()).complete;
             let name = format!("lengths {lengths:?}");
-            rows.push(Row::exact(&name, &format!("schedules, preemptions <= {c}"), expected, found));
+            rows.push(Row::exact(
+                &name,
+                &format!("schedules, preemptions <= {c}"),
+                expected,
+                found,
+            ));
         }
     }
     rows
@@ -176,7 +181,8 @@ fn of_pin_protocol() -> Vec<Row> {
     for (size, counts) in PIN_COUNTS.into_iter().filter(|r| r.1[0] < QUICK) {
         let Some(start) = PinProtocol::new(size) else { continue };
         let Size { pages, writes, rounds, fix } = size;
-        let name = format!("pin protocol {pages} {writes} {rounds} {}", if fix { "on" } else { "off" });
+        let name =
+            format!("pin protocol {pages} {writes} {rounds} {}", if fix { "on" } else { "off" });
         let full = explore(&start, &Options::default(), &());
         let [states, transitions, ends, lost] = counts;
         rows.push(Row::exact(&name, "states", states, full.states));
@@ -215,8 +221,10 @@ fn position(schedule: &[Agent], agent: Agent, n: usize) -> usize {
 /// Exact probabilities of PCT.
 fn of_pct() -> Vec<Row> {
     type Event = fn(&[Agent]) -> bool;
-    let before: Event = |s| s.iter().take_while(|a| **a == 0).count() == position(s, 1, 1)
-        && position(s, 0, 3) < position(s, 1, 1);
+    let before: Event = |s| {
+        s.iter().take_while(|a| **a == 0).count() == position(s, 1, 1)
+            && position(s, 0, 3) < position(s, 1, 1)
+    };
     let between: Event = |s| {
         let b = position(s, 1, 2);
         position(s, 0, 1) < b && b < position(s, 0, 2)

@@ -8,6 +8,7 @@
 use super::compile::{Tables, access};
 use super::problem::Problem;
 use super::{limits, suggest};
+use crate::kernel::actor::errno;
 use crate::kernel::world::ids::{Actor, File, FilePage, OpId};
 use crate::kernel::world::plan::{Part, Plan, WHOLE};
 use std::ops::Range;
@@ -39,14 +40,14 @@ pub enum Test {
         /// What they are compared with.
         with: Contents,
     },
-    /// How an operation ended: `equal` to this errno, or not; `"0"` is success.
+    /// How an operation ended: `equal` to this errno, or not; 0 is success.
     Errno {
         /// The operation.
         op: OpId,
         /// `=` (else `!=`).
         equal: bool,
-        /// One of [`ERRNOS`].
-        errno: &'static str,
+        /// The errno, positive.
+        errno: i32,
     },
     /// A number compared with another.
     Number {
@@ -143,8 +144,8 @@ pub enum Fact {
 pub trait FinalState {
     /// The contents of these bytes.
     fn contents(&self, of: Of, part: Part) -> Contents;
-    /// How an operation ended: one of [`ERRNOS`]; none if it has not.
-    fn errno(&self, op: OpId) -> Option<&'static str>;
+    /// How an operation ended: a positive errno, 0 for success; none if it has not ended.
+    fn errno(&self, op: OpId) -> Option<i32>;
     /// A number; none if there is no such page, or the operation has not ended.
     fn number(&self, of: Quantity) -> Option<i64>;
     /// Whether something holds.
@@ -184,31 +185,6 @@ impl Test {
         }
     }
 }
-
-/// How an operation can end: `0` is success; SIGBUS and SIGSEGV are what a load or store gets.
-pub const ERRNOS: &[&str] = &[
-    "0",
-    "EPERM",
-    "ENOENT",
-    "EINTR",
-    "EIO",
-    "ENXIO",
-    "EAGAIN",
-    "ENOMEM",
-    "EACCES",
-    "EFAULT",
-    "EBUSY",
-    "EEXIST",
-    "ENODEV",
-    "EINVAL",
-    "EFBIG",
-    "ENOSPC",
-    "EROFS",
-    "EOPNOTSUPP",
-    "ETIMEDOUT",
-    "SIGBUS",
-    "SIGSEGV",
-];
 
 type OfPage = fn(FilePage) -> Of;
 type OfOp = fn(OpId) -> Of;
@@ -332,8 +308,8 @@ impl<'a> Parser<'a> {
             let inner = self.or()?;
             match self.next() {
                 (_, ")") => inner,
-                (at, word) => {
-                    return Err(Problem::at(at, format!("expected `)`, found `{word}`"))
+                (at, _) => {
+                    return Err(Problem::at(at, "expected `)`")
                         .help("close the parenthesis, or join tests with && or ||"));
                 }
             }
@@ -455,11 +431,12 @@ impl<'a> Parser<'a> {
         let op = self.label()?;
         let equal = self.equal()?;
         let (span, word) = self.next();
-        match ERRNOS.iter().find(|e| **e == word) {
+        let known = if word == "0" { Some(0) } else { errno::parse(word) };
+        match known {
             Some(errno) => Ok(Test::Errno { op, equal, errno }),
             None => Err(Problem::at(span, format!("unknown errno `{word}`")).help(suggest::cure(
                 word,
-                ERRNOS.iter().copied(),
+                errno::NAMES.iter().copied(),
                 "",
             ))),
         }

@@ -8,6 +8,7 @@ use super::path::At;
 use super::problem::Problem;
 use super::types::{Expect, Scenario, Verdict};
 use super::{strategy, suggest};
+use crate::kernel::invariant;
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::plan::Plan;
 
@@ -35,32 +36,6 @@ pub enum Expected {
     Forall(Condition),
 }
 
-/// The names of the invariants.
-pub const INVARIANTS: &[&str] = &[
-    "use-after-free",
-    "foreign-dma",
-    "freed-while-pinned",
-    "count-balance",
-    "pin-missed",
-    "lost-write",
-    "clean-but-newer",
-    "unstable-io",
-    "torn-snapshot",
-    "dirty-without-mkwrite",
-    "silent-orphan-dma",
-    "corrupt-remote-read",
-    "stale-device-mapping",
-    "stale-tlb",
-    "missing-struct-page",
-    "double-owned-block",
-    "space-leak",
-    "exposed-beyond-eof",
-    "sleep-in-atomic",
-    "lock-order",
-    "deadlock",
-    "stall",
-];
-
 /// What names in expectations mean.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -79,6 +54,9 @@ pub fn compile(scenario: &Scenario, context: &Context, report: &mut Report) -> V
     let section = At::ROOT.key("expect");
     let mut list = Vec::new();
     for (n, expect) in scenario.expect.iter().enumerate() {
+        if report.stops(None) {
+            break;
+        }
         let at = section.index(n);
         let under = under(expect, context, &at, report);
         if let Some((what, text)) = what(expect, context, conditions, &at, report) {
@@ -114,8 +92,9 @@ fn what(
             Some((Expected::Forall(condition(text, "forall")?), format!("forall {text}")))
         }
         (Some(name), Some(verdict), None, None) => {
-            if !INVARIANTS.contains(&name.as_str()) {
-                let help = suggest::cure(name, INVARIANTS.iter().copied(), "");
+            if invariant::find(name).is_none() {
+                let known = invariant::TABLE.iter().map(|i| i.name);
+                let help = suggest::cure(name, known, "");
                 let problem = Problem::general(format!("unknown invariant `{name}`"));
                 report.value(&at.key("invariant"), problem.help(help));
             }

@@ -1,9 +1,11 @@
 //! Limits on what a scenario may ask for, so that no input can exhaust memory or time.
 
+use crate::kernel::world::Version;
+
 /// Bytes of a scenario file.
 pub const FILE_BYTES: usize = 16 << 20;
 /// JSON values (members of objects, elements of arrays) in a scenario file.
-pub const VALUES: usize = 1_000_000;
+pub const VALUES: usize = 500_000;
 /// Nesting of JSON objects and arrays.
 pub const DEPTH: usize = 32;
 /// Threads, generated ones included.
@@ -11,8 +13,8 @@ pub const THREADS: usize = 20_000;
 /// Operations of one program, after the compiler has added its own.
 pub const OPS_PER_PROGRAM: usize = 10_000;
 /// Operations of all programs together.
-pub const OPS: usize = 2_000_000;
-/// Pages of all files together, and pages of all mappings together, and pages of all slots.
+pub const OPS: usize = 1_000_000;
+/// Pages of all files and mappings together, and pages of all slots together.
 pub const PAGES: u64 = 4_000_000;
 /// Files, mappings, address spaces, devices, regions, slots or events: of each at most this many.
 pub const OBJECTS: usize = 100_000;
@@ -44,5 +46,7 @@ pub const NANOSECONDS: u64 = 1_000_000_000_000_000;
 // Everything is numbered by u32, and a program's jump target is a u16.
 const _: () = assert!(OPS_PER_PROGRAM <= u16::MAX as usize);
 const _: () = assert!(PAGES <= u32::MAX as u64 && OPS <= u32::MAX as usize);
+// Every page and operation has a number of its own in contents (two operations are reserved).
+const _: () = assert!(PAGES < Version::ORIGINS as u64 && OPS + 2 <= Version::AUTHORS as usize);
 // serde_json refuses nesting of 128; ours must be met first, for its better message.
 const _: () = assert!(DEPTH < 128);

@@ -10,7 +10,7 @@ use super::schedule::Schedule;
 use super::types::{Limits, Scenario};
 use super::{limits, strategy, suggest};
 use crate::kernel::strategy::Strategy;
-use crate::kernel::world::plan::Plan;
+use crate::kernel::world::plan::{DiskKind, Plan};
 use std::io::Read;
 use std::path::Path;
 
@@ -55,13 +55,14 @@ pub fn text(name: &str, text: &str) -> Result<Loaded, Problems> {
         return Err(Problems::new(source(), vec![problem]));
     }
     let outline = Outline::of(text).map_err(|list| Problems::new(source(), list))?;
-    let scenario = typed(text, &outline).map_err(|p| Problems::new(source(), vec![p]))?;
+    let scenario = lists_where_lists_are(text, &outline).and_then(|()| typed(text, &outline));
+    let scenario = scenario.map_err(|p| Problems::new(source(), vec![p]))?;
     let mut report = Report::new(text, &outline);
     let strategy = strategy::of(&scenario, &mut report);
     let (plan, tables) = compile::compile(&scenario, &mut report);
     let context = expect::Context { plan: &plan, tables: &tables, strategy };
     let expectations = expect::compile(&scenario, &context, &mut report);
-    let schedule = schedule(&scenario, &plan, &mut report);
+    let schedule = schedule(&scenario, &tables, &plan, &mut report);
     if !report.is_empty() {
         return Err(Problems::new(source(), report.finish()));
     }
@@ -172,36 +173,82 @@ fn mistyped(text: &str, outline: &Outline, mut segs: Vec<Seg>, message: &str) ->
         }
         Some((what, expected)) => {
             let problem = Problem::general(what.replacen("invalid", "wrong", 1));
-            (outline.value(text, &segs), problem.label(format!("expected{expected}")))
+            let expected = in_words(expected.trim());
+            (outline.value(text, &segs), problem.label(format!("expected {expected}")))
         }
         None => (outline.value(text, &segs), Problem::general(message)),
     };
     Problem { span: Some(what), path: path::show(&segs), ..problem }
 }
 
-/// The schedule of a scenario. Agents that the machine itself brings (disk tags, workers) are
-/// known only to the model, so of the names only those of threads that look like typos are
-/// judged here; the run judges the rest.
-fn schedule(scenario: &Scenario, plan: &Plan, report: &mut Report) -> Option<Schedule> {
+/// What serde expects, in the words of JSON rather than of Rust.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, not negative",
+        "f64" => "a number",
+        "a map" => "an object",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") => "an object",
+        _ => expected,
+    }
+}
+
+/// The members of the format whose values are lists. serde would take a list for any object
+/// whose fields have an order; nobody who writes `[1, 2]` for a file means that.
+pub const LISTS: &[&str] =
+    &["claims", "do", "expect", "generate", "look_for", "schedule", "source", "under"];
+
+/// Refuses lists where the format has none.
+fn lists_where_lists_are(text: &str, outline: &Outline) -> Result<(), Problem> {
+    match outline.list_not_in(text, LISTS) {
+        None => Ok(()),
+        Some(span) => Err(Problem::at(span, "a list where none can stand")
+            .label("expected an object or a plain value")
+            .help(format!("lists are the values of: {}", LISTS.join(", ")))),
+    }
+}
+
+/// The schedule of a scenario, if it gives one.
+fn schedule(
+    scenario: &Scenario,
+    tables: &Tables,
+    plan: &Plan,
+    report: &mut Report,
+) -> Option<Schedule> {
     if scenario.schedule.is_empty() {
         return None;
     }
     let section = path::At::ROOT.key("schedule");
     for (n, choice) in scenario.schedule.iter().enumerate() {
-        let at = section.index(n);
-        let threads = || plan.threads.iter().map(|t| t.name.as_str());
-        let of_machine = |name: &str| {
-            let machine = plan.disks.iter().map(|d| d.name.as_str());
-            let machine = machine.chain(plan.devices.iter().map(|d| d.name.as_str()));
-            let mut machine = machine.chain(["kworker", "worker"]);
-            machine.any(|m| name.starts_with(m))
-        };
         let who = choice.who.as_str();
-        if !threads().any(|t| t == who) && !of_machine(who) {
-            let problem = Problem::general(format!("the schedule names no thread: '{who}'"));
-            let problem = problem.help(suggest::cure(who, threads(), "there are no threads"));
-            report.value(&at.key("who"), problem);
+        if tables.threads.get(who).is_some() || is_service(who, tables, plan) {
+            continue;
         }
+        if report.stops(None) {
+            break;
+        }
+        let problem = Problem::general(format!("the schedule names no thread: '{who}'"));
+        let known = tables.threads.names().chain(tables.disks.names());
+        let help = suggest::cure(who, known, "there are no threads");
+        report.value(&section.index(n).key("who"), problem.help(help));
     }
     Some(Schedule(scenario.schedule.clone()))
+}
+
+/// Whether a name is that of an agent that the machine brings: a tag of a disk (`disk0`, or
+/// `disk0.1` where it has several) or a worker (`kworker/0`), as
+/// [`Layout::actor_name`](crate::kernel::world::Layout::actor_name) has them.
+fn is_service(who: &str, tables: &Tables, plan: &Plan) -> bool {
+    let below = |n: &str, end: u32| n.parse::<u32>().is_ok_and(|n| n < end);
+    if let Some(n) = who.strip_prefix("kworker/") {
+        return below(n, plan.workers);
+    }
+    let (disk, tag) = who.split_once('.').map_or((who, None), |(disk, tag)| (disk, Some(tag)));
+    let Some(disk) = tables.disks.get(disk) else { return false };
+    match (plan.disks[disk.0 as usize].kind, tag) {
+        (DiskKind::Block { queue_depth, .. }, None) => queue_depth == 1,
+        (DiskKind::Block { queue_depth, .. }, Some(tag)) => below(tag, queue_depth),
+        (DiskKind::Pmem, _) => false,
+    }
 }

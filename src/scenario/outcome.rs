@@ -1,7 +1,6 @@
 //! What conditions ask of a final state, answered by the world.
 
-use super::condition::{Contents, ERRNOS, Fact, FinalState, Of, Quantity};
-use crate::kernel::actor::errno;
+use super::condition::{Contents, Fact, FinalState, Of, Quantity};
 use crate::kernel::world::ids::{FilePage, Frame, One, OpId};
 use crate::kernel::world::machine::{ActorState, Budget, Extent, ExtentKind, Life, OpResult};
 use crate::kernel::world::objects::{CacheSlot, Flags, Holders, OpValue, Size};
@@ -21,13 +20,9 @@ impl FinalState for World {
         word.map_or(Contents::Absent, |word| summary(self, word, part, of_page))
     }
 
-    fn errno(&self, op: OpId) -> Option<&'static str> {
+    fn errno(&self, op: OpId) -> Option<i32> {
         let result = self.get::<OpResult>(op);
-        if !result.done() {
-            return None;
-        }
-        let name = if result.ret() >= 0 { "0" } else { errno::name(result.ret()) };
-        ERRNOS.iter().find(|n| **n == name).copied()
+        result.done().then(|| (-result.ret()).max(0))
     }
 
     fn number(&self, of: Quantity) -> Option<i64> {

@@ -60,6 +60,16 @@ impl Outline {
         })
     }
 
+    /// The first list that is not the value of one of these keys.
+    pub fn list_not_in(&self, text: &str, keys: &[&str]) -> Option<Range<usize>> {
+        let misplaced = |node: &&Node| {
+            let value = range(&node.value);
+            let key = text.get(range(&node.key)).map(decoded).unwrap_or_default();
+            text[value].starts_with('[') && !keys.contains(&&*key)
+        };
+        self.nodes.iter().find(misplaced).map(|node| range(&node.value))
+    }
+
     fn find(&self, text: &str, path: &[Seg]) -> Option<&Node> {
         let mut node = self.nodes.first()?;
         for seg in path {
@@ -440,6 +450,6 @@ mod tests {
     fn deep_nesting_and_many_values_end_in_an_error() {
         assert!(complaint(&"[".repeat(1_000_000)).contains("nested more than"));
         let many = format!("[{}0]", "0,".repeat(limits::VALUES));
-        assert!(complaint(&many).contains("more than 1000000 values"));
+        assert!(complaint(&many).contains("more than 500000 values"));
     }
 }

@@ -16,8 +16,8 @@ pub struct Source {
     pub text: String,
 }
 
-/// Characters of a line that an excerpt shows at most on each side of what it points to.
-const EXCERPT: usize = 100;
+/// Bytes of a line that an excerpt shows at most on each side of what it points to.
+const EXCERPT: usize = 160;
 
 impl Source {
     /// Line and column (in characters) of a byte, both from 1.
@@ -27,20 +27,27 @@ impl Source {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// The bytes that an excerpt around a span shows: its first line with a line before and
-    /// after, cut where lines are very long (a scenario may be one line of megabytes).
+    /// The bytes that an excerpt around a span shows: its lines with one before and one after.
+    /// A scenario may be one line of megabytes, so what is far away in a line is cut off.
     fn window(&self, span: &Range<usize>) -> Range<usize> {
         let text = &self.text;
-        let back = |from: usize| text[..from].rfind('\n');
-        let forth = |from: usize| text[from..].find('\n').map_or(text.len(), |i| from + i);
+        let start_of = |at: usize| text[..at].rfind('\n').map_or(0, |i| i + 1);
+        let end_of = |at: usize| text[at..].find('\n').map_or(text.len(), |i| at + i);
         let at = text.floor_char_boundary(span.start);
-        let line = back(at).map_or(0, |i| i + 1);
-        let before = line.checked_sub(1).map_or(0, |end| back(end).map_or(0, |i| i + 1));
-        let end = forth(text.ceil_char_boundary(span.end));
-        let after = forth((end + 1).min(text.len()));
-        let floor = text.floor_char_boundary(at.saturating_sub(EXCERPT));
-        let ceil = text.ceil_char_boundary((span.end + EXCERPT).min(text.len()));
-        before.max(floor)..after.min(ceil)
+        let mut start = start_of(at);
+        if at - start > EXCERPT {
+            start = text.ceil_char_boundary(at - EXCERPT);
+        } else if start > 0 && start - start_of(start - 1) <= EXCERPT {
+            start = start_of(start - 1);
+        }
+        let last = text.ceil_char_boundary(span.end);
+        let mut end = end_of(last);
+        if end - last > EXCERPT {
+            end = text.floor_char_boundary(last + EXCERPT);
+        } else if end < text.len() && end_of(end + 1) - end <= EXCERPT {
+            end = end_of(end + 1);
+        }
+        start..end
     }
 }
 
@@ -48,10 +55,15 @@ impl SourceCode for Source {
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,
-        _lines_before: usize,
-        _lines_after: usize,
+        lines_before: usize,
+        lines_after: usize,
     ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, MietteError> {
-        let window = self.window(&(span.offset()..span.offset() + span.len()));
+        let span = span.offset()..span.offset() + span.len();
+        // Without context miette asks where the span itself begins, for the headline.
+        let window = match lines_before + lines_after {
+            0 => span,
+            _ => self.window(&span),
+        };
         let (line, column) = self.line_column(window.start);
         let data = &self.text[window.clone()];
         Ok(Box::new(MietteSpanContents::new_named(

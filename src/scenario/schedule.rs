@@ -2,7 +2,7 @@
 //!
 //! After a change of the model a recorded schedule can thus say at which step it no longer
 //! fits, and what it expected there. On the command line it is one line:
-//! `flusher:folio_lock,disk0.0:bio_endio=eio`.
+//! `flusher:folio_lock,disk0:bio_endio=eio`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,23 +47,24 @@ impl fmt::Display for BadSchedule {
 
 impl std::error::Error for BadSchedule {}
 
-/// Characters that separate the parts of a schedule, and the one that escapes them.
-fn is_special(byte: u8) -> bool {
-    matches!(byte, b',' | b':' | b'=' | b'%')
-        || byte.is_ascii_whitespace()
-        || byte.is_ascii_control()
+/// Characters that separate the parts of a schedule, the one that escapes them, and those that
+/// would tear it apart on a command line.
+fn is_special(c: char) -> bool {
+    matches!(c, ',' | ':' | '=' | '%') || c.is_whitespace() || c.is_control()
 }
 
 /// Writes a part with special characters as `%XX`, like a URL does.
 fn escape(part: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut plain = 0;
-    for (i, byte) in part.bytes().enumerate() {
-        if is_special(byte) {
-            write!(f, "{}%{byte:02X}", &part[plain..i])?;
-            plain = i + 1;
+    for c in part.chars() {
+        if !is_special(c) {
+            write!(f, "{c}")?;
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            write!(f, "%{byte:02X}")?;
         }
     }
-    f.write_str(&part[plain..])
+    Ok(())
 }
 
 /// The reverse of [`escape`].

@@ -3,6 +3,10 @@
 /// Names that a list in a diagnostic shows at most.
 const SHOWN: usize = 16;
 
+/// Jaro-Winkler similarity from which two names are alike: lower, and nonsense gets an answer;
+/// higher, and `reduce` no longer leads to `refuse-dax`.
+const ALIKE: f64 = 0.65;
+
 /// The candidate most like a name, if one is alike at all.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
@@ -10,7 +14,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let mut best: Option<(f64, &str)> = None;
     for candidate in known {
         let score = score(candidate);
-        if score > best.map_or(0.7, |b| b.0) {
+        if score > best.map_or(ALIKE, |b| b.0) {
             best = Some((score, candidate));
         }
     }

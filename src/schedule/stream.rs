@@ -45,7 +45,7 @@ impl Stream {
     /// `n`. Uniform to within `n` / 2^32.
     #[inline]
     pub fn below(&mut self, n: usize) -> usize {
-        (u64::from(self.0.next_u32()) * n as u64 >> 32) as usize
+        ((u64::from(self.0.next_u32()) * n as u64) >> 32) as usize
     }
 
     /// Puts a slice in random order (Fisher and Yates).

@@ -74,7 +74,8 @@ impl EventQueue {
             return;
         }
         let (speed, rank) = self.speeds[agent as usize];
-        let delay = (model.delay_ns(agent) << speed) >> 3;
+        let stretched = (u128::from(model.delay_ns(agent)) << speed) >> 3;
+        let delay = u64::try_from(stretched).unwrap_or(u64::MAX);
         if due.sequence == 0 || self.mover == Some(agent) {
             due.since = self.now;
         } else if due.delay == delay {

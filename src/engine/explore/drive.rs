@@ -36,12 +36,9 @@ pub(super) fn one<M: Model, S: Seen>(
     worker.claim_start();
     let mut queue = vec![Vec::new()];
     while let Some(run) = queue.pop() {
-        match worker.work(&run, &Alone(control), &mut queue) {
-            Some(Poll::Stop(bound)) => {
-                worker.tally.cut_by(bound);
-                break;
-            }
-            Some(_) | None => {}
+        if let Some(Poll::Stop(bound)) = worker.work(&run, &Alone(control), &mut queue) {
+            worker.tally.cut_by(bound);
+            break;
         }
     }
     worker.tally
@@ -108,7 +105,8 @@ fn phase_one<M: Model>(
     let mut worker = Worker::new(start, options, Borrowed(visited));
     worker.distinct = distinct.take();
     let mut stopped = None;
-    while let (None, Some(run)) = (stopped, frontier.pop()) {
+    while stopped.is_none() {
+        let Some(run) = frontier.pop() else { break };
         stopped = worker.work(&run, &Alone(control), frontier);
     }
     *distinct = worker.distinct;
@@ -214,8 +212,7 @@ fn phase_many<M: Model>(
         stopped: Mutex::new(None),
         transitions: AtomicU64::new(snapshot.tally.transitions),
     };
-    let workers: Vec<_> =
-        (0..options.jobs).map(|_| Worker::new(start, options, &shared)).collect();
+    let workers: Vec<_> = (0..options.jobs).map(|_| Worker::new(start, options, &shared)).collect();
     std::thread::scope(|scope| {
         let threads: Vec<_> = workers
             .into_iter()

@@ -64,8 +64,8 @@ pub fn enumerate<M: Model>(
         };
         frame.next += 1;
         let last: Option<Agent> = run.last().map(|&m| model.agent(m));
-        let preempts = Some(model.agent(mv)) != last
-            && all.iter().any(|&m| Some(model.agent(m)) == last);
+        let preempts =
+            Some(model.agent(mv)) != last && all.iter().any(|&m| Some(model.agent(m)) == last);
         let used = frame.used + u32::from(preempts);
         if preemptions.is_some_and(|p| used > p) {
             continue;

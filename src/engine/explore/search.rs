@@ -14,6 +14,9 @@ use crate::engine::model::{Agent, Model, Stepped};
 /// States between two looks at the outside world.
 const POLL_EVERY: u32 = 1 << 12;
 
+/// A set of states of at most so many bytes answers from the cache.
+const IN_CACHE: usize = 1 << 21;
+
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;
 
@@ -217,29 +220,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         } else if self.options.is_bounded() {
             self.expand_bounded(&moves);
         } else {
-            self.keys.clear();
-            let mut warm = 0;
-            for &mv in &moves {
-                let key = self.attempt(mv, 0);
-                warm ^= self.seen.touch(key);
-                self.keys.push(key);
-            }
-            std::hint::black_box(warm);
-            let exact = self.options.exact;
-            for (i, &mv) in moves.iter().enumerate() {
-                let model = &mut self.model;
-                let new = self.seen.claim(self.keys[i], |out| {
-                    if exact {
-                        let stepped = model.apply(mv);
-                        model.state(out);
-                        model.undo(stepped);
-                    }
-                });
-                if new {
-                    self.tally.states += 1;
-                    self.todo.push(Todo { mv, used: 0 });
-                }
-            }
+            self.expand_plain(&moves);
         }
         self.moves = moves;
         if let Some(frame) = self.frames.last_mut() {
@@ -247,7 +228,44 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
     }
 
-    /// Like the plain case of [`expand`](Self::expand), within `preemptions` and `depth`.
+    /// Tries all moves; claims the new states among their results.
+    #[inline]
+    fn expand_plain(&mut self, moves: &[M::Move]) {
+        if self.options.exact || self.seen.bytes() <= IN_CACHE {
+            for &mv in moves {
+                let stepped = self.model.apply(mv);
+                self.count(mv, stepped);
+                let key = self.key(None, 0, 0);
+                let model = &self.model;
+                if self.seen.claim(key, |out| model.state(out)) {
+                    self.tally.states += 1;
+                    self.todo.push(Todo { mv, used: 0 });
+                }
+                self.model.undo(stepped);
+            }
+            return;
+        }
+        // First all keys, then all accesses to memory at once, then the claims.
+        self.keys.clear();
+        let mut warm = 0;
+        for &mv in moves {
+            let stepped = self.model.apply(mv);
+            self.count(mv, stepped);
+            let key = self.key(None, 0, 0);
+            self.model.undo(stepped);
+            warm ^= self.seen.touch(key);
+            self.keys.push(key);
+        }
+        std::hint::black_box(warm);
+        for (&mv, &key) in moves.iter().zip(&self.keys) {
+            if self.seen.claim(key, |_| ()) {
+                self.tally.states += 1;
+                self.todo.push(Todo { mv, used: 0 });
+            }
+        }
+    }
+
+    /// Like [`expand_plain`](Self::expand_plain), within `preemptions` and `depth`.
     fn expand_bounded(&mut self, moves: &[M::Move]) {
         let depth = self.frames.len();
         if self.options.depth.is_some_and(|d| depth >= d) {
@@ -279,16 +297,6 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             }
             self.model.undo(stepped);
         }
-    }
-
-    /// Makes a move, counts it, takes it back; gives the key of the state it led to.
-    #[inline]
-    fn attempt(&mut self, mv: M::Move, used: u32) -> u64 {
-        let stepped = self.model.apply(mv);
-        let key = self.key(None, used, 0);
-        self.count(mv, stepped);
-        self.model.undo(stepped);
-        key
     }
 
     #[inline]

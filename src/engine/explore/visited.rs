@@ -37,12 +37,15 @@ impl Table {
         self.slots[Self::home(self.slots.len(), key)]
     }
 
-    /// Adds `key` (not 0); whether it was new.
+    /// Whether it has to grow before the next key.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.len * 4 >= self.slots.len() * 3
+    }
+
+    /// Adds `key` (not 0) to a table that is not full; whether it was new.
     #[inline]
     fn insert(&mut self, key: u64) -> bool {
-        if self.len * 4 >= self.slots.len() * 3 {
-            self.grow();
-        }
         let mut i = Self::home(self.slots.len(), key);
         loop {
             let slot = self.slots[i];
@@ -61,9 +64,11 @@ impl Table {
         }
     }
 
+    /// Doubles; gives the bytes that took.
     #[cold]
-    fn grow(&mut self) {
+    fn grow(&mut self) -> usize {
         let old = std::mem::take(&mut self.slots);
+        let more = old.len() * 8;
         self.slots = vec![0; old.len() * 2];
         let n = self.slots.len();
         for key in old.into_iter().filter(|&k| k != 0) {
@@ -73,6 +78,7 @@ impl Table {
             }
             self.slots[i] = key;
         }
+        more
     }
 
     fn bytes(&self) -> usize {
@@ -117,11 +123,14 @@ pub trait Seen {
 #[derive(Clone, Debug)]
 pub struct Visited {
     shards: Vec<Table>,
+    bytes: usize,
 }
 
 impl Default for Visited {
     fn default() -> Visited {
-        Visited { shards: vec![Table::default(); 1 << SHARD_BITS] }
+        let shards = vec![Table::default(); 1 << SHARD_BITS];
+        let bytes = shards.iter().map(Table::bytes).sum();
+        Visited { shards, bytes }
     }
 }
 
@@ -131,10 +140,19 @@ impl Visited {
         self.shards.iter().flat_map(|t| t.slots.iter().copied()).filter(|&k| k != 0)
     }
 
+    #[inline]
+    fn insert(&mut self, key: u64) -> bool {
+        let shard = &mut self.shards[shard_of(key)];
+        if shard.is_full() {
+            self.bytes += shard.grow();
+        }
+        shard.insert(key)
+    }
+
     /// Puts a key of [`keys`](Self::keys) back.
     pub fn restore(&mut self, key: u64) {
         if key != 0 {
-            self.shards[shard_of(key)].insert(key);
+            self.insert(key);
         }
     }
 }
@@ -148,12 +166,12 @@ impl Seen for Visited {
 
     #[inline]
     fn claim(&mut self, fingerprint: u64, _state: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let key = key_of(fingerprint);
-        self.shards[shard_of(key)].insert(key)
+        self.insert(key_of(fingerprint))
     }
 
+    #[inline]
     fn bytes(&self) -> usize {
-        self.shards.iter().map(Table::bytes).sum()
+        self.bytes
     }
 
     fn len(&self) -> usize {
@@ -180,7 +198,9 @@ impl From<Visited> for Shared {
 impl From<Shared> for Visited {
     fn from(shared: Shared) -> Visited {
         let open = |m: Mutex<Table>| m.into_inner().unwrap_or_else(|e| e.into_inner());
-        Visited { shards: shared.shards.into_iter().map(open).collect() }
+        let shards: Vec<Table> = shared.shards.into_iter().map(open).collect();
+        let bytes = shards.iter().map(Table::bytes).sum();
+        Visited { shards, bytes }
     }
 }
 
@@ -195,13 +215,11 @@ impl Seen for &Shared {
         let key = key_of(fingerprint);
         let shard = &self.shards[shard_of(key)];
         let mut table = shard.lock().unwrap_or_else(|e| e.into_inner());
-        let before = table.bytes();
-        let new = table.insert(key);
-        let grown = table.bytes() - before;
-        drop(table);
-        if grown > 0 {
-            self.bytes.fetch_add(grown, Ordering::Relaxed);
+        if table.is_full() {
+            self.bytes.fetch_add(table.grow(), Ordering::Relaxed);
         }
+        let new = table.insert(key);
+        drop(table);
         if new {
             self.len.fetch_add(1, Ordering::Relaxed);
         }

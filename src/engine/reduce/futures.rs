@@ -6,15 +6,24 @@
 //! tables only ever grow; a search that made them grow is run again (see the module above).
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use crate::engine::model::{Agent, Footprint, Model};
 
 /// A set of agents, one bit each.
 pub type Agents = u64;
 
-/// Stands for "every cell": written by a move that ends the run for everybody, read by a wait
-/// of which the model does not say what could end it.
-const EVERYTHING: u32 = 0;
+/// A cell that every move reads and that a move writes which ends the run for everybody.
+const RUN: u32 = 0;
+
+/// Stands for "some cell": read by a wait of which the model does not say what could end it.
+const ANY: u32 = 1;
+
+/// Numbers of cells begin here.
+const FIRST_CELL: u32 = 2;
+
+/// Cells below this are looked up directly.
+const NEAR: usize = 1 << 16;
 
 /// A growing set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,21 +80,18 @@ impl Access {
     }
 
     fn conflicts(&self, other: &Access) -> bool {
-        let all = |a: &Access, b: &Access| {
-            let touches = !b.reads.is_empty() || !b.writes.is_empty();
-            a.writes.has(EVERYTHING) && touches || a.reads.has(EVERYTHING) && !b.writes.is_empty()
-        };
         self.writes.meets(&other.writes)
             || self.writes.meets(&other.reads)
             || self.reads.meets(&other.writes)
-            || all(self, other)
-            || all(other, self)
+            || self.reads.has(ANY) && !other.writes.is_empty()
+            || other.reads.has(ANY) && !self.writes.is_empty()
     }
 }
 
 /// All that is known of one agent at one place.
 #[derive(Clone, Debug, Default)]
 struct Spot {
+    place: u32,
     next: Access,
     /// Cells of which one has to be written before the agent can go on, where it was seen waiting.
     wake: Bits,
@@ -99,6 +105,8 @@ pub struct Futures {
     numbers: BTreeMap<(Agent, u32), u32>,
     spots: Vec<Spot>,
     cells: BTreeMap<u32, u32>,
+    /// The same for small cell numbers, faster.
+    near: Vec<Option<NonZeroU32>>,
     /// Whether something was learned since this was last reset.
     pub grown: bool,
     /// Whether `future` and `conflicts` are out of date.
@@ -115,11 +123,21 @@ impl Futures {
         let fresh = self.spots.len() as u32;
         let number = *self.numbers.entry((agent, model.place(agent))).or_insert(fresh);
         if number == fresh {
-            self.spots.push(Spot::default());
+            self.spots.push(Spot { place: model.place(agent), ..Spot::default() });
             self.grown = true;
             self.stale = true;
         }
         number
+    }
+
+    /// The spot where an agent is, given the one where it was before a move.
+    #[inline]
+    pub fn spot_after<M: Model>(&mut self, model: &M, agent: Agent, before: u32) -> u32 {
+        if self.spots[before as usize].place == model.place(agent) {
+            before
+        } else {
+            self.spot(model, agent)
+        }
     }
 
     /// How many spots are known.
@@ -128,14 +146,23 @@ impl Futures {
     }
 
     fn cell(&mut self, cell: u32) -> u32 {
-        let fresh = self.cells.len() as u32 + 1;
-        *self.cells.entry(cell).or_insert(fresh)
+        if let Some(&Some(known)) = self.near.get(cell as usize) {
+            return known.get();
+        }
+        let fresh = self.cells.len() as u32 + FIRST_CELL;
+        let number = *self.cells.entry(cell).or_insert(fresh);
+        if (cell as usize) < NEAR {
+            let end = self.near.len().max(cell as usize + 1);
+            self.near.resize(end, None);
+            self.near[cell as usize] = NonZeroU32::new(number);
+        }
+        number
     }
 
     /// The next move at `spot` was seen to have this footprint; `cut` if it ended the run for
     /// everybody, which is a write of all there is.
     pub fn moved(&mut self, spot: u32, footprint: &Footprint, cut: bool) {
-        let mut new = false;
+        let mut new = self.spots[spot as usize].next.reads.add(RUN);
         for &cell in &footprint.reads {
             let cell = self.cell(cell);
             new |= self.spots[spot as usize].next.reads.add(cell);
@@ -145,7 +172,7 @@ impl Futures {
             new |= self.spots[spot as usize].next.writes.add(cell);
         }
         if cut {
-            new |= self.spots[spot as usize].next.writes.add(EVERYTHING);
+            new |= self.spots[spot as usize].next.writes.add(RUN);
         }
         self.learned(new);
     }
@@ -173,7 +200,7 @@ impl Futures {
         }
         if !known {
             let at = &mut self.spots[spot as usize];
-            new |= at.wake.add(EVERYTHING) | at.next.reads.add(EVERYTHING);
+            new |= at.wake.add(ANY) | at.next.reads.add(ANY);
         }
         self.scratch = guard;
         self.learned(new);
@@ -206,8 +233,7 @@ impl Futures {
         for a in &self.spots {
             for b in &self.spots {
                 let wakes = a.wake.meets(&b.future.writes)
-                    || a.wake.has(EVERYTHING) && !b.future.writes.is_empty()
-                    || !a.wake.is_empty() && b.future.writes.has(EVERYTHING);
+                    || a.wake.has(ANY) && !b.future.writes.is_empty();
                 self.conflicts.push((a.next.conflicts(&b.future), wakes));
             }
         }

@@ -13,17 +13,20 @@ mod sleepers;
 use serde::Serialize;
 
 use self::futures::Futures;
-use self::search::{Pass, Stop};
+use self::search::{Mode, Pass, Stop};
 use crate::engine::explore::tally::Tally;
 use crate::engine::explore::{Control, Options};
 use crate::engine::hash::mix2;
 use crate::engine::model::{Ending, Footprint, Model};
 
-/// Random runs from which futures are learned before the first search.
+/// Most random runs from which futures are learned before the first search.
 const WARM_UP: u64 = 64;
 
+/// So many of them in a row from which nothing was learned are enough.
+const WARM_UP_IDLE: u64 = 4;
+
 /// Most moves of such a run.
-const WARM_UP_MOVES: usize = 10_000;
+const WARM_UP_MOVES: usize = 500;
 
 /// Most agents that a reduction can tell apart; models with more are searched without it.
 pub const MAX_AGENTS: usize = 63;
@@ -61,9 +64,10 @@ pub fn search<M: Model>(
 ) -> (Tally<M::Move>, Reduction, usize) {
     let mut futures = Futures::default();
     let mut reduction = Reduction { executed: warm_up(start, &mut futures), ..Default::default() };
+    let mut mode = Mode::Acyclic;
     loop {
         futures.grown = false;
-        let mut pass = Pass::new(start, &mut futures, options, true);
+        let mut pass = Pass::new(start, &mut futures, options, mode);
         let stop = pass.run(control, reduction.executed);
         reduction.passes += 1;
         reduction.executed += pass.tally.transitions;
@@ -74,6 +78,7 @@ pub fn search<M: Model>(
                 tally.cut_by(bound);
                 return (tally, reduction, bytes);
             }
+            Some(Stop::Cycle) => mode = Mode::Cyclic,
             None if !futures.grown => return (tally, reduction, bytes),
             None | Some(Stop::Learned) => {}
         }
@@ -88,7 +93,7 @@ pub fn traces<M: Model>(start: &M) -> Traces {
     let options = Options::default();
     loop {
         futures.grown = false;
-        let mut pass = Pass::new(start, &mut futures, &options, false);
+        let mut pass = Pass::new(start, &mut futures, &options, Mode::Traces);
         pass.run(&(), 0);
         let Tally { ends, transitions, .. } = pass.tally;
         let (complete, redundant) = (ends.iter().sum(), pass.redundant);
@@ -102,7 +107,12 @@ pub fn traces<M: Model>(start: &M) -> Traces {
 fn warm_up<M: Model>(start: &M, futures: &mut Futures) -> u64 {
     let mut executed = 0;
     let mut footprint = Footprint::default();
+    let mut idle = 0;
     for run in 0..WARM_UP {
+        if idle == WARM_UP_IDLE {
+            break;
+        }
+        futures.grown = false;
         let mut model = start.clone();
         model.record_footprints(true);
         let mut before = spots(&model, futures);
@@ -118,9 +128,9 @@ fn warm_up<M: Model>(start: &M, futures: &mut Futures) -> u64 {
             let mv = model.move_of(agent, (random / ready % outcomes) as usize);
             model.apply(mv);
             executed += 1;
-            let after = learn(&model, futures, agent, &before, &mut footprint);
-            before = after;
+            before = learn(&model, futures, agent, &before, &mut footprint);
         }
+        idle = if futures.grown { 0 } else { idle + 1 };
     }
     executed
 }
@@ -141,7 +151,9 @@ fn learn<M: Model>(
     let cut = model.ready() == 0 && model.ending() == Ending::Cut;
     model.footprint(footprint);
     futures.moved(before[agent as usize], footprint, cut);
-    let after = spots(model, futures);
+    let known = before.iter().enumerate();
+    let after: Vec<u32> =
+        known.map(|(a, &spot)| futures.spot_after(model, a as u32, spot)).collect();
     for (&from, &to) in before.iter().zip(&after) {
         futures.followed(from, to);
     }

@@ -23,6 +23,19 @@ pub(super) enum Stop {
     Bound(Bound),
     /// It learned so much that it is better begun again.
     Learned,
+    /// It found a cycle and used sleep sets.
+    Cycle,
+}
+
+/// How a pass searches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    /// With sleep sets, merging states; only right while there are no cycles.
+    Acyclic,
+    /// Without sleep sets, merging states, trying everybody where a cycle closes.
+    Cyclic,
+    /// With sleep sets, without memory of states.
+    Traces,
 }
 
 /// An agent that need not be tried: all its moves were, in another order.
@@ -59,12 +72,13 @@ pub(super) struct Pass<'a, M: Model> {
     model: M,
     futures: &'a mut Futures,
     options: &'a Options,
-    merge: bool,
+    mode: Mode,
     pub(super) tally: Tally<M::Move>,
     pub(super) redundant: u64,
     sleepers: Sleepers,
     nodes: Vec<Node<M::Move>>,
     learned_at: Option<u64>,
+    closed_cycle: bool,
     footprint: Footprint,
 }
 
@@ -73,7 +87,7 @@ impl<'a, M: Model> Pass<'a, M> {
         start: &M,
         futures: &'a mut Futures,
         options: &'a Options,
-        merge: bool,
+        mode: Mode,
     ) -> Self {
         let mut model = start.clone();
         model.record_footprints(true);
@@ -81,7 +95,8 @@ impl<'a, M: Model> Pass<'a, M> {
             model,
             futures,
             options,
-            merge,
+            mode,
+            closed_cycle: false,
             tally: Tally::default(),
             redundant: 0,
             sleepers: Sleepers::default(),
@@ -104,6 +119,9 @@ impl<'a, M: Model> Pass<'a, M> {
             self.step();
             if self.tally.transitions == before {
                 continue;
+            }
+            if self.closed_cycle && self.mode == Mode::Acyclic {
+                return Some(Stop::Cycle);
             }
             if self.learned_enough() {
                 return Some(Stop::Learned);
@@ -169,14 +187,12 @@ impl<'a, M: Model> Pass<'a, M> {
             trying.footprint.reads.extend_from_slice(&self.footprint.reads);
             trying.footprint.writes.extend_from_slice(&self.footprint.writes);
         }
-        let asleep: Vec<Sleeper> = node
-            .sleepers
-            .iter()
-            .filter(|s| !s.footprint.conflicts(&self.footprint))
-            .cloned()
-            .collect();
+        let sleepers = if self.mode == Mode::Cyclic { &[][..] } else { &node.sleepers };
+        let independent = |s: &&Sleeper| !s.footprint.conflicts(&self.footprint);
+        let asleep: Vec<Sleeper> = sleepers.iter().filter(independent).cloned().collect();
         // A run that closes a cycle might put an agent off for ever: try everybody there.
-        if self.merge && self.sleepers.on_run(self.model.fingerprint()) {
+        if self.mode != Mode::Traces && self.sleepers.on_run(self.model.fingerprint()) {
+            self.closed_cycle = true;
             node.todo |= node.enabled & !node.settled;
             node.settled |= node.enabled;
         }
@@ -207,15 +223,11 @@ impl<'a, M: Model> Pass<'a, M> {
     }
 
     /// Comes to a state: decides what to try there.
-    fn enter(
-        &mut self,
-        by: Option<(M::Move, Stepped)>,
-        spots: Vec<u32>,
-        sleepers: Vec<Sleeper>,
-    ) {
+    fn enter(&mut self, by: Option<(M::Move, Stepped)>, spots: Vec<u32>, sleepers: Vec<Sleeper>) {
         let fingerprint = self.model.fingerprint();
         let asleep = sleepers.iter().fold(0, |s: Agents, x| s | 1 << x.agent);
-        let known = if self.merge { self.sleepers.meet(fingerprint, asleep) } else { None };
+        let merge = self.mode != Mode::Traces;
+        let known = if merge { self.sleepers.meet(fingerprint, asleep) } else { None };
         let awake = known.map_or(Agents::MAX >> 1, |k| k & !asleep);
         if awake == 0 {
             if let Some((_, stepped)) = by {
@@ -232,8 +244,8 @@ impl<'a, M: Model> Pass<'a, M> {
         let persistent = self.futures.persistent(&spots, enabled);
         let todo = persistent & awake & !asleep;
         self.redundant += u64::from(enabled != 0 && todo == 0);
-        let was_on_run = self.merge && self.sleepers.on_run(fingerprint);
-        if self.merge {
+        let was_on_run = merge && self.sleepers.on_run(fingerprint);
+        if merge {
             self.sleepers.set_on_run(fingerprint, true);
         }
         self.nodes.push(Node {
@@ -274,7 +286,7 @@ impl<'a, M: Model> Pass<'a, M> {
     /// Goes back from the last state on the run.
     fn leave(&mut self) {
         let Some(node) = self.nodes.pop() else { return };
-        if self.merge {
+        if self.mode != Mode::Traces {
             self.sleepers.set_on_run(node.fingerprint, node.was_on_run);
         }
         if let Some((_, stepped)) = node.by {

@@ -73,11 +73,6 @@ impl Sleepers {
         }
     }
 
-    /// States known.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     /// Memory in use, in bytes.
     pub fn bytes(&self) -> usize {
         self.slots.len() * size_of::<(u64, u64)>()
@@ -101,6 +96,6 @@ mod tests {
         for i in 0..10_000u64 {
             set.meet(crate::engine::hash::mix(i + 100), i);
         }
-        assert_eq!((set.meet(7, 0), set.len()), (Some(0b010), 10_001));
+        assert_eq!((set.meet(7, 0), set.len), (Some(0b010), 10_001));
     }
 }

@@ -284,11 +284,8 @@ fn complete(cx: &mut Step, tag: Tag) {
         }
         (BioKind::DioWrite, _) => {
             let block = block_of(cx, tag);
-            let owner = block.and_then(|b| Some((b, cx.block_owner(b)?)));
-            if let (Some((block, at)), false) = (owner, bio.error()) {
-                end_io(cx.w, at, block);
-                let data = cx.get::<BioData>(tag).0;
-                cx.set(at, Newest(data));
+            if let Some((block, at)) = block.and_then(|b| Some((b, cx.block_owner(b)?))) {
+                end_direct_write(cx.w, tag, at, block, bio.error());
             }
             advance(cx, tag, BioStep::Done);
         }
@@ -313,14 +310,35 @@ fn end_writeback(w: &mut World, tag: Tag, frame: Frame, error: bool) {
     end_page_writeback(w, frame);
 }
 
+/// `iomap_dio_bio_end_io` of a write: the file has the new contents, or keeps the old.
+fn end_direct_write(w: &mut World, tag: Tag, at: FilePage, block: Block, error: bool) {
+    if !error {
+        end_io(w, at, block);
+        let data = w.get::<BioData>(tag).0;
+        w.set(at, Newest(data));
+    } else if w.get::<Extent>(at).block() != Some(block) {
+        w.free_block(block);
+    }
+}
+
 /// The extent map learns where the data is now: an unwritten extent becomes written; a block
 /// that copy-on-write allocated takes the place of the old one, which is given up.
+///
+/// On the media the extent map follows with the journal, whose commit first flushes the disk's
+/// cache: until then a power loss brings back what the page had before, not what the new block
+/// had.
 fn end_io(w: &mut World, at: FilePage, block: Block) {
     let extent = w.get::<Extent>(at);
-    if extent.block() != Some(block) {
-        if let Some(old) = extent.block() {
-            w.put_block(old, at);
-        }
+    if extent.kind() == ExtentKind::Written && extent.block() == Some(block) {
+        return;
+    }
+    let before = match (extent.kind(), extent.block()) {
+        (ExtentKind::Written, Some(old)) => w.durable_contents(old),
+        _ => Contents::ZERO,
+    };
+    w.set(block, BlockDurable(before));
+    if let Some(old) = extent.block().filter(|&old| old != block) {
+        w.put_block(old, at);
     }
     w.set(at, Extent::at(ExtentKind::Written, block));
 }

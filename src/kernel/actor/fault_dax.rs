@@ -170,11 +170,10 @@ impl DaxFault {
 
     fn finish(mut self, cx: &mut Step) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
-        if cx.get::<Pte>(self.at).frame().is_none() {
-            if let Some(copy) = Frame::unpack(self.copy) {
-                map_anon(cx, self.at, copy, true);
-                self.copy = 0;
-            }
+        let none = cx.get::<Pte>(self.at).frame().is_none();
+        if let Some(copy) = Frame::unpack(self.copy).filter(|_| none) {
+            map_anon(cx, self.at, copy, true);
+            self.copy = 0;
         }
         self.go(State::Unlock(0))
     }

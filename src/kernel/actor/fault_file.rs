@@ -221,6 +221,40 @@ impl FileFault {
         self.locked(cx, at, frame)
     }
 
+    /// Brings a folio uptodate that is not, and looks it up again.
+    fn read_in(self, cx: &mut Step, at: FilePage) -> Next {
+        match self.state {
+            State::Again(frame) => {
+                cx.drop_ref(frame);
+                let again = if self.invalidate { State::Find } else { State::Invalidate(0) };
+                let shmem = cx.map.fs_of(at) == FsKind::Tmpfs;
+                self.go(if shmem { State::Find } else { again })
+            }
+            State::Zero(frame) => {
+                let page = cx.page(frame);
+                cx.touch(page, true, Toucher::Kernel);
+                cx.set(frame, Data(Contents::ZERO));
+                cx.change_flags(frame, |f| f.with_uptodate(true));
+                cx.unlock_folio(frame);
+                self.go(State::Reading(frame))
+            }
+            State::Submit(frame, block) => {
+                cx.might_sleep();
+                let disk = cx.map.disk_of(block);
+                submit(cx, disk, BioKind::ReadIn, Some(frame), Some(block));
+                self.go(State::Reading(frame))
+            }
+            State::Reading(frame) => {
+                let failed = !cx.flags(frame).uptodate();
+                if self.dropped || failed {
+                    return self.leave(Some(frame), -EFAULT);
+                }
+                self.go(State::Again(frame))
+            }
+            _ => self.into(),
+        }
+    }
+
     /// The last look at `i_size`, then what the page is wanted for.
     fn recheck(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
         if beyond_eof(cx, at) {
@@ -336,32 +370,8 @@ impl Machine for FileFault {
             State::Insert(frame) => self.insert(cx, at, frame),
             State::Trylock(frame) => self.trylock(cx, at, frame),
             State::Lock(frame) => self.lock(cx, at, frame),
-            State::Again(frame) => {
-                cx.drop_ref(frame);
-                let again = if self.invalidate { State::Find } else { State::Invalidate(0) };
-                let shmem = cx.map.fs_of(at) == FsKind::Tmpfs;
-                self.go(if shmem { State::Find } else { again })
-            }
-            State::Zero(frame) => {
-                let page = cx.page(frame);
-                cx.touch(page, true, Toucher::Kernel);
-                cx.set(frame, Data(Contents::ZERO));
-                cx.change_flags(frame, |f| f.with_uptodate(true));
-                cx.unlock_folio(frame);
-                self.go(State::Reading(frame))
-            }
-            State::Submit(frame, block) => {
-                cx.might_sleep();
-                let disk = cx.map.disk_of(block);
-                submit(cx, disk, BioKind::ReadIn, Some(frame), Some(block));
-                self.go(State::Reading(frame))
-            }
-            State::Reading(frame) => {
-                let failed = !cx.flags(frame).uptodate();
-                if self.dropped || failed {
-                    return self.leave(Some(frame), -EFAULT);
-                }
-                self.go(State::Again(frame))
+            State::Again(_) | State::Zero(_) | State::Submit(..) | State::Reading(_) => {
+                self.read_in(cx, at)
             }
             State::Release(frame) => {
                 if self.invalidate {

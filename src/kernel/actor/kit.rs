@@ -134,14 +134,19 @@ pub fn unpin(slot: Slot, dirty: bool) -> Op {
 
 /// Runs to the end; the lowest agent that can go on goes on.
 pub fn run(sim: &mut Sim) {
-    while step(sim, 0) {}
+    let ended = (0..LONGEST).any(|_| !step(sim, 0));
+    assert!(ended, "the run does not end");
     check(sim);
 }
+
+/// Steps after which a run of a small machine is taken for endless.
+const LONGEST: usize = 10_000;
 
 /// Runs to the end in a random order.
 pub fn run_random(sim: &mut Sim, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    while step(sim, random.next_u32() as usize) {}
+    let ended = (0..LONGEST).any(|_| !step(sim, random.next_u32() as usize));
+    assert!(ended, "the run does not end");
     check(sim);
 }
 
@@ -158,15 +163,27 @@ pub fn step(sim: &mut Sim, choice: usize) -> bool {
 
 /// Makes moves of one thread until its next step has this label.
 pub fn run_until(sim: &mut Sim, agent: u32, label: &str) {
-    while sim.label(agent).is_some_and(|l| l.name != label) {
+    for _ in 0..LONGEST {
+        if sim.label(agent).is_none_or(|l| l.name == label) {
+            break;
+        }
         sim.apply(Move { agent, outcome: 0 });
     }
-    assert!(sim.label(agent).is_some(), "t{agent} never came to {label}");
+    assert!(sim.label(agent).is_some_and(|l| l.name == label), "t{agent} never came to {label}");
 }
 
 /// Visits every end of every interleaving; gives the number of states. Counts are checked in each.
 pub fn explore(sim: &mut Sim, mut at_end: impl FnMut(&Sim)) -> usize {
-    fn visit(sim: &mut Sim, seen: &mut BTreeSet<u64>, at_end: &mut dyn FnMut(&Sim)) {
+    explore_with(sim, &mut |sim| {
+        if sim.ready() == 0 {
+            at_end(sim);
+        }
+    })
+}
+
+/// Visits every state of every interleaving.
+pub fn explore_with(sim: &mut Sim, look: &mut dyn FnMut(&Sim)) -> usize {
+    fn visit(sim: &mut Sim, seen: &mut BTreeSet<u64>, look: &mut dyn FnMut(&Sim)) {
         if !seen.insert(sim.fingerprint()) {
             return;
         }
@@ -175,16 +192,16 @@ pub fn explore(sim: &mut Sim, mut at_end: impl FnMut(&Sim)) -> usize {
         sim.moves(&mut moves);
         if moves.is_empty() {
             check(sim);
-            at_end(sim);
         }
+        look(sim);
         for mv in moves {
             let stepped = sim.apply(mv);
-            visit(sim, seen, at_end);
+            visit(sim, seen, look);
             sim.undo(stepped);
         }
     }
     let mut seen = BTreeSet::new();
-    visit(sim, &mut seen, &mut at_end);
+    visit(sim, &mut seen, look);
     seen.len()
 }
 

@@ -32,7 +32,7 @@ fn i_mmap_lock(map: &Layout, vma: Vma) -> Option<Lock> {
 
 /// `mmap()` and `munmap()` of a whole mapping, under mmap_lock for writing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct MapFile {
+pub struct MapCall {
     vma: Vma,
     state: Map,
 }
@@ -53,23 +53,23 @@ enum Map {
     Unlink,
 }
 
-impl MapFile {
+impl MapCall {
     /// `mmap()` of a mapping that the scenario declared. Returns 0, or -EEXIST if it is mapped.
-    pub fn map(vma: Vma) -> MapFile {
-        MapFile { vma, state: Map::Lock }
+    pub fn map(vma: Vma) -> MapCall {
+        MapCall { vma, state: Map::Lock }
     }
 
     /// `munmap()`. Returns 0, also if it is not mapped.
-    pub fn unmap(vma: Vma) -> MapFile {
-        MapFile { vma, state: Map::UnmapLock }
+    pub fn unmap(vma: Vma) -> MapCall {
+        MapCall { vma, state: Map::UnmapLock }
     }
 
-    fn at(self, state: Map) -> MapFile {
-        MapFile { state, ..self }
+    fn at(self, state: Map) -> MapCall {
+        MapCall { state, ..self }
     }
 }
 
-impl Machine for MapFile {
+impl Machine for MapCall {
     fn need(self, cx: &Scene) -> Need {
         let map = &cx.w.map;
         match self.state {

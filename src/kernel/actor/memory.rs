@@ -62,10 +62,9 @@ impl Memory {
     /// not known to be dirty walks, too (Intel SDM vol. 3, 4.8).
     fn access(self, cx: &mut Step) -> Next {
         let cpu = cx.cpu();
-        if let Some(entry) = cx.tlb(cpu, self.at) {
-            if !self.store || (entry.writable() && entry.dirty()) {
-                return self.hit(cx, entry);
-            }
+        let usable = |e: &Tlb| !self.store || (e.writable() && e.dirty());
+        if let Some(entry) = cx.tlb(cpu, self.at).filter(usable) {
+            return self.hit(cx, entry);
         }
         let pte = cx.get::<Pte>(self.at);
         if !pte.present() || (self.store && !pte.writable()) {

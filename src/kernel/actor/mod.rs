@@ -5,20 +5,73 @@
 //! there. One step is one lock-protected section or one atomic access. Machines act; what a design
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
+pub mod chance;
+pub mod dax_io;
+pub mod dax_layout;
 pub mod dax_writeback;
+pub mod dio;
 pub mod disk;
+pub mod dma;
+pub mod drop_caches;
 pub mod errno;
+pub mod extents;
+pub mod fault;
+pub mod fault_cow;
+pub mod fault_dax;
+pub mod fault_file;
+pub mod fault_mkwrite;
+pub mod file_io;
+pub mod folio;
+pub mod fork;
+pub mod gup_fast;
+pub mod gup_slow;
+pub mod invalidate;
+pub mod invalidate_pages;
+pub mod lease;
+pub mod mapping;
+pub mod memory;
+pub mod migrate;
+pub mod neighbour;
 pub mod notifier;
+pub mod odp;
+pub mod pageout;
+pub mod pin;
 pub mod program;
+pub mod punch;
+pub mod reclaim;
+pub mod reflink;
+pub mod region;
+pub mod release;
 pub mod rmap;
 pub mod routine;
 pub mod step;
 pub mod sync;
 pub mod sync_calls;
-#[cfg(test)]
-pub mod testkit;
 pub mod tlb;
+pub mod truncate;
+pub mod truncate_pages;
+pub mod unbind;
+pub mod worker;
 pub mod writeback;
+pub mod zap;
+pub mod zero_tail;
+
+#[cfg(test)]
+mod dax_tests;
+#[cfg(test)]
+mod device_kit;
+#[cfg(test)]
+mod file_tests;
+#[cfg(test)]
+mod kit;
+#[cfg(test)]
+mod kit_unmap;
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod truncate_tests;
+#[cfg(test)]
+mod unmap_tests;
 #[cfg(test)]
 mod writeback_tests;
 

@@ -1,14 +1,34 @@
 //! A thread's program: starts one operation after the other and records its result.
 
+use super::chance::Chance;
+use super::dio::Dio;
+use super::dma::Dma;
+use super::drop_caches::DropCaches;
+use super::file_io::{ReadFile, WriteFile};
+use super::fork::ForkMm;
+use super::lease::LeaseCall;
+use super::mapping::{Advise, MapCall, Protect};
+use super::memory::Memory;
+use super::migrate::Migrate;
+use super::neighbour::Neighbour;
+use super::pageout::PageOut;
+use super::pin::{GupFlags, PinPages};
+use super::punch::Punch;
+use super::reclaim::Reclaim;
+use super::reflink::Reflink;
+use super::region::{Deregister, Register};
+use super::release::Release;
 use super::routine::{Routine, call};
 use super::step::*;
 use super::sync::Sync;
 use super::sync_calls::{Fsync, Msync, SyncFileRange};
+use super::truncate::TruncateFile;
+use super::unbind::UnbindDevice;
 use super::writeback::WritebackInode;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::plan::{Op, Role};
+use crate::kernel::world::plan::{Advice, Op, Role};
 use crate::kernel::world::{Actor, OpId, World};
 
 /// The bottom of every thread's stack. It makes no steps of its own: the next operation begins
@@ -109,7 +129,53 @@ fn start(op: Op) -> Routine {
         Op::Msync { vma, sync } => Msync::new(vma, sync).into(),
         Op::SyncFileRange { file, flags } => SyncFileRange::new(file, flags).into(),
         Op::Writeback { file, mode } => WritebackInode::new(file, mode).into(),
+        Op::Load { at } => Memory::load(at).into(),
+        Op::Store { at, part } => Memory::store(at, part).into(),
+        Op::Pin { first, pages, write, longterm, call, slot } => {
+            PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
+        }
+        Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
+        Op::Fork { child } => ForkMm::new(child).into(),
+        Op::Truncate { file, size } => TruncateFile::new(file, size).into(),
+        Op::Punch { first, pages } => Punch::new(first, pages).into(),
+        Op::Unbind { disk } => UnbindDevice::new(disk).into(),
+        Op::Mmap { vma } => MapCall::map(vma).into(),
+        Op::Munmap { vma } => MapCall::unmap(vma).into(),
+        Op::Mprotect { vma, read, write } => Protect::new(vma, read, write).into(),
+        Op::Madvise { first, pages, advice: Advice::DontNeed } => {
+            Advise::dont_need(first, pages).into()
+        }
+        Op::Madvise { first, pages, advice: Advice::PopulateRead } => {
+            Advise::populate(first, pages, false).into()
+        }
+        Op::Madvise { first, pages, advice: Advice::PopulateWrite } => {
+            Advise::populate(first, pages, true).into()
+        }
+        Op::Register { region, first, pages, write, longterm } => {
+            Register::new(region, first, pages, write, longterm).into()
+        }
+        Op::Deregister { region, dirty, how } => Deregister::new(region, dirty, how).into(),
+        Op::DmaWrite { region, page } => Dma::Begin { region, page, write: true }.into(),
+        Op::DmaRead { region, page } => Dma::Begin { region, page, write: false }.into(),
+        Op::DmaWait { region } => Dma::Wait(region).into(),
+        Op::TakeFrame => Neighbour::TakeFrame.into(),
+        Op::TakeBlock { page } => Neighbour::TakeBlock(page).into(),
+        Op::Verify { taken } => Neighbour::Verify(taken).into(),
+        Op::TakeLease { file } => LeaseCall::Take(file).into(),
+        Op::AnswerLease { file } => LeaseCall::Answer(file).into(),
+        Op::Crash => Chance::Crash.into(),
+        Op::Signal { to } => Chance::Signal(to).into(),
+        Op::LeaseTimeout { file } => Chance::LeaseTimeout(file).into(),
+        Op::Write { at, part } => WriteFile::new(at, part).into(),
+        Op::Read { at } => ReadFile::new(at).into(),
+        Op::DioRead { from, into } => Dio::read(from, into).into(),
+        Op::DioWrite { to, from } => Dio::write(to, from).into(),
+        Op::Reclaim { page } => Reclaim::new(page).into(),
+        Op::DropCaches { file } => DropCaches::new(file).into(),
+        Op::Madvise { first, pages, advice: Advice::PageOut } => PageOut::now(first, pages).into(),
+        Op::Madvise { first, pages, advice: Advice::Free } => PageOut::lazily(first, pages).into(),
+        Op::Migrate { page } => Migrate::new(page).into(),
+        Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
-        _ => Sync::Sleep.into(),
     }
 }

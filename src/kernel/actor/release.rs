@@ -196,3 +196,78 @@ impl Machine for Release {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::*;
+    use super::*;
+    use crate::kernel::sim::Sim;
+    use crate::kernel::world::facts::Fact;
+    use crate::kernel::world::objects::CacheSlot;
+    use crate::kernel::world::plan::*;
+    use crate::kernel::world::{Actor, FilePage, Mm, VPage};
+
+    /// A page is pinned for reading and released as if it had been written to.
+    fn released(how: Option<Redirty>, context: Context) -> Sim {
+        let mut kit = Kit::new();
+        let data = kit.file(FsKind::Ext4, &[InitPage::Clean]);
+        kit.map(file(data), true, 1);
+        let slot = kit.slot(1);
+        let program = [
+            pin(VPage(0), 1, slot, false, PinCall::PinFast),
+            Op::Unpin { slot, dirty: true, how, context },
+        ];
+        kit.thread(Mm(0), &program);
+        kit.sim("linux-6.18")
+    }
+
+    const CONTEXTS: [Context; 3] = [Context::Process, Context::Irq, Context::Worker];
+
+    #[test]
+    fn release_dirties_as_the_driver_says_in_every_context() {
+        for context in CONTEXTS {
+            for (how, dirty) in [
+                (Some(Redirty::Plain), false),
+                (Some(Redirty::SetDirty), true),
+                (Some(Redirty::SetDirtyLock), true),
+                (None, true),
+            ] {
+                let mut sim = released(how, context);
+                run(&mut sim);
+                let slot = sim.world.get::<CacheSlot>(FilePage(0));
+                let frame = slot.frame().unwrap();
+                assert_eq!(sim.world.flags(frame).dirty(), dirty, "{how:?} {context:?}");
+                assert_eq!(slot.tag_dirty(), dirty);
+                // The filesystem was not asked.
+                assert!(!sim.world.flags(frame).prepared());
+                assert_eq!(sim.world.counts(frame).refs(), 3);
+            }
+        }
+    }
+
+    #[test]
+    fn set_page_dirty_lock_in_an_interrupt_says_that_it_may_sleep_there() {
+        use crate::kernel::world::machine::ActorState;
+        for (how, sleeps) in [(Redirty::SetDirtyLock, true), (Redirty::SetDirty, false)] {
+            let mut sim = released(Some(how), Context::Irq);
+            let mut slept = false;
+            while step(&mut sim, 0) {
+                let may = |f: &Fact| matches!(f, Fact::MaySleep { .. });
+                let irq = sim.world.get::<ActorState>(Actor(0)).in_irq();
+                slept |= irq && sim.world.facts.iter().any(may);
+            }
+            assert_eq!(slept, sleeps, "{how:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_releases_after_the_interrupt_has_returned() {
+        let mut sim = released(None, Context::Worker);
+        run_until(&mut sim, 0, "queue_work: unpin");
+        step(&mut sim, 0);
+        assert!(sim.top(0).is_none());
+        assert!(kept(&sim, Slot(0), 0).is_some());
+        run(&mut sim);
+        assert_eq!(kept(&sim, Slot(0), 0), None);
+    }
+}

@@ -69,12 +69,58 @@ routines! {
     Program(program::Program),
     /// Posts and waits that scenario authors order threads with, and pauses.
     Sync(sync::Sync),
-    /// `flush_tlb_range`.
+    /// A user's load or store: TLB, hardware walk, page fault.
+    Memory(memory::Memory),
+    /// A page fault: handle_mm_fault, anonymous memory, do_wp_page.
+    Fault(fault::Fault),
+    /// A fault on a page of the page cache: filemap_fault, reading it in, finish_fault.
+    FileFault(fault_file::FileFault),
+    /// A shared page becomes writable: page_mkwrite (W1 to W9).
+    Mkwrite(fault_mkwrite::Mkwrite),
+    /// Copy on write: wp_page_copy.
+    Cow(fault_cow::Cow),
+    /// A fault on a page of a DAX file: dax_iomap_pte_fault.
+    DaxFault(fault_dax::DaxFault),
+    /// The entry of a GUP call.
+    PinPages(pin::PinPages),
+    /// The lockless walk of a GUP call (F1 to F21).
+    GupFast(gup_fast::GupFast),
+    /// The slow path of a GUP call, with faults.
+    GupSlow(gup_slow::GupSlow),
+    /// Releasing what a GUP call took: unpin_user_pages and its relatives.
+    Release(release::Release),
+    /// A kernel worker, which does what interrupts must not do.
+    Kworker(worker::Kworker),
+    /// fork: copies the page tables of private mappings.
+    ForkMm(fork::ForkMm),
+    /// A flush of TLBs, by interrupts or by a broadcast instruction.
     FlushTlb(tlb::FlushTlb),
-    /// `mmu_notifier_invalidate_range_start`.
+    /// The beginning of an MMU-notifier invalidation: every subscribed device is told.
     RangeStart(notifier::RangeStart),
-    /// `mmu_notifier_invalidate_range_end`.
+    /// The end of an MMU-notifier invalidation.
     RangeEnd(notifier::RangeEnd),
+    /// Unmapping of pages of one mapping.
+    Zap(zap::Zap),
+    /// Unmapping of pages of a file from all mappings.
+    UnmapFile(zap::UnmapFile),
+    /// `ftruncate()`.
+    TruncateFile(truncate::TruncateFile),
+    /// Removal of pages from the page cache.
+    TruncatePages(truncate_pages::TruncatePages),
+    /// Zeroing of the end of a file's last page.
+    ZeroTail(zero_tail::ZeroTail),
+    /// Waiting for pages that somebody still refers to before they are taken from a file.
+    BreakLayouts(dax_layout::BreakLayouts),
+    /// `fallocate(PUNCH_HOLE)`.
+    Punch(punch::Punch),
+    /// Removal of a pmem device.
+    UnbindDevice(unbind::UnbindDevice),
+    /// `mmap()` and `munmap()`.
+    MapCall(mapping::MapCall),
+    /// `mprotect()`.
+    Protect(mapping::Protect),
+    /// `madvise()` of pages that are dropped or faulted in.
+    Advise(mapping::Advise),
     /// A hardware tag of a disk: takes the checksum, transfers the page in two halves, completes.
     DiskTag(disk::DiskTag),
     /// Walks the reverse map of a folio: cleans its PTEs, clears them, migrates them.
@@ -93,13 +139,58 @@ routines! {
     Msync(sync_calls::Msync),
     /// sync_file_range.
     SyncFileRange(sync_calls::SyncFileRange),
+    /// Registers a memory region: pins its pages and programs the device, or subscribes to the
+    /// MMU notifier.
+    Register(region::Register),
+    /// Deregisters a memory region: stops the device, then gives back.
+    Deregister(region::Deregister),
+    /// A transfer of a DMA device: a page in two halves through a translation read once.
+    Dma(dma::Dma),
+    /// A page fault of a device (S1-S5): on-demand paging, HMM.
+    DeviceFault(odp::DeviceFault),
+    /// A device's answer to an MMU-notifier invalidation.
+    Invalidate(invalidate::Invalidate),
+    /// Tears translations down after the callback has returned (--notifier late).
+    LateTeardown(invalidate::LateTeardown),
+    /// Somebody else, who takes what was freed and checks that nobody scribbles on it.
+    Neighbour(neighbour::Neighbour),
+    /// Power loss, signals, timeouts: what may happen from outside.
+    Chance(chance::Chance),
+    /// A layout lease: taking it, answering its break.
+    LeaseCall(lease::LeaseCall),
+    /// Finds or creates the folio of a page of a file, locks it, reads it in if need be.
+    GrabFolio(folio::GrabFolio),
+    /// `folio_unlock` and `folio_put`.
+    LetGo(folio::LetGo),
+    /// `write(2)` through the page cache.
+    WriteFile(file_io::WriteFile),
+    /// `read(2)` through the page cache.
+    ReadFile(file_io::ReadFile),
+    /// `write(2)` and `read(2)` of a DAX file.
+    DaxIo(dax_io::DaxIo),
+    /// `invalidate_inode_pages2_range`, or the removal of pages that lost their place in a file.
+    InvalidatePages(invalidate_pages::InvalidatePages),
+    /// Direct I/O between a file and a mapped page.
+    Dio(dio::Dio),
+    /// Reclaim tries to evict one page of a file.
+    Reclaim(reclaim::Reclaim),
+    /// `drop_caches`: evicts the clean, unused pages of a file.
+    DropCaches(drop_caches::DropCaches),
+    /// `madvise(MADV_PAGEOUT)` and `madvise(MADV_FREE)`.
+    PageOut(pageout::PageOut),
+    /// Moves a page of a file to another frame.
+    Migrate(migrate::Migrate),
+    /// Reflink: two ranges of files share blocks.
+    Reflink(reflink::Reflink),
 }
 
 impl Routine {
     /// The machine at the bottom of the stack of an agent that serves others: a disk's tag, a
     /// worker. None: there is nothing for it to do in this plan.
     pub fn service(map: &Layout, actor: Actor) -> Option<Routine> {
-        disk::DiskTag::service(map, actor).map(Routine::from)
+        let tag = disk::DiskTag::service(map, actor).map(Routine::from);
+        tag.or_else(|| map.teardown_region(actor).map(|r| invalidate::LateTeardown(r).into()))
+            .or_else(|| map.worker_of(actor).map(|worker| worker::Kworker(worker).into()))
     }
 
     /// Whether its outcomes are faults of a device (I/O errors) rather than of the allocator.

@@ -129,22 +129,26 @@ impl TruncateFile {
         let old = cx.get::<Size>(self.file).bytes();
         cx.set(self.file, Size::new().with_bytes(self.size));
         let map = cx.map.clone();
-        if let Some((at, byte)) = self.cut(&map, old.min(self.size)) {
-            // What a reader may expect beyond the smaller end from now on.
-            extents::forget(cx, at, (byte, 4096));
-        }
-        if self.size > old {
-            let zeroed = self.cut(&map, old).is_some();
-            return match zeroed && map.file(self.file).fs == FsKind::Xfs {
-                true => {
-                    call(WritePages::new(self.file, SyncMode::Integrity), self.at(State::Grown))
-                }
-                false => self.at(State::Unlock(0)).into(),
-            };
-        }
         match self.gone(&map) {
+            _ if self.size > old => self.grown(cx, old),
             (_, 0) => self.pages(&map),
             (first, pages) => call(Zap::file(first, pages, true), self.at(State::Unmap)),
+        }
+    }
+
+    /// After T6 of a file that has grown from `old` bytes.
+    fn grown(self, cx: &mut Step, old: u64) -> Next {
+        let (map, fs) = (cx.map.clone(), cx.map.file(self.file).fs);
+        let cut = self.cut(&map, old);
+        if let Some((at, byte)) = cut.filter(|_| !cx.strategy.eof_tail.zeroes(fs)) {
+            // Nothing has been zeroed, but zeroes are what the file should show there now.
+            extents::forget(cx, at, (byte, 4096));
+        }
+        match cut {
+            Some(_) if fs == FsKind::Xfs => {
+                call(WritePages::new(self.file, SyncMode::Integrity), self.at(State::Grown))
+            }
+            _ => self.at(State::Unlock(0)).into(),
         }
     }
 

@@ -152,10 +152,11 @@ impl TruncatePages {
             cx.take_ref(frame);
             return self.at(State::PartialLock(frame, edge));
         }
-        match edge {
-            Edge::Start => self.partial(cx, Edge::End),
-            Edge::End => self.find(cx),
+        if edge == Edge::Start && self.tail > 0 {
+            // Not cached: there is nothing to zero here, but the bytes are gone.
+            forget(cx, FilePage(self.first.0 - 1), (self.tail, 4096));
         }
+        self.after(cx, edge)
     }
 
     /// truncate_inode_partial_folio of a locked folio without writeback: zeroes what goes.

@@ -151,6 +151,20 @@ fn a_cut_inside_a_page_keeps_it_mapped_zeroes_its_tail_and_dirties_it() {
 }
 
 #[test]
+fn a_cut_inside_a_page_that_is_not_cached_reads_it_and_zeroes_its_tail() {
+    let mut plan = machine(FsKind::Ext4, plain_disk(), &[InitPage::Cold], Populate::None);
+    thread(&mut plan, &[truncate(2048)]);
+    let mut sim = Sim::new(plan, latest());
+    let before = on_disk(&sim, 0);
+    assert_eq!(run(&mut sim), Ending::Finished);
+    let (w, now) = (&sim.world, in_cache(&sim, 0).unwrap());
+    assert_eq!((w.patches.at(now, 2047), w.patches.at(now, 2048)), (before, Contents::ZERO));
+    let flags = w.flags(frame(&sim, 0));
+    assert!(flags.dirty() && flags.uptodate() && flags.buffers() && flags.prepared());
+    assert_balanced(w);
+}
+
+#[test]
 fn growing_zeroes_the_old_tail_or_shows_what_a_store_left_there() {
     for (fs, eof_tail, shown) in [
         (FsKind::Ext4, EofTail::Keep, true),

@@ -321,7 +321,7 @@ fn zero_tail(cx: &mut Step, frame: Frame, at: FilePage, tail: Part) {
 /// The block that a page is written to. btrfs never overwrites; xfs breaks the sharing of a
 /// reflinked block if it was told of the write (`cow`), else it overwrites in place. None: the
 /// disk is full.
-fn target(cx: &mut Step, disk: Disk, at: FilePage, cow: bool) -> Option<Block> {
+pub fn target(cx: &mut Step, disk: Disk, at: FilePage, cow: bool) -> Option<Block> {
     let old = cx.get::<Extent>(at).block();
     let shared = old.is_some_and(|b| cx.get::<BlockState>(b).state() == BlockUse::Shared);
     if cx.map.fs_of(at) == FsKind::Btrfs || (shared && cow) {

@@ -1,7 +1,7 @@
 //! Invariants about what a bio puts on the disk.
 
 use super::look::{anywhere, bytes_in_file};
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::Bio;
 use crate::kernel::world::objects::{BioData, BioSum, Data, Holders, Newest};
@@ -17,6 +17,7 @@ pub const UNSTABLE_IO: Invariant = Invariant {
           of a COW filesystem): the transfer fails, or a later read does.",
     source: "kernel-facts 3.2 (stable pages); claims 1-13",
     premise: "a bio over whose page a checksum was taken transfers it",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::BlockWritten],
     check: unstable_io,
@@ -66,6 +67,7 @@ pub const TORN_SNAPSHOT: Invariant = Invariant {
     source: "claims 1-4, 9-13; kernel-facts 3.1 (B10)",
     premise: "a page that is pinned, or changes while a bio transfers it, is written; or the \
               strategy is asked about a pinned page",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::BlockWritten, FactKind::PinAsked],
     check: torn_snapshot,

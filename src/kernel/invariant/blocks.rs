@@ -2,7 +2,7 @@
 //! of a file.
 
 use super::look::{anywhere, bytes_in_file, file_pages};
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse, Budget, Extent, ExtentKind};
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
@@ -19,6 +19,7 @@ pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
           reservation, COW not broken.",
     source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst (page_mkwrite)",
     premise: "a page of a file on ext4, xfs or btrfs is marked dirty",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::Dirtied],
     check: dirty_without_mkwrite,
@@ -51,6 +52,7 @@ pub const DOUBLE_OWNED_BLOCK: Invariant = Invariant {
           two files, or to a page of a file and to the free (or busy) blocks.",
     source: "kernel-facts 4.4 (T8), 4.8; claims 55-64",
     premise: "a page of a file gets a block, or a block changes hands",
+    arises: Premise::Checked,
     watches: &[Kind::Extent, Kind::BlockState],
     hears: &[],
     check: double_owned_block,
@@ -112,6 +114,7 @@ pub const SPACE_LEAK: Invariant = Invariant {
     source: "kernel-facts 4.8; claims 55-64 (busy extents)",
     premise: "the run has finished, and some file has lost or changed a block that it had at the \
               start",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::Ended],
     check: space_leak,
@@ -173,6 +176,7 @@ pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     source: "ext4_block_zero_eof; kernel-facts 4.2 (T8), 4.3 (partial folios)",
     premise: "a page is shown that holds the end of the file or lies beyond it, or that was \
               extended, punched or newly allocated",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::Shown],
     check: exposed_beyond_eof,

@@ -1,7 +1,7 @@
 //! Invariants about the contents of files: writes that are lost, or about to be.
 
 use super::look::{anywhere, bytes_in_file, file_pages, older};
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse, DiskState, Extent, ExtentKind};
 use crate::kernel::world::objects::*;
@@ -31,6 +31,7 @@ pub const LOST_WRITE: Invariant = Invariant {
     source: "claims 1-21; fsync(2); kernel-facts 3.1, 3.4",
     premise: "something was written to a file that has a disk (before a crash: and synced) and \
               the run has finished, or power is lost",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::Ended, FactKind::Crashed],
     check: lost_write,
@@ -137,6 +138,7 @@ pub const CLEAN_BUT_NEWER: Invariant = Invariant {
           lost-write.",
     source: "kernel-facts 3.1 (after B11), 3.4 race B; claims 1-8",
     premise: "a cached page of a file with a disk is clean, and has been written in this run",
+    arises: Premise::Checked,
     watches: &[
         Kind::Data,
         Kind::Flags,

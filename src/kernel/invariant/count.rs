@@ -1,7 +1,6 @@
 //! Invariants about counts and pins: what the counts say, and what they are asked.
 
-use super::look::taken_away;
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse};
 use crate::kernel::world::objects::{Counts, Flags, Holders};
@@ -19,7 +18,8 @@ pub const FREED_WHILE_PINNED: Invariant = Invariant {
     doc: "A frame or a DAX block is freed, and so may be re-used, while a pin on it is held.",
     source: "claims 32, 55-72; dax_layout_busy_page",
     premise: "a pinned page is unmapped or leaves its file",
-    watches: &[Kind::Flags, Kind::BlockState, Kind::Owner, Kind::Pte],
+    arises: Premise::PinTakenAway,
+    watches: &[Kind::Flags, Kind::BlockState],
     hears: &[],
     check: freed_while_pinned,
     fatal: false,
@@ -27,32 +27,20 @@ pub const FREED_WHILE_PINNED: Invariant = Invariant {
 
 fn freed_while_pinned(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Wrote { kind, object, old } = subject else { return Judgement::NotAsked };
-    match kind {
-        Kind::Flags => {
-            let (frame, before) = (Frame(object), Flags::from_bits(old));
-            // A tail page's holders are its head's, which was freed in the same step.
-            if before.free() || before.tail() || !w.get::<Flags>(frame).free() {
-                return Judgement::NotAsked;
-            }
-            let evidence = [w.cell::<Flags>(frame), w.cell::<Counts>(frame)];
-            broken_if_pinned(w, frame, evidence)
+    if kind == Kind::Flags {
+        let (frame, before) = (Frame(object), Flags::from_bits(old));
+        // A tail page's holders are its head's, which was freed in the same step.
+        if before.free() || before.tail() || !w.get::<Flags>(frame).free() {
+            return Judgement::NotAsked;
         }
-        Kind::BlockState => {
-            let (block, before) = (Block(object), BlockState::from_bits(old));
-            let Some(frame) = w.map.pmem_frame(block) else { return Judgement::NotAsked };
-            let now = w.get::<BlockState>(block);
-            match (before.state(), now.state()) {
-                (BlockUse::Free, _) => Judgement::NotAsked,
-                (_, BlockUse::Free) => {
-                    let evidence = [w.cell::<BlockState>(block), w.cell::<Counts>(frame)];
-                    broken_if_pinned(w, frame, evidence)
-                }
-                _ => Judgement::NotAsked,
-            }
-        }
-        _ if taken_away(w, subject) => Judgement::Holds,
-        _ => Judgement::NotAsked,
+        return broken_if_pinned(w, frame, [w.cell::<Flags>(frame), w.cell::<Counts>(frame)]);
     }
+    let (block, before) = (Block(object), BlockState::from_bits(old).state());
+    let Some(frame) = w.map.pmem_frame(block) else { return Judgement::NotAsked };
+    if before == BlockUse::Free || w.get::<BlockState>(block).state() != BlockUse::Free {
+        return Judgement::NotAsked;
+    }
+    broken_if_pinned(w, frame, [w.cell::<BlockState>(block), w.cell::<Counts>(frame)])
 }
 
 fn pinned(w: &World, frame: Frame) -> bool {
@@ -82,6 +70,7 @@ pub const COUNT_BALANCE: Invariant = Invariant {
           pins in the hands of agents. The refcount of a free frame is zero.",
     source: "mm/debug.c, page_ref_freeze(); kernel-facts 2.1",
     premise: "a folio's counts or holders change",
+    arises: Premise::Checked,
     watches: &[Kind::Counts, Kind::Holders],
     hears: &[],
     check: count_balance,
@@ -130,6 +119,7 @@ pub const PIN_MISSED: Invariant = Invariant {
           something and is counted; only a false negative breaks anything.)",
     source: "folio_maybe_dma_pinned: \"false\" is certain; Documentation/core-api/pin_user_pages.rst",
     premise: "the strategy is asked about a folio that is pinned",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::PinAsked],
     check: pin_missed,

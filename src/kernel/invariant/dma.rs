@@ -1,10 +1,10 @@
 //! Invariants about devices: where their transfers land, and what they send.
 
 use super::look::{
-    anywhere, bytes_in_file, file_page_of, frame_of, freed, is_private, left_file, maps,
-    taken_away, vpage_of, watchers,
+    anywhere, bytes_in_file, file_page_of, frame_of, freed, is_private, left_file, maps, vpage_of,
+    watchers,
 };
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind, Page};
 use crate::kernel::world::machine::{BlockState, RegionState, RegionUse, Xlat};
 use crate::kernel::world::objects::{Flags, Owner, Pte, Size};
@@ -23,7 +23,8 @@ pub const FOREIGN_DMA: Invariant = Invariant {
     source: "claims 24-36, 55; kernel-facts 4.4, 7 (fork and pins)",
     premise: "a page that a device may write is unmapped or leaves its file, or a device writes \
               it after that",
-    watches: &[Kind::Pte, Kind::Owner],
+    arises: Premise::TakenAway,
+    watches: &[],
     hears: &[FactKind::Dma],
     check: foreign_dma,
     fatal: false,
@@ -31,7 +32,7 @@ pub const FOREIGN_DMA: Invariant = Invariant {
 
 fn foreign_dma(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Fact(Fact::Dma { at, page, write: true, .. }) = subject else {
-        return if taken_away(w, subject) { Judgement::Holds } else { Judgement::NotAsked };
+        return Judgement::NotAsked;
     };
     let frame = page.frame;
     if freed(w, page) {
@@ -70,7 +71,8 @@ pub const SILENT_ORPHAN_DMA: Invariant = Invariant {
     source: "claims 24-36, 41; kernel-facts 4.4",
     premise: "a page of a file that a device may use is unmapped or leaves the file, or a device \
               transfers to or from it after that",
-    watches: &[Kind::Pte, Kind::Owner],
+    arises: Premise::TakenFromFile,
+    watches: &[],
     hears: &[FactKind::Dma],
     check: silent_orphan_dma,
     fatal: false,
@@ -78,12 +80,7 @@ pub const SILENT_ORPHAN_DMA: Invariant = Invariant {
 
 fn silent_orphan_dma(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Fact(Fact::Dma { at, page, .. }) = subject else {
-        let of_file = match subject {
-            Subject::Wrote { kind: Kind::Pte, object, .. } => !is_private(w, VPage(object)),
-            _ => true,
-        };
-        let asked = of_file && taken_away(w, subject);
-        return if asked { Judgement::Holds } else { Judgement::NotAsked };
+        return Judgement::NotAsked;
     };
     let Some(file_page) = file_page_of(w, at) else { return Judgement::NotAsked };
     if !left_file(w, page, file_page) {
@@ -119,7 +116,8 @@ pub const CORRUPT_REMOTE_READ: Invariant = Invariant {
     source: "claims 25-30 (the crappy page), 44-45",
     premise: "a page of a file that a device may read is unmapped or leaves the file, or a peer \
               reads through a translation that the file has moved away from",
-    watches: &[Kind::Pte, Kind::Owner],
+    arises: Premise::TakenFromFile,
+    watches: &[],
     hears: &[FactKind::RemoteGot],
     check: corrupt_remote_read,
     fatal: false,
@@ -127,12 +125,7 @@ pub const CORRUPT_REMOTE_READ: Invariant = Invariant {
 
 fn corrupt_remote_read(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Fact(Fact::RemoteGot { at, part, got }) = subject else {
-        let of_file = match subject {
-            Subject::Wrote { kind: Kind::Pte, object, .. } => !is_private(w, VPage(object)),
-            _ => true,
-        };
-        let asked = of_file && taken_away(w, subject);
-        return if asked { Judgement::Holds } else { Judgement::NotAsked };
+        return Judgement::NotAsked;
     };
     let Some(page) = file_page_of(w, at) else { return Judgement::NotAsked };
     let xlat = w.get::<Xlat>(at);
@@ -166,6 +159,7 @@ pub const STALE_DEVICE_MAPPING: Invariant = Invariant {
           allows writing where that no longer does.",
     source: "Documentation/mm/mmu_notifier.rst; mmu_interval_read_retry; claims 44-54",
     premise: "an invalidation names a page that a device with a notifier has registered",
+    arises: Premise::Checked,
     watches: &[Kind::Xlat, Kind::Pte],
     hears: &[FactKind::RangeStarted],
     check: stale_device_mapping,

@@ -1,7 +1,6 @@
 //! Invariants about the life of frames: use after free, and struct pages that are gone.
 
-use super::look::taken_away;
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{DiskState, PgmapState};
 use crate::kernel::world::objects::{Flags, Holders, Owner, OwnerKind, Pte};
@@ -18,7 +17,8 @@ pub const USE_AFTER_FREE: Invariant = Invariant {
     source: "the page allocator owns what it has been given back; claim 97",
     premise: "a page is unmapped or leaves its file while it is pinned or a device may use it, \
               or a frame is touched that lives by references alone",
-    watches: &[Kind::Pte, Kind::Owner],
+    arises: Premise::TakenAway,
+    watches: &[],
     hears: &[FactKind::Touch],
     check: use_after_free,
     fatal: true,
@@ -26,7 +26,7 @@ pub const USE_AFTER_FREE: Invariant = Invariant {
 
 fn use_after_free(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Fact(Fact::Touch { page, freed, .. }) = subject else {
-        return if taken_away(w, subject) { Judgement::Holds } else { Judgement::NotAsked };
+        return Judgement::NotAsked;
     };
     if freed {
         return Judgement::Broken([w.cell::<Flags>(page.frame), w.cell::<Owner>(page.frame)]);
@@ -47,6 +47,7 @@ pub const MISSING_STRUCT_PAGE: Invariant = Invariant {
     source: "memunmap_pages, arch_remove_memory; kernel-facts U4; claims 90-99",
     premise: "a pmem device is unbound while page tables map it, or a reference to one of its \
               pages is tried after that",
+    arises: Premise::Checked,
     watches: &[Kind::DiskState],
     hears: &[FactKind::StructPageUsed],
     check: missing_struct_page,

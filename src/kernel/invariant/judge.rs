@@ -1,6 +1,7 @@
 //! Shows each step to the invariants that watch what it did.
 
-use super::{Judgement, Subject, TABLE, Waits};
+use super::look::taken_away;
+use super::{Judgement, Premise, Subject, TABLE, Waits};
 use crate::engine::model::Props;
 use crate::kernel::world::facts::FactKind;
 use crate::kernel::world::world::Change;
@@ -35,6 +36,29 @@ const HEARERS: [u32; FactKind::COUNT] = {
     }
     by_kind
 };
+
+/// The invariants whose premise arises in one way.
+const fn arising(premise: Premise) -> u32 {
+    let (mut which, mut i) = (0, 0);
+    while i < TABLE.len() {
+        if TABLE[i].arises as u8 == premise as u8 {
+            which |= 1u32 << i;
+        }
+        i += 1;
+    }
+    which
+}
+
+const TAKEN_AWAY: u32 = arising(Premise::TakenAway);
+const PIN_TAKEN_AWAY: u32 = arising(Premise::PinTakenAway);
+const TAKEN_FROM_FILE: u32 = arising(Premise::TakenFromFile);
+
+/// Which invariants could be broken because a write took a page away.
+fn premises(w: &World, change: Change) -> u32 {
+    let Some(taken) = taken_away(w, change) else { return 0 };
+    let pinned = if taken.pinned { PIN_TAKEN_AWAY } else { 0 };
+    TAKEN_AWAY | pinned | if taken.of_file { TAKEN_FROM_FILE } else { 0 }
+}
 
 /// A broken invariant, for reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,20 +133,27 @@ pub fn judge(
     mut on_broken: impl FnMut(Broken),
 ) -> Verdicts {
     let mut verdicts = Verdicts::default();
+    let mut reached = 0;
     let mut note = |subject, i, judgement| verdicts.note(&mut on_broken, (i, subject), judgement);
     for (n, change) in changes.iter().enumerate() {
         let which = WATCHERS[change.kind as usize];
+        let takes = matches!(change.kind, Kind::Pte | Kind::Owner);
         // Each cell once, with the word before the step's first write to it.
-        if which != 0 && !changes[..n].iter().any(|c| c.cell == change.cell) {
-            let object = change.object;
-            let subject = Subject::Wrote { kind: change.kind, object, old: change.old };
-            ask(w, waits, which, subject, mover, &mut note);
+        if (which == 0 && !takes) || changes[..n].iter().any(|c| c.cell == change.cell) {
+            continue;
         }
+        if takes {
+            reached |= premises(w, *change);
+        }
+        let object = change.object;
+        let subject = Subject::Wrote { kind: change.kind, object, old: change.old };
+        ask(w, waits, which, subject, mover, &mut note);
     }
     for fact in &w.facts {
         let which = HEARERS[fact.kind() as usize];
         ask(w, waits, which, Subject::Fact(*fact), mover, &mut note);
     }
+    verdicts.reached.0 |= reached;
     verdicts
 }
 

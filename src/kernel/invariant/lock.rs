@@ -1,6 +1,6 @@
 //! Invariants about locks: their order, and sleeping where one must not.
 
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{ActorState, Held, LockClass};
 use crate::kernel::world::objects::CpuState;
@@ -12,6 +12,7 @@ pub const SLEEP_IN_ATOMIC: Invariant = Invariant {
     doc: "An operation that may sleep runs with interrupts off or in an interrupt.",
     source: "might_sleep(); claim 86 (page_mkwrite at unpin)",
     premise: "an agent runs in an interrupt or with interrupts off",
+    arises: Premise::Checked,
     watches: &[Kind::ActorState, Kind::CpuState],
     hears: &[FactKind::MaySleep],
     check: sleep_in_atomic,
@@ -46,6 +47,7 @@ pub const LOCK_ORDER: Invariant = Invariant {
           directly or by way of others, under A. It is found even if no run deadlocks.",
     source: "lockdep; the order at the head of mm/filemap.c",
     premise: "a lock is taken while another is held",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::Locked],
     check: lock_order,

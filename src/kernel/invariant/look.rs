@@ -1,10 +1,10 @@
 //! What several invariants look at: pages of files through regions, and bytes within i_size.
 
-use super::Subject;
 use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::{Extent, RegionState, RegionUse};
 use crate::kernel::world::objects::{CacheSlot, Flags, Holders, Owner, OwnerKind, Pte, Size};
 use crate::kernel::world::plan::{Backing, PAGE_SIZE, Part};
+use crate::kernel::world::world::Change;
 use crate::kernel::world::{Contents, FilePage, Frame, Id, Kind, RegionPage, VPage, World};
 
 /// How many bytes of a page of a file lie within i_size.
@@ -86,23 +86,36 @@ pub fn maps(pte: Pte, frame: Frame) -> bool {
     pte.present() && pte.frame() == Some(frame)
 }
 
-/// Whether a page is unmapped, or leaves its file, while it is pinned or a device with a notifier
-/// may use it: the situation in which it can be taken away from under its user. It does not depend
-/// on what the design does about it, so that a design that prevents the harm is not vacuous.
-pub fn taken_away(w: &World, subject: Subject) -> bool {
-    let Subject::Wrote { kind, object, old } = subject else { return false };
+/// A page that was taken away from under somebody who may use it: see
+/// [`Premise`](super::Premise).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// It is pinned.
+    pub pinned: bool,
+    /// It is (or was) a page of a file.
+    pub of_file: bool,
+}
+
+/// Whether a write to a page table entry or to a frame's owner took a page away from under
+/// somebody who may use it.
+#[inline]
+pub fn taken_away(w: &World, change: Change) -> Option<Taken> {
     let pinned = |frame| w.get::<Holders>(w.head(frame)).pins() > 0;
-    if kind == Kind::Owner {
-        let was_file = Owner::from_bits(old).kind() == OwnerKind::File;
-        let detached = w.get::<Owner>(Frame(object)).kind() == OwnerKind::Detached;
-        return was_file && detached && pinned(Frame(object));
+    if change.kind == Kind::Owner {
+        let frame = Frame(change.object);
+        let was_file = Owner::from_bits(change.old).kind() == OwnerKind::File;
+        let detached = w.get::<Owner>(frame).kind() == OwnerKind::Detached;
+        let taken = was_file && detached && pinned(frame);
+        return taken.then_some(Taken { pinned: true, of_file: true });
     }
-    if kind != Kind::Pte {
-        return false;
+    let before = Pte::from_bits(change.old);
+    let frame = before.frame().filter(|_| before.present())?;
+    let page = VPage(change.object);
+    if maps(w.get(page), frame) {
+        return None;
     }
-    let (page, before) = (VPage(object), Pte::from_bits(old));
-    let Some(frame) = before.frame().filter(|_| before.present()) else { return false };
-    !maps(w.get(page), frame) && (pinned(frame) || watchers(w, page).next().is_some())
+    let (pinned, of_file) = (pinned(frame), !is_private(w, page));
+    (pinned || watchers(w, page).next().is_some()).then_some(Taken { pinned, of_file })
 }
 
 /// The pages of registered regions of devices with notifiers that show a virtual page.

@@ -52,6 +52,24 @@ pub enum Judgement {
     Broken([u32; 2]),
 }
 
+/// How the premise of an invariant can arise, other than by its check saying so.
+///
+/// The situation is a page that is unmapped or leaves its file under somebody who may use it
+/// without asking the page table: that somebody's pin, or the translation of a device with a
+/// notifier. What the design does about it does not matter, so that a design that prevents the
+/// harm is not reported as vacuous.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Premise {
+    /// In no other way.
+    Checked,
+    /// In this situation.
+    TakenAway,
+    /// In this situation, with a pinned page.
+    PinTakenAway,
+    /// In this situation, with a page of a file that is mapped shared.
+    TakenFromFile,
+}
+
 /// Who waits for what: derived from the agents' control state.
 pub trait Waits {
     /// What an agent needs before its next step.
@@ -79,6 +97,8 @@ pub struct Invariant {
     pub source: &'static str,
     /// The situation in which it can be broken.
     pub premise: &'static str,
+    /// Whether that situation is one that the judge recognises for several invariants at once.
+    pub arises: Premise,
     /// Facets whose writes it is shown.
     pub watches: &'static [Kind],
     /// Kinds of facts that it is shown.

@@ -1,7 +1,7 @@
 //! Invariants about the TLB.
 
 use super::look::maps;
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::objects::{Pte, Tlb};
 use crate::kernel::world::{Actor, Cpu, Kind, VPage, World};
@@ -16,6 +16,7 @@ pub const STALE_TLB: Invariant = Invariant {
           longer allows it, and the flush is done.",
     source: "Documentation/core-api/cachetlb.rst; kernel-facts 1.2 (GUP-fast and the IPI)",
     premise: "a page table entry loses its frame or its write permission while a TLB holds it",
+    arises: Premise::Checked,
     watches: &[Kind::Pte],
     hears: &[FactKind::Stored],
     check: stale_tlb,

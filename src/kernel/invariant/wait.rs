@@ -1,6 +1,6 @@
 //! Invariants about waits: deadlock and stall.
 
-use super::{Invariant, Judgement, Subject, Waits};
+use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::ActorState;
 use crate::kernel::world::need::Need;
@@ -12,6 +12,7 @@ pub const DEADLOCK: Invariant = Invariant {
     doc: "Agents wait for each other in a cycle.",
     source: "claim 68; lockdep's circular dependency report",
     premise: "an agent has to wait",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::Blocked],
     check: deadlock,
@@ -47,6 +48,7 @@ pub const STALL: Invariant = Invariant {
           an event that nobody posts.",
     source: "claims 41, 56-58, 68-71 (waiting for pins)",
     premise: "an agent has to wait",
+    arises: Premise::Checked,
     watches: &[],
     hears: &[FactKind::Blocked, FactKind::Ended],
     check: stall,

@@ -33,8 +33,8 @@ impl DaxIdle {
 axis! {
     /// Whether a layout break waits for a reference to a file that no mapping shows any more.
     DaxOrphan {
-        /// It is not seen: dax_layout_busy_page_range returns at once unless mapping_mapped() (until 6.14;
-        /// seen on 6.1 and 6.12, where the block is freed under the reference).
+        /// It is not seen: dax_layout_busy_page_range returns at once unless mapping_mapped()
+        /// (until 6.14; seen on 6.1 and 6.12, where the block is freed under the reference).
         Ignore = "ignore",
         /// It is waited for (6.15 and later; seen on 6.18).
         Wait = "wait",

@@ -2,6 +2,7 @@
 
 use super::axis::axis;
 use crate::kernel::world::objects::Counts;
+use crate::kernel::world::plan::PinCall;
 
 axis! {
     /// Where a pin is counted.
@@ -23,6 +24,16 @@ axis! {
         Get = "get",
         /// FOLL_PIN (iov_iter_extract_pages, 6.5).
         Pin = "pin",
+    }
+}
+
+impl DioRef {
+    /// The GUP call with which direct I/O takes its buffer.
+    pub fn call(self) -> PinCall {
+        match self {
+            DioRef::Get => PinCall::GetFast,
+            DioRef::Pin => PinCall::PinFast,
+        }
     }
 }
 

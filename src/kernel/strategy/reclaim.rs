@@ -13,6 +13,13 @@ axis! {
     }
 }
 
+impl Reclaim {
+    /// Whether reclaim asks if a page may be pinned, once it has unmapped it.
+    pub fn asks(self) -> bool {
+        self == Reclaim::SkipPinned
+    }
+}
+
 axis! {
     /// What writeback does with a dirty page without buffers.
     NoBuffers {

@@ -134,6 +134,8 @@ kinds! {
     BioSum = "bio-sum",
     /// A region's state.
     RegionState = "region",
+    /// A region's subscription to the MMU notifier.
+    IntervalSub = "interval",
     /// An entry of a device's translation table.
     Xlat = "xlat",
     /// A page that a GUP call returned and nobody has released yet.

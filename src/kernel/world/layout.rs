@@ -27,6 +27,8 @@ pub struct Layout {
     pub region_pages: Vec<Range<u32>>,
     /// The regions of notifier devices that may cover mappings of each address space.
     notified: Vec<Vec<Region>>,
+    /// The regions of devices with notifiers: each has an agent that tears down late.
+    notifier_regions: Vec<Region>,
     /// The slot pages of each slot.
     pub slot_pages: Vec<Range<u32>>,
     /// The blocks of each disk, pmem included (those come last).
@@ -169,6 +171,8 @@ impl Layout {
     /// A region may be registered over any mapping of the address space of a thread that
     /// registers it.
     fn find_notified(&mut self) {
+        let regions = (0..self.plan.regions.len() as u32).map(Region);
+        self.notifier_regions = regions.filter(|&r| self.device_kind(r).has_notifier()).collect();
         for thread in &self.plan.threads {
             let Role::User(mm) = thread.role else { continue };
             for op in &thread.program {
@@ -328,6 +332,18 @@ impl Layout {
         Region(i as u32)
     }
 
+    /// The device of a region.
+    #[inline]
+    pub fn device_of(&self, region: Region) -> Device {
+        self.plan.regions[region.index()].device
+    }
+
+    /// The kind of a region's device.
+    #[inline]
+    pub fn device_kind(&self, region: Region) -> super::plan::DeviceKind {
+        self.plan.devices[self.device_of(region).index()].kind
+    }
+
     /// The slot in which a thread keeps the page of its direct I/O; none if it does none.
     pub fn dio_slot(&self, thread: Actor) -> Option<Slot> {
         self.dio_slots.get(thread.index()).copied().flatten()
@@ -416,9 +432,19 @@ impl Layout {
         self.data_blocks + self.frames() - self.ram
     }
 
-    /// Number of agents: threads, then disk tags, then workers.
+    /// Number of agents: threads, then disk tags, then workers, then late teardowns.
     pub fn actors(&self) -> u32 {
+        self.first_teardown() + self.notifier_regions.len() as u32
+    }
+
+    fn first_teardown(&self) -> u32 {
         self.plan.threads.len() as u32 + self.tag_count() + self.plan.workers
+    }
+
+    /// The region whose late teardowns an agent carries out; none if it is another kind of agent.
+    pub fn teardown_region(&self, actor: Actor) -> Option<Region> {
+        let n = actor.0.checked_sub(self.first_teardown())?;
+        self.notifier_regions.get(n as usize).copied()
     }
 
     /// Number of all tags.
@@ -434,6 +460,12 @@ impl Layout {
     /// The agent that is a worker.
     pub fn worker_actor(&self, worker: Worker) -> Actor {
         Actor(self.plan.threads.len() as u32 + self.tag_count() + worker.0)
+    }
+
+    /// The worker that an agent is; none if it is another kind of agent.
+    pub fn worker_of(&self, actor: Actor) -> Option<Worker> {
+        let n = actor.0.checked_sub(self.plan.threads.len() as u32 + self.tag_count())?;
+        (n < self.plan.workers).then_some(Worker(n))
     }
 
     /// The number of a file's lock of one of the per-file classes.
@@ -490,6 +522,17 @@ impl Layout {
         1 + page.0
     }
 
+    /// The logical page that an operation of a neighbour writes to memory of its own.
+    pub fn origin_of_neighbour(&self, op: OpId) -> u32 {
+        (1 + self.plan.file_pages() + self.plan.vpages() + op.0) % Version::ORIGINS
+    }
+
+    /// An operation by its number.
+    pub fn op(&self, op: OpId) -> Option<Op> {
+        let thread = self.plan.threads.iter().rev().find(|t| t.first_op <= op && op.0 > 1)?;
+        thread.program.get((op.0 - thread.first_op.0) as usize).copied()
+    }
+
     /// The page of a file that a version belongs to; none for private memory.
     pub fn file_page_of(&self, version: Version) -> Option<FilePage> {
         let n = version.origin.checked_sub(1)?;
@@ -514,6 +557,9 @@ impl Layout {
         let threads = self.plan.threads.len() as u32;
         if actor.0 < threads {
             return self.plan.threads[actor.index()].name.clone();
+        }
+        if let Some(region) = self.teardown_region(actor) {
+            return format!("{}.teardown", self.plan.regions[region.index()].name);
         }
         let n = actor.0 - threads;
         if n >= self.tag_count() {

@@ -5,6 +5,8 @@ use super::ids::*;
 use super::objects::{facet, small};
 use bitfield_struct::bitfield;
 
+pub use super::device::{IntervalSub, RegionState, RegionUse, Xlat};
+
 small! {
     /// The classes of locks, outermost first as the kernel's lock order has them
     /// (header of mm/filemap.c).
@@ -280,66 +282,6 @@ pub struct BioEnd {
     __: u8,
 }
 facet!(BioEnd of Tag { block_bits: block, submitter: actor, });
-
-small! {
-    /// The life of a region.
-    RegionUse {
-        /// Not registered.
-        None = "none",
-        /// Registered: the device may transfer.
-        Registered = "registered",
-        /// Terminated by the kernel: transfers fail and the program is told.
-        Terminated = "terminated",
-    }
-}
-
-/// A region of a device.
-#[bitfield(u64)]
-#[derive(PartialEq, Eq, Hash)]
-pub struct RegionState {
-    /// Its life.
-    #[bits(2)]
-    pub state: RegionUse,
-    /// Registered for writing.
-    pub write: bool,
-    /// The virtual page at which it begins, packed.
-    #[bits(28)]
-    pub first_bits: u32,
-    /// Transfers in flight.
-    #[bits(8)]
-    pub in_flight: u8,
-    /// `interval_sub->invalidate_seq` as the last invalidation stored it.
-    #[bits(25)]
-    pub seq: u32,
-}
-facet!(RegionState of Region {
-    state: word, write: flag, first_bits: vpage, in_flight: int, seq: int,
-});
-
-/// An entry of a device's translation table.
-#[bitfield(u64)]
-#[derive(PartialEq, Eq, Hash)]
-pub struct Xlat {
-    /// The device can translate.
-    pub valid: bool,
-    /// ... for writing.
-    pub write: bool,
-    /// Redirected to a page of no meaning (the "crappy page").
-    pub crappy: bool,
-    /// The driver has been told that the page left its file.
-    pub told: bool,
-    /// The frame, packed.
-    #[bits(28)]
-    pub frame_bits: u32,
-    /// The frame's generation when the entry was made.
-    #[bits(16)]
-    pub generation: u16,
-    #[bits(16)]
-    __: u16,
-}
-facet!(Xlat of RegionPage {
-    valid: flag, write: flag, crappy: flag, told: flag, frame_bits: frame,
-});
 
 small! {
     /// What kind of reference a GUP call took.

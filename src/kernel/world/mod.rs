@@ -9,6 +9,7 @@
 pub mod cell;
 pub mod contents;
 pub mod costs;
+pub mod device;
 pub mod facts;
 pub mod ids;
 pub mod layout;

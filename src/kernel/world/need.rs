@@ -58,12 +58,22 @@ pub enum Need {
     NoDio(File),
     /// A region without transfers in flight.
     RegionQuiet(Region),
-    /// A region that a device may use (or that was terminated).
+    /// A region that has been registered at some time, or tried to be: its key is known.
     RegionReady(Region),
+    /// A region that a device may use now.
+    RegionUsable(Region),
+    /// An entry of a translation table that no transfer holds.
+    XlatQuiet(RegionPage),
+    /// A late teardown to be carried out.
+    TeardownDue(Region),
+    /// `invalidate_seq` of an address space to be another one than this.
+    SeqPassed(Mm, u32),
     /// An answer to a lease break, or its timeout.
     LeaseAnswered(File),
     /// A lease break under way.
     LeaseBreaking(File),
+    /// A lease break under way, or one that has run out.
+    LeaseAsked(File),
     /// An address space that a fork creates.
     MmLive(Mm),
 }
@@ -103,8 +113,15 @@ impl Need {
             Need::NoDio(f) => w.get::<FileState>(f).dio_count() == 0,
             Need::RegionQuiet(r) => w.get::<RegionState>(r).in_flight() == 0,
             Need::RegionReady(r) => w.get::<RegionState>(r).state() != RegionUse::None,
+            Need::RegionUsable(r) => w.get::<RegionState>(r).usable(),
+            Need::XlatQuiet(p) => w.get::<Xlat>(p).busy() == 0,
+            Need::TeardownDue(r) => w.get::<RegionState>(r).teardown_due(),
+            Need::SeqPassed(mm, seq) => w.get::<MmState>(mm).invalidate_seq() != seq,
             Need::LeaseAnswered(f) => w.get::<Lease>(f).state() != LeaseState::Breaking,
             Need::LeaseBreaking(f) => w.get::<Lease>(f).state() == LeaseState::Breaking,
+            Need::LeaseAsked(f) => {
+                matches!(w.get::<Lease>(f).state(), LeaseState::Breaking | LeaseState::Broken)
+            }
             Need::MmLive(mm) => w.get::<MmState>(mm).live(),
         }
     }
@@ -123,11 +140,19 @@ impl Need {
             Need::IrqsOn(c) => w.cell::<CpuState>(c),
             Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => w.cell::<Counts>(frame),
             Need::DaxEntry(at) => w.cell::<CacheSlot>(at),
-            Need::NotInvalidating(mm) | Need::MmLive(mm) => w.cell::<MmState>(mm),
+            Need::NotInvalidating(mm) | Need::MmLive(mm) | Need::SeqPassed(mm, _) => {
+                w.cell::<MmState>(mm)
+            }
             Need::WorkQueued(k) | Need::WorkerIdle(k) => w.cell::<Work>(k),
             Need::NoDio(f) => w.cell::<FileState>(f),
-            Need::RegionQuiet(r) | Need::RegionReady(r) => w.cell::<RegionState>(r),
-            Need::LeaseAnswered(f) | Need::LeaseBreaking(f) => w.cell::<Lease>(f),
+            Need::RegionQuiet(r)
+            | Need::RegionReady(r)
+            | Need::RegionUsable(r)
+            | Need::TeardownDue(r) => w.cell::<RegionState>(r),
+            Need::XlatQuiet(p) => w.cell::<Xlat>(p),
+            Need::LeaseAnswered(f) | Need::LeaseBreaking(f) | Need::LeaseAsked(f) => {
+                w.cell::<Lease>(f)
+            }
         })
     }
 
@@ -192,13 +217,23 @@ impl Need {
             Need::RegionQuiet(r) => {
                 format!("transfers of {} to end", map.plan.regions[r.index()].name)
             }
-            Need::RegionReady(r) => {
+            Need::RegionReady(r) | Need::RegionUsable(r) => {
                 format!("{} to be registered", map.plan.regions[r.index()].name)
+            }
+            Need::XlatQuiet(p) => {
+                let region = &map.plan.regions[map.region_of(p).index()].name;
+                format!("transfers of a page of {region} to drain")
+            }
+            Need::TeardownDue(r) => {
+                format!("a late teardown of {}", map.plan.regions[r.index()].name)
+            }
+            Need::SeqPassed(mm, _) => {
+                format!("the end of an invalidation in {}", map.plan.mms[mm.index()].name)
             }
             Need::LeaseAnswered(f) => {
                 format!("the holder of the lease on {}", map.plan.files[f.index()].name)
             }
-            Need::LeaseBreaking(f) => {
+            Need::LeaseBreaking(f) | Need::LeaseAsked(f) => {
                 format!("a break of the lease on {}", map.plan.files[f.index()].name)
             }
             Need::MmLive(mm) => format!("the fork of {}", map.plan.mms[mm.index()].name),

@@ -31,7 +31,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         Held | ActorState => map.actors(),
         DiskState => count(plan.disks.len()),
         Bio | BioEnd | BioData | BioSum => map.tag_count(),
-        RegionState => count(plan.regions.len()),
+        RegionState | IntervalSub => count(plan.regions.len()),
         Xlat => map.region_pages.last().map_or(0, |r| r.end),
         Pinned => map.slot_pages.last().map_or(0, |r| r.end),
         Pipe => plan.pipe_slots,

@@ -124,6 +124,17 @@ impl World {
         }
     }
 
+    /// What a page of a file shows after a power loss, if power is lost now and the extent map
+    /// survives as it is. None: the file lies on no disk.
+    pub fn after_crash(&self, at: FilePage) -> Option<Contents> {
+        self.map.file(self.map.file_of(at)).disk?;
+        let extent = self.get::<Extent>(at);
+        Some(match (extent.kind(), extent.block()) {
+            (ExtentKind::Written, Some(block)) => self.durable_contents(block),
+            _ => Contents::ZERO,
+        })
+    }
+
     /// A flush of a disk's volatile cache has completed.
     pub fn flush_disk(&mut self, disk: Disk) {
         self.update::<DiskState>(disk, |d| d.with_epoch(d.epoch() + 1));

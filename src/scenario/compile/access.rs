@@ -33,14 +33,24 @@ pub struct Cached {
     pub part: Part,
 }
 
+/// A number of pages in words.
+pub fn count(pages: u32) -> String {
+    match pages {
+        0 => "no page".to_string(),
+        1 => "one page".to_string(),
+        n => format!("{n} pages"),
+    }
+}
+
 /// The pages of an address within something of `length` pages.
 fn within(place: &Place, what: &str, length: u32) -> Result<(u32, u32), Problem> {
     let (first, end) = place.pages.unwrap_or((0, length));
     if end > length {
         let name = place.name;
         return Err(Problem::general(format!(
-            "page {} is beyond {what} `{name}`, which has {length} pages",
-            end - 1
+            "page {} is beyond {what} `{name}`, which has {}",
+            end - 1,
+            count(length)
         ))
         .help("pages are numbered from 0; a range ends before its second number"));
     }
@@ -150,7 +160,7 @@ pub fn region_page(raw: &str, i: Option<u32>) -> Result<(String, u32), Problem> 
 pub fn single(pages: u32) -> Result<(), Problem> {
     match pages {
         1 => Ok(()),
-        _ => Err(Problem::general(format!("{pages} pages where one is meant"))
+        n => Err(Problem::general(format!("{} where one is meant", count(n)))
             .help("say which page: NAME[0]")),
     }
 }

@@ -1,13 +1,14 @@
 //! What must be judged over all programs together: releases without an acquisition, waits
 //! without a post, addresses in mappings that nobody maps, forks that never happen.
 
-use super::Tables;
 use super::report::Report;
+use super::{Tables, access};
 use crate::kernel::world::ids::{Device, Event, Mm, OpId, Region, Slot, Vma};
-use crate::kernel::world::plan::{Op, Plan, RegionPlan, Role, SlotPlan};
+use crate::kernel::world::plan::{Op, Plan, RegionPlan, SlotPlan};
 use crate::scenario::limits;
 use crate::scenario::path::{At, Seg};
 use crate::scenario::problem::Problem;
+use crate::scenario::suggest;
 use std::collections::BTreeMap;
 
 /// Where an operation is: its thread, its number in the program, its place in the text.
@@ -55,8 +56,6 @@ pub struct Ledger {
     mapped: Vec<bool>,
     /// The first use of each mapping that is not mapped at the start.
     unmapped: BTreeMap<Vma, Spot>,
-    /// Threads of each forked address space, which wait for the fork.
-    pub children: BTreeMap<Mm, u32>,
     /// The fork of each address space.
     forks: BTreeMap<Mm, Spot>,
     /// `verify` operations and the labels they mean.
@@ -68,14 +67,6 @@ pub struct Ledger {
 impl Ledger {
     /// Nothing happened yet.
     pub fn new(plan: &Plan) -> Ledger {
-        let mut children = BTreeMap::new();
-        for thread in &plan.threads {
-            if let Role::User(mm) = thread.role
-                && plan.mms[mm.0 as usize].child_of.is_some()
-            {
-                *children.entry(mm).or_insert(0) += 1;
-            }
-        }
         Ledger {
             next_op: 2,
             slots: Vec::new(),
@@ -83,7 +74,6 @@ impl Ledger {
             events: Vec::new(),
             mapped: plan.vmas.iter().map(|v| v.mapped || v.copy_of.is_some()).collect(),
             unmapped: BTreeMap::new(),
-            children,
             forks: BTreeMap::new(),
             verifies: Vec::new(),
             pages: 0,
@@ -263,19 +253,19 @@ impl Ledger {
                 Problem::general(format!("more than {} pages in all slots", limits::PAGES));
             report.value(&At::ROOT, problem.help("make the scenario smaller"));
         }
-        for (held, slot) in self.slots.iter().zip(&plan.slots) {
-            judge(held, &format!("slot `{}`", slot.name), "pinned", "releases", report);
-        }
+        let slots = self.slots.iter().zip(plan.slots.iter().map(|s| s.name.as_str()));
+        judge_all("slot", "pinned", slots, report);
+        let regions = self.regions.iter().zip(plan.regions.iter().map(|r| r.name.as_str()));
+        judge_all("region", "registered", regions, report);
         for (held, region) in self.regions.iter().zip(&plan.regions) {
             let what = format!("region `{}`", region.name);
-            judge(held, &what, "registered", "uses", report);
             if let Some((page, spot)) = &held.last_page
                 && *page >= region.pages
                 && held.filled.is_some()
             {
                 let problem = Problem::general(format!(
-                    "page {page} is beyond {what}, which has {} pages",
-                    region.pages
+                    "page {page} is beyond {what}, which has {}",
+                    access::count(region.pages)
                 ));
                 report.value_at(&spot.path, problem.help("register more pages"));
             }
@@ -295,6 +285,9 @@ impl Ledger {
 
     fn settle_events(&self, plan: &Plan, report: &mut Report) {
         for (posted, name) in self.events.iter().zip(&plan.events) {
+            if report.stops(None) {
+                return;
+            }
             let Some(spot) = &posted.first_wait else { continue };
             if posted.posts == 0 {
                 let problem =
@@ -302,7 +295,7 @@ impl Ledger {
                 let others = plan.events.iter().zip(&self.events);
                 let others = others.filter(|(_, p)| p.posts > 0).map(|(n, _)| n.as_str());
                 let none = format!("add {{\"post\": \"{name}\"}} to some thread");
-                let help = crate::scenario::suggest::cure(name, others, &none);
+                let help = suggest::cure(name, others, &none);
                 report.value_at(&spot.path, problem.help(help));
             } else if posted.posts < posted.waits {
                 let problem = Problem::general(format!(
@@ -329,6 +322,9 @@ impl Ledger {
 
     fn settle_verifies(&self, plan: &mut Plan, tables: &Tables, report: &mut Report) {
         for (spot, label) in &self.verifies {
+            if report.stops(None) {
+                return;
+            }
             let taken = match tables.labels.get(label) {
                 Some(taken) => taken,
                 None => {
@@ -364,18 +360,31 @@ fn fill(held: &mut Held, spot: &Spot) {
     }
 }
 
-/// Complains about a use that nothing can have made possible.
-fn judge(held: &Held, what: &str, filled: &str, uses: &str, report: &mut Report) {
-    let Some(spot) = &held.used else { return };
-    let why = match held.filled {
-        None => format!("{what} is never {filled}"),
-        Some((thread, op)) if thread == spot.thread && op > spot.op && !held.by_several => {
-            format!("{what} is {filled} only after this")
+/// Complains about uses of slots or regions that nothing can have made possible.
+fn judge_all<'a>(
+    what: &str,
+    filled: &str,
+    all: impl Iterator<Item = (&'a Held, &'a str)> + Clone,
+    report: &mut Report,
+) {
+    for (held, name) in all.clone() {
+        let Some(spot) = &held.used else { continue };
+        let (why, help) = match held.filled {
+            None => {
+                let others = all.clone().filter(|(h, _)| h.filled.is_some()).map(|(_, n)| n);
+                let help = suggest::cure(name, others, &format!("no {what} is ever {filled}"));
+                (format!("{what} `{name}` is never {filled}"), help)
+            }
+            Some((thread, op)) if thread == spot.thread && op > spot.op && !held.by_several => {
+                let help = "change the order of the operations".to_string();
+                (format!("{what} `{name}` is {filled} only after this"), help)
+            }
+            Some(_) => continue,
+        };
+        let problem = Problem::general(why).label(format!("here it is not {filled}"));
+        report.value_at(&spot.path, problem.help(help));
+        if report.stops(None) {
+            return;
         }
-        Some(_) => return,
-    };
-    let problem = Problem::general(why)
-        .label(format!("{uses} what was never {filled}"))
-        .help("the name must be the one that the pin or register operation gives");
-    report.value_at(&spot.path, problem);
+    }
 }

@@ -77,11 +77,11 @@ fn is_pmem(disk: &DiskPlan) -> bool {
 
 /// The files of a section.
 pub fn files(section: &Section, plan: &mut Plan, tables: &mut Tables, report: &mut Report) {
-    if report.stops(section.i) {
-        return;
-    }
     let files = section.at.key("files");
     for (raw, file) in section.files {
+        if report.stops(section.i) {
+            return;
+        }
         let at = files.key(raw);
         let id = File(plan.files.len() as u32);
         let name = match tables.files.declare(raw, section.i, id) {
@@ -259,11 +259,11 @@ fn initial_pages(file: &types::File, pages: u32, at: &At, report: &mut Report) -
 
 /// The devices of a section.
 pub fn devices(section: &Section, plan: &mut Plan, tables: &mut Tables, report: &mut Report) {
-    if report.stops(section.i) {
-        return;
-    }
     let devices = section.at.key("devices");
     for (raw, device) in section.devices {
+        if report.stops(section.i) {
+            return;
+        }
         let id = Device(plan.devices.len() as u32);
         let name = match tables.devices.declare(raw, section.i, id) {
             Ok(name) => name,

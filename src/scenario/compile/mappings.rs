@@ -14,11 +14,11 @@ const DEFAULT_MM: &str = "P";
 
 /// The address spaces of a section, without their parents.
 pub fn declare_mms(section: &Section, plan: &mut Plan, tables: &mut Tables, report: &mut Report) {
-    if report.stops(section.i) {
-        return;
-    }
     let mms = section.at.key("mms");
     for raw in section.mms.keys() {
+        if report.stops(section.i) {
+            return;
+        }
         match tables.mms.declare(raw, section.i, Mm(plan.mms.len() as u32)) {
             Ok(name) => plan.mms.push(MmPlan { name, child_of: None }),
             Err(problem) => report.name(&mms.key(raw), problem),
@@ -35,11 +35,11 @@ pub fn default_mm(plan: &mut Plan, tables: &mut Tables) {
 
 /// The parents of a section's address spaces.
 pub fn link_children(section: &Section, plan: &mut Plan, tables: &Tables, report: &mut Report) {
-    if report.stops(section.i) {
-        return;
-    }
     let mms = section.at.key("mms");
     for (raw, mm) in section.mms {
+        if report.stops(section.i) {
+            return;
+        }
         let (Some(parent), Ok(child)) = (&mm.child_of, tables.mms.find(raw, section.i)) else {
             continue;
         };
@@ -65,11 +65,11 @@ pub fn first_mm(plan: &Plan) -> Mm {
 
 /// The mappings of a section.
 pub fn mappings(section: &Section, plan: &mut Plan, tables: &mut Tables, report: &mut Report) {
-    if report.stops(section.i) {
-        return;
-    }
     let mappings = section.at.key("mappings");
     for (raw, mapping) in section.mappings {
+        if report.stops(section.i) {
+            return;
+        }
         let at = mappings.key(raw);
         let name = super::template::expand(raw, section.i)
             .and_then(|name| super::tables::check_name(&name).map(|()| name.into_owned()));
@@ -94,13 +94,27 @@ pub fn mappings(section: &Section, plan: &mut Plan, tables: &mut Tables, report:
     }
 }
 
+/// Pages of all files.
+fn file_pages(plan: &Plan, tables: &Tables) -> u32 {
+    match (tables.file_pages.last(), plan.files.last()) {
+        (Some(first), Some(last)) => first + last.capacity,
+        _ => 0,
+    }
+}
+
 /// Adds a mapping and its names; false if there are too many.
 fn push(vma: VmaPlan, plan: &mut Plan, tables: &mut Tables, at: &At, report: &mut Report) -> bool {
     let id = Vma(plan.vmas.len() as u32);
     let first = tables.vpages.last().map_or(0, |&first| first + plan.vmas[id.0 as usize - 1].pages);
-    if u64::from(first) + u64::from(vma.pages) > limits::PAGES {
-        let problem =
-            Problem::general(format!("more than {} pages in all mappings", limits::PAGES));
+    let too_many = if plan.vmas.len() >= limits::OBJECTS {
+        Some(format!("more than {} mappings", limits::OBJECTS))
+    } else if u64::from(file_pages(plan, tables) + first) + u64::from(vma.pages) > limits::PAGES {
+        Some(format!("more than {} pages in all files and mappings", limits::PAGES))
+    } else {
+        None
+    };
+    if let Some(too_many) = too_many {
+        let problem = Problem::general(too_many);
         report.value(at, problem.help("make the scenario smaller"));
         return false;
     }

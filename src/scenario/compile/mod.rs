@@ -6,9 +6,11 @@ pub mod place;
 pub mod report;
 pub mod template;
 
+mod file_ops;
 mod ledger;
 mod machine;
 mod mappings;
+mod memory_ops;
 mod program;
 mod roles;
 mod settings;

@@ -46,12 +46,19 @@ impl<'a> Report<'a> {
 
     /// Something is wrong with the value at this path.
     pub fn value_at(&mut self, path: &[Seg], problem: Problem) {
+        // To find a place takes time; with enough problems there is nothing to find it for.
+        if self.stops(None) {
+            return;
+        }
         let span = self.outline.value(self.text, path);
         self.push(path, span, problem);
     }
 
     /// Something is wrong with the name (the key) of the value here.
     pub fn name(&mut self, at: &At, problem: Problem) {
+        if self.stops(None) {
+            return;
+        }
         let path = at.path();
         let span = self.outline.key(self.text, &path);
         self.push(&path, span, problem);
@@ -63,7 +70,7 @@ impl<'a> Report<'a> {
     }
 
     fn push(&mut self, path: &[Seg], span: std::ops::Range<usize>, mut problem: Problem) {
-        if self.problems.len() >= limits::PROBLEMS || !self.seen.insert((span.start, span.end)) {
+        if !self.seen.insert((span.start, span.end)) {
             return;
         }
         // A problem inside of a string value narrows its span itself, relative to the value.

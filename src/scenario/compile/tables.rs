@@ -32,7 +32,7 @@ impl<T: Copy> Table<T> {
         if self.by_name.insert(name.clone(), object).is_some() {
             let help = match i {
                 Some(_) => "use {i} in the name, so that each instance has its own",
-                None => "a template generates this name too; rename one",
+                None => "a name stands for one thing only; rename one",
             };
             let what = self.what;
             return Err(Problem::general(format!("there are two {what}s `{name}`")).help(help));

@@ -13,11 +13,11 @@ use crate::scenario::types::{self, ThreadKind};
 
 /// Declares the threads of a section, without their programs.
 pub fn declare(section: &Section, plan: &mut Plan, tables: &mut Tables, report: &mut Report) {
-    if report.stops(section.i) {
-        return;
-    }
     let threads = section.at.key("threads");
     for (raw, thread) in section.threads {
+        if report.stops(section.i) {
+            return;
+        }
         let at = threads.key(raw);
         let name = match tables.threads.declare(raw, section.i, Actor(plan.threads.len() as u32)) {
             Ok(name) => name,
@@ -26,6 +26,10 @@ pub fn declare(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
                 continue;
             }
         };
+        if tables.disks.get(&name).is_some() {
+            let problem = Problem::general(format!("thread `{name}` has the name of a disk"));
+            report.name(&at, problem.help("the disk is an agent of its own; rename the thread"));
+        }
         if thread.cpu.is_some_and(|cpu| cpu >= limits::CPUS) {
             let problem = Problem::general(format!("more than {} processors", limits::CPUS));
             report.value(&at.key("cpu"), problem.help("processors are numbered from 0"));
@@ -38,7 +42,8 @@ pub fn declare(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
             program: Vec::new(),
             first_op: OpId(0),
             labels: Vec::new(),
-            background: thread.background,
+            // What comes from outside may come or not.
+            background: thread.background || thread.kind == ThreadKind::Chance,
         });
     }
 }

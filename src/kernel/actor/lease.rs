@@ -1,0 +1,105 @@
+//! Layout leases from their holder's side: taking one, and letting go when asked.
+//!
+//! `--truncate lease` (claim 41: ask the program, wait, then be mean) breaks them; here are only
+//! the states that the two sides share. Modelled after `F_SETLEASE` and `lease_break_time`
+//! (fs/locks.c) and the "layout lease" of the file with a registered region.
+
+use super::errno::{EAGAIN, EINVAL, ETIMEDOUT};
+use super::step::*;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::{Lease, LeaseState};
+use crate::kernel::world::{Actor, File};
+
+/// A call of a lease's holder.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LeaseCall {
+    /// `fcntl(F_SETLEASE)`: -EAGAIN while another holder has one or it is being broken.
+    Take(File),
+    /// The holder waits to be asked, and lets go: what it pinned has been released. -ETIMEDOUT:
+    /// too late, the lease is broken already; -EINVAL: somebody else's lease.
+    Answer(File),
+}
+
+impl Machine for LeaseCall {
+    fn need(self, _cx: &Scene) -> Need {
+        match self {
+            LeaseCall::Take(_) => Need::Nothing,
+            LeaseCall::Answer(file) => Need::LeaseAsked(file),
+        }
+    }
+
+    fn label(self) -> Label {
+        match self {
+            LeaseCall::Take(_) => Label::new("", "F_SETLEASE", Cost::Syscall),
+            LeaseCall::Answer(_) => Label::new("", "F_SETLEASE(F_UNLCK)", Cost::Syscall),
+        }
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        let me = Actor::pack(Some(cx.me));
+        match self {
+            LeaseCall::Take(file) => match cx.get::<Lease>(file).state() {
+                LeaseState::Held | LeaseState::Breaking => Next::Return(-EAGAIN),
+                LeaseState::None | LeaseState::Released | LeaseState::Broken => {
+                    cx.set(file, Lease::new().with_state(LeaseState::Held).with_holder(me));
+                    Next::Return(0)
+                }
+            },
+            LeaseCall::Answer(file) => {
+                let lease = cx.get::<Lease>(file);
+                if lease.holder() != me {
+                    return Next::Return(-EINVAL);
+                }
+                if lease.state() == LeaseState::Broken {
+                    return Next::Return(-ETIMEDOUT);
+                }
+                cx.set(file, lease.with_state(LeaseState::Released));
+                Next::Return(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::device_kit::*;
+    use super::*;
+    use crate::kernel::sim::Sim;
+    use crate::kernel::world::plan::{DeviceKind, Op, Role};
+
+    const FILE: File = File(0);
+
+    #[test]
+    fn a_lease_has_one_holder() {
+        let mut plan = plan(DeviceKind::Nic, 1);
+        let first = user(&mut plan, vec![Op::TakeLease { file: FILE }]);
+        let second = user(&mut plan, vec![Op::TakeLease { file: FILE }]);
+        let mut sim = Sim::new(plan, strategy());
+        run(&mut sim, 0, |_| false);
+        run(&mut sim, 1, |_| false);
+        assert_eq!((result(&sim, first), result(&sim, second)), (Some(0), Some(-EAGAIN)));
+    }
+
+    #[test]
+    fn a_holder_answers_a_break_unless_the_timeout_came_first() {
+        for (timeout, answer, left) in
+            [(false, 0, LeaseState::Released), (true, -ETIMEDOUT, LeaseState::Broken)]
+        {
+            let mut plan = plan(DeviceKind::Nic, 1);
+            let pause = Op::Sleep { ns: 0 };
+            let first = user(&mut plan, vec![pause, Op::AnswerLease { file: FILE }]);
+            let clock = vec![pause, Op::LeaseTimeout { file: FILE }];
+            thread(&mut plan, "clock", Role::Chance, clock);
+            let mut sim = Sim::new(plan, strategy());
+            let asked = Lease::new().with_state(LeaseState::Breaking);
+            sim.world.set(FILE, asked.with_holder(Actor::pack(Some(Actor(0)))));
+            if timeout {
+                run(&mut sim, 1, |_| false);
+            }
+            run(&mut sim, 0, |_| false);
+            assert_eq!(result(&sim, first.plus(1)), Some(answer));
+            assert_eq!(sim.world.get::<Lease>(FILE).state(), left);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! madvise(MADV_PAGEOUT) and madvise(MADV_FREE).
+//!
+//! MADV_PAGEOUT reclaims pages that are mapped here and nowhere else; without swap, anonymous
+//! ones stay (kernel truth D10, D12, D13). MADV_FREE marks anonymous pages as free to be dropped;
+//! that reclaim then drops them (D41) is not modelled, as reclaim here sees pages of files only.
+
+use super::errno::EINVAL;
+use super::reclaim::Reclaim;
+use super::routine::call;
+use super::step::*;
+use super::tlb::FlushTlb;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::machine::LockClass;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::{Owner, OwnerKind, Pte, VmaState};
+use crate::kernel::world::storage::Mode;
+use crate::kernel::world::{FilePage, Lock, VPage, World};
+
+/// A madvise call over some pages of a mapping. Returns 0, or -EINVAL if they are locked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PageOut {
+    first: VPage,
+    pages: u32,
+    /// Pages done.
+    done: u32,
+    lazily: bool,
+    place: Place,
+}
+
+/// The place of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Place {
+    /// Takes mmap_lock shared.
+    Lock,
+    /// Looks at a page table entry, under the page-table lock.
+    Entry,
+    /// Releases mmap_lock.
+    Unlock(Ret),
+}
+
+impl PageOut {
+    /// MADV_PAGEOUT
+    pub fn now(first: VPage, pages: u32) -> PageOut {
+        PageOut { first, pages, done: 0, lazily: false, place: Place::Lock }
+    }
+
+    /// MADV_FREE
+    pub fn lazily(first: VPage, pages: u32) -> PageOut {
+        PageOut { lazily: true, ..PageOut::now(first, pages) }
+    }
+
+    fn to(self, place: Place) -> Next {
+        PageOut { place, ..self }.into()
+    }
+
+    fn mmap_lock(self, w: &World) -> Lock {
+        w.map.mmap_lock(w.map.mm_of(self.first))
+    }
+
+    fn on(self) -> Next {
+        self.to(if self.done < self.pages { Place::Entry } else { Place::Unlock(0) })
+    }
+
+    /// `madvise_cold_or_pageout_pte_range`, `madvise_free_pte_range`
+    fn entry(self, cx: &mut Step) -> Next {
+        let (me, at) = (cx.me, self.first.plus(self.done));
+        let then = PageOut { done: self.done + 1, ..self };
+        cx.lock_briefly(me, LockClass::Ptl);
+        let pte = cx.get::<Pte>(at);
+        let Some(frame) = pte.frame().filter(|_| pte.present()) else { return then.on() };
+        if self.lazily {
+            if cx.get::<Owner>(frame).kind() != OwnerKind::Anon {
+                return then.on();
+            }
+            cx.set_pte(at, pte.with_dirty(false).with_young(false).with_stale(true));
+            cx.change_flags(frame, |f| f.with_dirty(false).with_swapbacked(false));
+            return call(FlushTlb::new(at, 1), then);
+        }
+        let page: Option<FilePage> = cx.get::<Owner>(frame).file_page();
+        match page {
+            Some(page) if cx.counts(frame).maps() == 1 => call(Reclaim::new(page), then),
+            _ => then.on(),
+        }
+    }
+}
+
+impl Machine for PageOut {
+    fn need(self, cx: &Scene) -> Need {
+        match self.place {
+            Place::Lock => Need::Lock(self.mmap_lock(cx.w), Mode::Shared),
+            _ => Need::Nothing,
+        }
+    }
+
+    fn label(self) -> Label {
+        match (self.place, self.lazily) {
+            (Place::Lock, _) => Label::new("", "madvise: mmap_read_lock", Cost::Syscall),
+            (Place::Entry, false) => {
+                Label::new("", "madvise_cold_or_pageout_pte_range", Cost::Walk)
+            }
+            (Place::Entry, true) => Label::new("", "madvise_free_pte_range", Cost::Walk),
+            (Place::Unlock(_), _) => Label::new("", "mmap_read_unlock", Cost::Lock),
+        }
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        let (me, lock) = (cx.me, self.mmap_lock(cx));
+        match self.place {
+            Place::Lock => {
+                cx.lock(me, lock, Mode::Shared);
+                let vma = cx.map.vma_of(self.first);
+                if cx.get::<VmaState>(vma).locked() {
+                    return self.to(Place::Unlock(-EINVAL));
+                }
+                self.on()
+            }
+            Place::Entry => self.entry(cx),
+            Place::Unlock(ret) => {
+                cx.unlock(me, lock);
+                Next::Return(ret)
+            }
+        }
+    }
+
+    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+        self.on()
+    }
+}

@@ -1,0 +1,177 @@
+//! Laws of the model, on random machines, programs, designs and schedules: undo inverts apply,
+//! the incremental fingerprint is the full one, moves are in canonical order, the same moves give
+//! the same bytes, and the quick way of judging a step overlooks nothing.
+
+mod common;
+
+use common::Dice;
+use gupsim::engine::model::{Ending, Model, Props, Stepped, Timed};
+use gupsim::kernel::invariant::LOCK_ORDER;
+use gupsim::kernel::sim::{Move, Sim};
+use gupsim::kernel::world::need::Need;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Everything that undo has to restore.
+#[derive(Clone, PartialEq, Debug)]
+struct Snapshot {
+    state: Vec<u8>,
+    fingerprint: u64,
+    moves: Vec<Move>,
+    ready: usize,
+    needs: Vec<Need>,
+    verdict: Props,
+    ending: Option<Ending>,
+}
+
+fn snapshot(sim: &Sim) -> Snapshot {
+    let (mut state, mut moves) = (Vec::new(), Vec::new());
+    sim.state(&mut state);
+    sim.moves(&mut moves);
+    let needs = (0..sim.agents() as u32).map(|a| sim.need(a)).collect();
+    let ending = moves.is_empty().then(|| sim.ending());
+    Snapshot {
+        state,
+        fingerprint: sim.fingerprint(),
+        ready: sim.ready(),
+        verdict: sim.verdict(),
+        ending,
+        moves,
+        needs,
+    }
+}
+
+/// A machine made of one list of numbers.
+fn machine(numbers: &[u16]) -> Sim {
+    let mut dice = Dice(numbers.iter());
+    let strategy = common::strategy(&mut dice);
+    Sim::new(common::plan(&mut dice), strategy)
+}
+
+/// Random machines and schedules; a schedule picks one of the moves at each step.
+fn runs(steps: usize) -> impl Strategy<Value = (Vec<u16>, Vec<u16>)> {
+    let numbers = |n| prop::collection::vec(any::<u16>(), 0..n);
+    (numbers(200), numbers(steps))
+}
+
+fn pick(moves: &[Move], number: u16) -> Option<Move> {
+    (!moves.is_empty()).then(|| moves[usize::from(number) % moves.len()])
+}
+
+/// What a step says about invariants that are judged by one run alone.
+fn of_run(stepped: Stepped) -> (Props, Props) {
+    let without = |p: Props| Props(p.0 & !Props::one(LOCK_ORDER).0);
+    (without(stepped.broken), without(stepped.reached))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn undo_inverts_apply_exactly((numbers, schedule) in runs(60)) {
+        let mut sim = machine(&numbers);
+        let mut done: Vec<(Stepped, Snapshot)> = Vec::new();
+        for &number in &schedule {
+            let before = snapshot(&sim);
+            for &mv in &before.moves {
+                let stepped = sim.apply(mv);
+                sim.undo(stepped);
+                prop_assert_eq!(&snapshot(&sim), &before, "{:?} is not undone", mv);
+            }
+            let Some(mv) = pick(&before.moves, number) else { break };
+            done.push((sim.apply(mv), before));
+        }
+        while let Some((stepped, before)) = done.pop() {
+            sim.undo(stepped);
+            prop_assert_eq!(snapshot(&sim), before);
+        }
+    }
+
+    #[test]
+    fn the_incremental_fingerprint_is_the_full_one((numbers, schedule) in runs(200)) {
+        let mut sim = machine(&numbers);
+        let mut moves = Vec::new();
+        let mut known: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        prop_assert_eq!(sim.fingerprint(), sim.full_fingerprint());
+        for &number in &schedule {
+            sim.moves(&mut moves);
+            let Some(mv) = pick(&moves, number) else { break };
+            sim.apply(mv);
+            prop_assert_eq!(sim.fingerprint(), sim.full_fingerprint());
+            let mut state = Vec::new();
+            sim.state(&mut state);
+            let first = *known.entry(state).or_insert(sim.fingerprint());
+            prop_assert_eq!(first, sim.fingerprint(), "equal states differ in fingerprint");
+        }
+    }
+
+    #[test]
+    fn moves_are_ascending_and_agree_with_the_agents_that_are_ready(
+        (numbers, schedule) in runs(200),
+    ) {
+        let mut sim = machine(&numbers);
+        let mut moves = Vec::new();
+        for &number in &schedule {
+            sim.moves(&mut moves);
+            prop_assert!(moves.windows(2).all(|w| w[0] < w[1]), "{:?}", moves);
+            let ready: Vec<u32> = (0..sim.ready()).map(|k| sim.nth_ready(k)).collect();
+            let each = ready.iter().flat_map(|&a| (0..sim.outcomes(a)).map(move |o| (a, o)));
+            let made: Vec<Move> = each.map(|(a, o)| sim.move_of(a, o)).collect();
+            prop_assert_eq!(&made, &moves);
+            prop_assert!(ready.iter().all(|&a| sim.is_ready(a) && sim.label(a).is_some()));
+            let Some(mv) = pick(&moves, number) else { break };
+            sim.apply(mv);
+            prop_assert!(sim.changed().contains(&mv.agent));
+        }
+    }
+
+    #[test]
+    fn the_same_moves_give_the_same_bytes_and_verdicts((numbers, schedule) in runs(200)) {
+        let (mut one, mut two) = (machine(&numbers), machine(&numbers));
+        let mut moves = Vec::new();
+        for &number in &schedule {
+            one.moves(&mut moves);
+            let Some(mv) = pick(&moves, number) else { break };
+            // The second has been elsewhere before: patchworks have other numbers there.
+            if let Some(&other) = moves.iter().rev().find(|&&m| m != mv) {
+                let stepped = two.apply(other);
+                two.undo(stepped);
+            }
+            prop_assert_eq!(of_run(one.apply(mv)), of_run(two.apply(mv)));
+            prop_assert_eq!(snapshot(&one), snapshot(&two));
+        }
+    }
+
+    #[test]
+    fn judging_a_step_overlooks_nothing_that_judging_every_object_finds(
+        (numbers, schedule) in runs(200),
+    ) {
+        let mut sim = machine(&numbers);
+        sim.set_thorough(true);
+        let mut moves = Vec::new();
+        for &number in &schedule {
+            sim.moves(&mut moves);
+            let Some(mv) = pick(&moves, number) else { break };
+            sim.apply(mv);
+            prop_assert_eq!(sim.overlooked(), &[], "after {:?} of {:?}", mv, sim.top(mv.agent));
+        }
+    }
+
+    #[test]
+    fn recording_footprints_changes_nothing((numbers, schedule) in runs(100)) {
+        let (mut one, mut two) = (machine(&numbers), machine(&numbers));
+        two.record_footprints(true);
+        let mut moves = Vec::new();
+        let mut footprint = Default::default();
+        for &number in &schedule {
+            one.moves(&mut moves);
+            let Some(mv) = pick(&moves, number) else { break };
+            one.apply(mv);
+            two.apply(mv);
+            two.footprint(&mut footprint);
+            prop_assert!(footprint.writes.windows(2).all(|w| w[0] < w[1]));
+            prop_assert!(footprint.reads.windows(2).all(|w| w[0] < w[1]));
+            prop_assert_eq!(snapshot(&one), snapshot(&two));
+        }
+    }
+}
