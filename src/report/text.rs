@@ -71,7 +71,9 @@ pub fn trace(out: &mut String, report: &Report, width: usize) {
         last = step.n;
         step_lines(out, report, &columns, step);
     }
-    out.push('\n');
+    if !out.ends_with("\n\n") {
+        out.push('\n');
+    }
 }
 
 fn step_lines(out: &mut String, report: &Report, columns: &Columns, step: &Step) {
