@@ -43,10 +43,11 @@ pub fn expected(loaded: &Loaded, strategy: Strategy) -> Wanted {
     for expectation in &loaded.expectations {
         let Expected::Invariant(name, verdict) = &expectation.what else { continue };
         let here = expectation.under.iter().any(|(_, under)| *under == strategy);
-        if here && *verdict != Verdict::Never {
-            if let Some((i, _)) = invariant::find(name) {
-                props = props.union(Props::one(i));
-            }
+        if here
+            && *verdict != Verdict::Never
+            && let Some((i, _)) = invariant::find(name)
+        {
+            props = props.union(Props::one(i));
         }
     }
     if props.is_empty() { Wanted::Nothing } else { Wanted::Expected(props) }

@@ -4,10 +4,19 @@ use crate::engine::model::Agent;
 use crate::kernel::world::World;
 use std::collections::BTreeMap;
 
+/// A change of a cell.
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    step: usize,
+    agent: Agent,
+    /// The word that was written.
+    word: u64,
+}
+
 /// Every change of every cell of a run, by cell.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    writes: BTreeMap<u32, Vec<(usize, Agent)>>,
+    writes: BTreeMap<u32, Vec<Write>>,
 }
 
 impl History {
@@ -17,28 +26,31 @@ impl History {
         let changes = w.since(mark);
         for (n, change) in changes.iter().enumerate() {
             let first = !changes[..n].iter().any(|c| c.cell == change.cell);
-            if first && w.word(change.cell) != change.old {
-                self.writes.entry(change.cell).or_default().push((step, agent));
+            let word = w.word(change.cell);
+            if first && word != change.old {
+                self.writes.entry(change.cell).or_default().push(Write { step, agent, word });
             }
         }
     }
 
-    fn of(&self, cell: u32) -> impl DoubleEndedIterator<Item = (usize, Agent)> + '_ {
-        self.writes.get(&cell).into_iter().flatten().copied()
+    fn newest_first(&self, cell: u32) -> impl Iterator<Item = Write> + '_ {
+        self.writes.get(&cell).into_iter().flatten().rev().copied()
     }
 
     /// The last step of an agent that changed a cell.
     pub fn last_by(&self, cell: u32, agent: Agent) -> Option<usize> {
-        self.of(cell).rev().find(|&(_, a)| a == agent).map(|w| w.0)
+        self.newest_first(cell).find(|w| w.agent == agent).map(|w| w.step)
     }
 
-    /// The last step that changed a cell.
-    pub fn last(&self, cell: u32) -> Option<(usize, Agent)> {
-        self.of(cell).next_back()
+    /// The step since which a cell's word has been one that `holds`; none if no step has made it
+    /// so.
+    pub fn since(&self, cell: u32, holds: impl Fn(u64) -> bool) -> Option<usize> {
+        self.newest_first(cell).take_while(|w| holds(w.word)).last().map(|w| w.step)
     }
 
     /// The last step of anybody but one agent that changed a cell before a step.
     pub fn last_by_others(&self, cell: u32, agent: Agent, before: usize) -> Option<usize> {
-        self.of(cell).rev().find(|&(n, a)| a != agent && n < before).map(|w| w.0)
+        let other = |w: &Write| w.agent != agent && w.step < before;
+        self.newest_first(cell).find(other).map(|w| w.step)
     }
 }

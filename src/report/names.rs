@@ -131,8 +131,9 @@ fn repeats(w: &World, op: OpId) -> bool {
     let threads = &w.map.plan.threads;
     let Some(thread) = threads.iter().rev().find(|t| t.first_op <= op) else { return false };
     let at = op.0 - thread.first_op.0;
-    let loops = |(n, op): (usize, &Op)| matches!(*op, Op::Repeat { to, .. } if u32::from(to) <= at && at < n as u32);
-    thread.program.iter().enumerate().any(loops)
+    let inside = |n: usize, to: u16| u32::from(to) <= at && at < n as u32;
+    let mut ops = thread.program.iter().enumerate();
+    ops.any(|(n, op)| matches!(*op, Op::Repeat { to, .. } if inside(n, to)))
 }
 
 /// An operation as its caller would write it.

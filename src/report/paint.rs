@@ -2,7 +2,7 @@
 //! it strips them where they are not wanted. Everything reads the same without them.
 
 use anstyle::{AnsiColor, Style};
-use textwrap::{Options, WordSplitter, WrapAlgorithm};
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// A step's number, headings of columns.
 pub const DIM: Style = Style::new().dimmed();
@@ -34,6 +34,7 @@ pub fn wrap(out: &mut String, width: usize, first: &str, rest: &str, text: &str)
     let options = Options::new(width)
         .initial_indent(first)
         .subsequent_indent(rest)
+        .word_separator(WordSeparator::AsciiSpace)
         .word_splitter(WordSplitter::NoHyphenation)
         .wrap_algorithm(WrapAlgorithm::FirstFit);
     for line in textwrap::wrap(text, options) {

@@ -120,10 +120,10 @@ impl Player {
         let head = w.head(frame);
         let same = |bits: u32| Frame::unpack(bits).is_some_and(|f| w.head(f) == head);
         let mut found = Vec::new();
-        let mut put = |agent: String, holds: String, cell: u32| {
-            let since = self.history.last(cell).map(|(step, _)| step);
+        let mut put = |agent: String, holds: String, since: Option<usize>| {
             found.push(Holder { agent, holds: Some(holds), since, by: None });
         };
+        let history = &self.history;
         for page in (0..w.len(Kind::Pinned)).map(SlotPage) {
             let pin = w.get::<Pinned>(page);
             if pin.kind() == RefType::None || !same(pin.frame_bits()) {
@@ -133,7 +133,11 @@ impl Player {
             let users: Vec<String> = users.iter().map(|&a| w.map.actor_name(a)).collect();
             let what = words::pinned(w, pin.into_bits());
             let holds = format!("slot {}: {what}", names::slot_page(w, page));
-            put(users.join(", "), holds, w.cell::<Pinned>(page));
+            let pins = |word| {
+                let then = Pinned::unpack(word);
+                then.kind() == pin.kind() && then.frame_bits() == pin.frame_bits()
+            };
+            put(users.join(", "), holds, history.since(w.cell::<Pinned>(page), pins));
         }
         for page in (0..w.len(Kind::Xlat)).map(RegionPage) {
             let entry = w.get::<Xlat>(page);
@@ -141,19 +145,31 @@ impl Player {
                 let region = &w.map.plan.regions[w.map.region_of(page).index()];
                 let device = w.map.plan.devices[region.device.index()].name.clone();
                 let holds = format!("translation of {}", names::region_page(w, page));
-                put(device, holds, w.cell::<Xlat>(page));
+                let maps = |word| {
+                    let then = Xlat::unpack(word);
+                    then.valid() && then.frame_bits() == entry.frame_bits()
+                };
+                put(device, holds, history.since(w.cell::<Xlat>(page), maps));
             }
         }
         for tag in (0..w.len(Kind::Bio)).map(Tag) {
             let bio = w.get::<Bio>(tag);
             if bio.step() != BioStep::Idle && !bio.bounced() && same(bio.frame_bits()) {
                 let disk = w.map.actor_name(w.map.tag_actor(tag));
-                put(disk, format!("bio in flight ({})", bio.kind().label()), w.cell::<Bio>(tag));
+                let holds = format!("bio in flight ({})", bio.kind().label());
+                let flies = |word| {
+                    let then = Bio::unpack(word);
+                    then.step() != BioStep::Idle && then.frame_bits() == bio.frame_bits()
+                };
+                put(disk, holds, history.since(w.cell::<Bio>(tag), flies));
             }
         }
         for slot in (0..w.len(Kind::Pipe)).map(PipeSlot) {
-            if same(w.get::<Pipe>(slot).frame_bits()) {
-                put("pipe".into(), format!("buffer {}", slot.0), w.cell::<Pipe>(slot));
+            let buffer = w.get::<Pipe>(slot);
+            if same(buffer.frame_bits()) {
+                let fills = |word| Pipe::unpack(word).frame_bits() == buffer.frame_bits();
+                let since = history.since(w.cell::<Pipe>(slot), fills);
+                put("pipe".into(), format!("buffer {}", slot.0), since);
             }
         }
         found

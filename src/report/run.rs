@@ -153,11 +153,11 @@ fn find_move(sim: &Sim, choice: &Choice) -> Result<Move, String> {
         let need = sim.need(agent).describe(&sim.world);
         return Err(format!("{who} waits for {need} before '{}'", label.name));
     }
-    if let Some(step) = &choice.step {
-        if !agents::is_step(label, step) {
-            let step = agents::step_name(label);
-            return Err(format!("the next step of {who} is '{step}' ({})", label.name));
-        }
+    if let Some(step) = &choice.step
+        && !agents::is_step(label, step)
+    {
+        let step = agents::step_name(label);
+        return Err(format!("the next step of {who} is '{step}' ({})", label.name));
     }
     let outcomes = sim.outcomes(agent);
     let wanted = choice.outcome.as_deref();

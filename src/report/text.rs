@@ -71,7 +71,9 @@ pub fn trace(out: &mut String, report: &Report, width: usize) {
         last = step.n;
         step_lines(out, report, &columns, step);
     }
-    out.push('\n');
+    if !out.ends_with("\n\n") {
+        out.push('\n');
+    }
 }
 
 fn step_lines(out: &mut String, report: &Report, columns: &Columns, step: &Step) {
@@ -88,8 +90,11 @@ fn step_lines(out: &mut String, report: &Report, columns: &Columns, step: &Step)
         let text = paint(WAIT, &format!("{who}waits for {}", waits_for(wait)));
         wrap(out, width, &hang, &format!("{hang}  "), &text);
     }
-    for finding in report.findings.iter().filter(|f| f.second.step == step.n) {
+    let mut broken = report.findings.iter().filter(|f| f.second.step == step.n).peekable();
+    if broken.peek().is_some() {
         out.push('\n');
+    }
+    for finding in broken {
         violation(out, finding, width);
         out.push('\n');
     }
@@ -201,10 +206,12 @@ pub fn summary(out: &mut String, report: &Report, width: usize) {
     };
     let steps = if end.steps == 1 { "1 step".into() } else { format!("{} steps", end.steps) };
     wrap(out, width, "ended    ", "         ", &format!("{how} after {steps}{time}"));
-    for wait in end.waits.iter().take(WAITS) {
+    // A finding about waits has said it already.
+    let said = report.findings.iter().any(|f| !f.waits.is_empty());
+    for wait in end.waits.iter().filter(|_| !said).take(WAITS) {
         wrap(out, width, "         ", "           ", &paint(WAIT, &wait_line(wait)));
     }
-    if end.waits.len() > WAITS {
+    if !said && end.waits.len() > WAITS {
         let more = format!("         and {} more\n", end.waits.len() - WAITS);
         out.push_str(&more);
     }

@@ -83,8 +83,9 @@ pub fn change(w: &World, cell: u32, old: u64, ghosts: bool) -> Option<Change> {
     }
     let words = match whole(w, kind, old, new) {
         Some((before, after)) if before.is_empty() => after,
-        Some((before, after)) => format!("{before} -> {after}"),
-        None => changed.iter().map(|f| field_words(kind, f)).collect::<Vec<_>>().join(", "),
+        Some((before, after)) if before != after => format!("{before} -> {after}"),
+        // What changed shows in none of the words.
+        _ => changed.iter().map(|f| field_words(kind, f)).collect::<Vec<_>>().join(", "),
     };
     let object = names::object(w, kind, n);
     Some(Change { object, facet: kind.label(), ghost: is_ghost(kind), fields: changed, words })
@@ -120,6 +121,7 @@ fn field_words(kind: Kind, change: &FieldChange) -> String {
         (_, after) if matches!(kind, Kind::OpValue | Kind::BioSum | Kind::BioData) => {
             format!("{name} {after}")
         }
+        (before, after) if name == "frame" => format!("{before} -> {after}"),
         (before, after) => format!("{name} {before} -> {after}"),
     }
 }
@@ -296,7 +298,7 @@ pub fn state(w: &World, cell: u32) -> String {
 }
 
 fn set_fields(w: &World, kind: Kind, word: u64) -> String {
-    let counts = matches!(kind, Kind::Counts | Kind::Holders);
+    let counts = matches!(kind, Kind::Counts | Kind::Holders | Kind::Size);
     let mut out = Vec::new();
     for (name, field) in fields(kind, word) {
         match field {
