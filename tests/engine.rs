@@ -19,7 +19,9 @@ use gupsim::schedule::pct::Pct;
 use gupsim::schedule::pos::Pos;
 use gupsim::schedule::random::RandomWalk;
 use gupsim::schedule::replay::Replay;
+use gupsim::schedule::timed::{EventQueue, Pace};
 use gupsim::schedule::uniform::Uniform;
+use gupsim::schedule::{Params, TABLE};
 
 const LOST_WRITE: usize = 3;
 
@@ -373,4 +375,31 @@ fn every_scheduler_repeats_itself_and_no_two_runs_are_tied() {
         after.run(&mut walk, run, limits, |_, _, _| ());
     }
     assert_eq!(alone.schedule(), after.schedule());
+}
+
+#[test]
+fn every_scheduler_of_the_table_brings_every_run_to_its_end() {
+    let start = pin(Size::new(2, 2, 2, true));
+    let limits = Limits::default();
+    for (kind, name, _) in TABLE {
+        let mut runner = Runner::new(start.clone());
+        let mut scheduler = kind.build::<PinProtocol>(Params::seeded(9));
+        for run in 0..50 {
+            let outcome = runner.run(&mut scheduler, run, limits, |_, _, _| ()).unwrap();
+            assert!(outcome.ending.is_some() && outcome.broken.is_empty(), "{name}");
+        }
+        assert_eq!(first_divergence(&start, &mut scheduler, 3, limits), None, "{name}");
+    }
+}
+
+#[test]
+fn the_event_queue_makes_moves_when_they_are_due() {
+    let start = pin(Size::new(1, 1, 1, true));
+    let mut runner = Runner::new(start);
+    let mut queue = EventQueue::new(1, Pace::Exact);
+    runner.run(&mut queue, 0, Limits { steps: 6, ..Limits::default() }, |_, _, _| ());
+    // Steps take 1, 2 and 3 us: pinner at 1, 2, 3, 4; writeback locks at 2, before the pinner,
+    // whose second step was queued later; truncate, due at 3, then finds the lock held.
+    assert_eq!(runner.schedule(), [0, 1, 0, 0, 1, 0]);
+    assert_eq!(queue.now_ns(), 4_000);
 }

@@ -7,7 +7,7 @@
 //! Every numbered comment is one atomic step; a guard blocks until it holds.
 
 use crate::engine::hash::mix;
-use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped};
+use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 
 /// Most pages.
 pub const MAX_PAGES: usize = 6;
@@ -544,5 +544,25 @@ impl Model for PinProtocol {
             out.push((self.page_of(agent) as u32) << 4 | guard as u32);
         }
         true
+    }
+}
+
+/// Delays that mean nothing but are all different: agent n takes n + 1 microseconds a step.
+impl Timed for PinProtocol {
+    fn delay_ns(&self, agent: Agent) -> u64 {
+        1_000 * (u64::from(agent) + 1)
+    }
+
+    fn changed(&self) -> &[Agent] {
+        const ALL: [Agent; MAX_PAGES + 2] = [0, 1, 2, 3, 4, 5, 6, 7];
+        &ALL[..self.size.pages + 2]
+    }
+
+    fn is_ready(&self, agent: Agent) -> bool {
+        self.enabled(agent as usize)
+    }
+
+    fn timed_outcome(&self, _agent: Agent, _random: u64) -> usize {
+        0
     }
 }

@@ -14,8 +14,8 @@ use crate::engine::model::{Agent, Model, Stepped};
 /// States between two looks at the outside world.
 const POLL_EVERY: u32 = 1 << 12;
 
-/// A set of states of at most so many bytes answers from the cache.
-const IN_CACHE: usize = 1 << 21;
+/// A set of states of at most so many bytes answers from the nearest cache.
+const IN_CACHE: usize = 1 << 15;
 
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;

@@ -123,7 +123,11 @@ impl Futures {
         let fresh = self.spots.len() as u32;
         let number = *self.numbers.entry((agent, model.place(agent))).or_insert(fresh);
         if number == fresh {
-            self.spots.push(Spot { place: model.place(agent), ..Spot::default() });
+            // Even a move that has never been seen needs the run to go on. Without this, one that
+            // always comes too late would never be seen to.
+            let mut spot = Spot { place: model.place(agent), ..Spot::default() };
+            spot.next.reads.add(RUN);
+            self.spots.push(spot);
             self.grown = true;
             self.stale = true;
         }
@@ -162,7 +166,7 @@ impl Futures {
     /// The next move at `spot` was seen to have this footprint; `cut` if it ended the run for
     /// everybody, which is a write of all there is.
     pub fn moved(&mut self, spot: u32, footprint: &Footprint, cut: bool) {
-        let mut new = self.spots[spot as usize].next.reads.add(RUN);
+        let mut new = false;
         for &cell in &footprint.reads {
             let cell = self.cell(cell);
             new |= self.spots[spot as usize].next.reads.add(cell);
