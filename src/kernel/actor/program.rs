@@ -47,11 +47,11 @@ impl Program {
     pub fn boot(w: &World, thread: Actor) -> Option<(Program, Routine)> {
         let plan = &w.map.plan.threads[thread.0 as usize];
         let program = Program { at: 0, rounds: [0, 0] };
-        if let Role::User(mm) = plan.role {
-            if w.map.plan.mms[mm.0 as usize].child_of.is_some() {
-                let waiting = Program { at: Program::BEFORE, ..program };
-                return Some((waiting, Sync::Born(mm).into()));
-            }
+        if let Role::User(mm) = plan.role
+            && w.map.plan.mms[mm.0 as usize].child_of.is_some()
+        {
+            let waiting = Program { at: Program::BEFORE, ..program };
+            return Some((waiting, Sync::Born(mm).into()));
         }
         let (program, op) = program.settle(&plan.program)?;
         Some((program, start(op)))

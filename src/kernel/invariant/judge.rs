@@ -3,8 +3,8 @@
 use super::look::taken_away;
 use super::{Judgement, Premise, Subject, TABLE, Waits};
 use crate::engine::model::Props;
+use crate::kernel::world::door::Change;
 use crate::kernel::world::facts::FactKind;
-use crate::kernel::world::world::Change;
 use crate::kernel::world::{Actor, Kind, World};
 
 /// Which invariants watch each facet.

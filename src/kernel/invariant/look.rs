@@ -1,10 +1,10 @@
 //! What several invariants look at: pages of files through regions, and bytes within i_size.
 
+use crate::kernel::world::door::Change;
 use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::{Extent, RegionState, RegionUse};
 use crate::kernel::world::objects::{CacheSlot, Flags, Holders, Owner, OwnerKind, Pte, Size};
 use crate::kernel::world::plan::{Backing, PAGE_SIZE, Part};
-use crate::kernel::world::world::Change;
 use crate::kernel::world::{Contents, FilePage, Frame, Id, Kind, RegionPage, VPage, World};
 
 /// How many bytes of a page of a file lie within i_size.

@@ -190,7 +190,7 @@ impl Patches {
             return one.holds;
         }
         let hash =
-            runs.iter().fold(PATCHED, |h, r| super::world::mix(h ^ u64::from(r.end), r.holds.0));
+            runs.iter().fold(PATCHED, |h, r| super::door::mix(h ^ u64::from(r.end), r.holds.0));
         if self.entries.len() * 2 >= self.table.len() {
             self.grow();
         }

@@ -10,6 +10,7 @@ pub mod cell;
 pub mod contents;
 pub mod costs;
 pub mod device;
+pub mod door;
 pub mod facts;
 pub mod ids;
 pub mod layout;
@@ -20,9 +21,8 @@ pub mod page;
 pub mod plan;
 pub mod setup;
 pub mod storage;
-pub mod world;
 
 pub use cell::{Facet, Kind};
 pub use contents::{Contents, Version};
+pub use door::World;
 pub use ids::*;
-pub use world::World;

@@ -3,13 +3,13 @@
 //! A wait is a state, never a blocked call. Each need names one object; it is looked at again only
 //! when a cell of that object is written.
 
+use super::door::World;
 use super::facts::Page;
 use super::ids::*;
 use super::machine::*;
 use super::objects::*;
 use super::plan::DiskKind;
 use super::storage::Mode;
-use super::world::World;
 
 /// What an agent needs before it can make its next step.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -5,12 +5,12 @@
 //! judged against it.
 
 use super::contents::{Contents, Version};
+use super::door::World;
 use super::facts::{Fact, Page, Toucher};
 use super::ids::*;
 use super::machine::{DiskState, FreeList, PgmapState};
 use super::objects::*;
 use super::plan::{FsKind, Part, WHOLE};
-use super::world::World;
 
 /// The zero page.
 pub const ZERO_PAGE: Frame = Frame(0);
@@ -215,10 +215,10 @@ impl World {
     pub fn mark_dirty(&mut self, frame: Frame) -> bool {
         let head = self.head(frame);
         let was = self.update::<Flags>(head, |f| f.with_dirty(true)).dirty();
-        if let Some(at) = self.get::<Owner>(head).file_page() {
-            if self.map.fs_of(at) != FsKind::Tmpfs {
-                self.update::<CacheSlot>(at, |s| s.with_tag_dirty(true));
-            }
+        if let Some(at) = self.get::<Owner>(head).file_page()
+            && self.map.fs_of(at) != FsKind::Tmpfs
+        {
+            self.update::<CacheSlot>(at, |s| s.with_tag_dirty(true));
         }
         self.facts.push(Fact::Dirtied { frame: head });
         !was

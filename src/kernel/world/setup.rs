@@ -2,13 +2,13 @@
 
 use super::cell::Kind;
 use super::contents::{Contents, Version};
+use super::door::{Rules, World};
 use super::ids::*;
 use super::layout::{Layout, TLB_SLOTS};
 use super::machine::*;
 use super::objects::*;
 use super::page::ZERO_PAGE;
 use super::plan::*;
-use super::world::{Rules, World};
 use std::sync::Arc;
 
 /// Number of objects behind each facet.

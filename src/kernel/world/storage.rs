@@ -1,11 +1,11 @@
 //! Primitive operations on blocks, extents, disks and locks.
 
 use super::contents::Contents;
+use super::door::World;
 use super::facts::Fact;
 use super::ids::*;
 use super::machine::*;
 use super::objects::*;
-use super::world::World;
 
 /// How a lock is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

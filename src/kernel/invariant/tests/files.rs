@@ -183,13 +183,19 @@ fn zeroes_are_torn_only_where_the_file_does_not_hold_zeroes() {
 fn a_page_needs_what_its_filesystem_prepares_before_it_is_dirty() {
     let mut b = Bench::new();
     let (data, cow, plain) = (b.cached(DATA), b.cached(COW), b.cached(PLAIN));
-    let dirty = |frame: Frame| move |w: &mut World| drop(w.mark_dirty(frame));
+    let dirty = |frame: Frame| {
+        move |w: &mut World| {
+            w.mark_dirty(frame);
+        }
+    };
     let name = "dirty-without-mkwrite";
     b.holds(name, dirty(data));
     b.step(|w| w.strip_buffers(data));
     b.breaks(name, dirty(data));
     b.breaks(name, dirty(cow));
-    b.step(|w| drop(w.change_flags(cow, |f| f.with_prepared(true))));
+    b.step(|w| {
+        w.change_flags(cow, |f| f.with_prepared(true));
+    });
     b.holds(name, dirty(cow));
     b.holds(name, dirty(plain));
     b.step(|w| w.set(PLAIN, Extent::new()));

@@ -8,6 +8,7 @@ mod waits;
 use super::judge::{Broken, Verdicts, judge, judge_all};
 use super::lock::LockGraph;
 use super::{TABLE, Waits, find};
+use crate::kernel::world::door::Rules;
 use crate::kernel::world::facts::Fact;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::{RegionState, RegionUse};
@@ -15,7 +16,6 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Pte;
 use crate::kernel::world::page::Holder;
 use crate::kernel::world::plan::*;
-use crate::kernel::world::world::Rules;
 use crate::kernel::world::*;
 use std::sync::Arc;
 
