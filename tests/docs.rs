@@ -163,3 +163,18 @@ fn links_between_pages_lead_somewhere() {
     }
     none(complaints);
 }
+
+#[test]
+fn paths_that_pages_name_exist() {
+    let mut complaints = Vec::new();
+    for path in page::pages() {
+        let text = page::read(&path);
+        let code = text.split('`').filter(|c| !c.contains(['<', '*', ' ', '\n', ':']));
+        for named in code.filter(|c| ["src/", "tests/", "docs/"].iter().any(|p| c.starts_with(p))) {
+            if !page::root(named).exists() {
+                complaints.push(format!("{path} names {named}, which does not exist"));
+            }
+        }
+    }
+    none(complaints);
+}

@@ -113,32 +113,49 @@ impl Source {
             ImplItem::Fn(f) if f.sig.ident == "label" => Some(&f.block.stmts),
             _ => None,
         });
-        let mut label = Label { machine, source: self, arms: Vec::new(), id: None, name: None };
-        for stmt in body.into_iter().flatten() {
-            label.statement(stmt);
-        }
+        let body = body.unwrap_or_else(|| panic!("{machine} has no label"));
         let step = found.items.iter().find_map(|i| match i {
-            ImplItem::Fn(f) if f.sig.ident == "step" => Some(doc(&f.attrs)),
+            ImplItem::Fn(f) if f.sig.ident == "step" => Some((doc(&f.attrs), &f.block.stmts)),
             _ => None,
         });
-        let own = [step.unwrap_or_default(), self.doc_of(machine)];
+        let (step_doc, step_body) = step.unwrap_or_else(|| panic!("{machine} has no step"));
+        let mut label = Label::new(machine, self);
+        for stmt in body {
+            label.statement(stmt);
+        }
+        let mut step = Label::new(machine, self);
+        step_body.iter().for_each(|s| step.statement(s));
+        label.idle = step.idle;
+        label.stepping = step.arms.into_iter().flat_map(|(variants, _)| variants).collect();
+        let own = [step_doc, self.doc_of(machine)];
         label.rows(own.iter().find(|d| !d.is_empty()).map_or("", String::as_str))
     }
 }
+
+/// A variant of an enumeration: both names.
+type Variant = (String, String);
 
 /// What a `fn label` says.
 struct Label<'a> {
     machine: &'a str,
     source: &'a Source,
-    /// Each arm: the variants that it names (enum, variant), whether it takes the rest, the
-    /// strings.
-    arms: Vec<(Vec<(String, String)>, Vec<String>)>,
+    /// Each arm: the variants that it names (none: it takes the rest), and its strings.
+    arms: Vec<(Vec<Variant>, Vec<String>)>,
+    /// The variants that `fn step` names.
+    stepping: Vec<Variant>,
+    /// In the variants that it does not name, `fn step` does nothing: the machine is in a call.
+    idle: bool,
     /// The id and name that all arms share.
     id: Option<String>,
     name: Option<String>,
 }
 
-impl Label<'_> {
+impl<'a> Label<'a> {
+    fn new(machine: &'a str, source: &'a Source) -> Label<'a> {
+        let (arms, stepping) = (Vec::new(), Vec::new());
+        Label { machine, source, arms, stepping, idle: false, id: None, name: None }
+    }
+
     fn statement(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::Local(local) => {
@@ -156,6 +173,8 @@ impl Label<'_> {
             Expr::Match(found) => {
                 for arm in &found.arms {
                     let (mut variants, mut strings) = (Vec::new(), Vec::new());
+                    let goes_on = matches!(&*arm.body, Expr::MethodCall(c) if c.method == "into");
+                    self.idle |= goes_on && matches!(arm.pat, Pat::Wild(_));
                     named(&arm.pat, self.machine, &mut variants);
                     literals(&arm.body, &mut strings);
                     self.arms.push((variants, strings));
@@ -190,8 +209,12 @@ impl Label<'_> {
                 other => panic!("{}: {}: {other:?}", self.source.path, self.machine),
             };
             let docs = self.docs(variants);
-            if docs.is_empty() {
-                put(id, name, own);
+            match docs.is_empty() {
+                true if variants.is_empty() && self.idle => {
+                    put(id, name, "No step of its own: the machine is inside a call.");
+                }
+                true => put(id, name, own),
+                false => {}
             }
             for doc in docs {
                 put(id, name, &doc);
@@ -201,8 +224,8 @@ impl Label<'_> {
     }
 
     /// The doc comments of what an arm stands for.
-    fn docs(&self, variants: &[(String, String)]) -> Vec<String> {
-        let entry = |(of, name): &(String, String)| {
+    fn docs(&self, variants: &[Variant]) -> Vec<String> {
+        let entry = |(of, name): &Variant| {
             self.source.variants(of).into_iter().find(|e| e.name == *name).map(|e| e.doc)
         };
         if !variants.is_empty() {
@@ -213,19 +236,24 @@ impl Label<'_> {
         let mentioned: Vec<_> = self.arms.iter().flat_map(|(v, _)| v).collect();
         let Some((kind, _)) = mentioned.first() else { return Vec::new() };
         let rest = self.source.variants(kind).into_iter();
-        rest.filter(|e| !mentioned.iter().any(|(_, name)| *name == e.name))
-            .map(|e| e.doc)
-            .collect()
+        let rest = rest.filter(|e| !mentioned.iter().any(|(_, name)| *name == e.name));
+        let rest: Vec<Entry> = rest.filter(|e| !e.doc.starts_with("In ")).collect();
+        let steps = |e: &&Entry| self.stepping.iter().any(|(_, name)| *name == e.name);
+        let stepping: Vec<String> = rest.iter().filter(steps).map(|e| e.doc.clone()).collect();
+        match stepping.is_empty() && !self.idle {
+            true => rest.into_iter().map(|e| e.doc).collect(),
+            false => stepping,
+        }
     }
 }
 
 fn is_machine(found: &ItemImpl, machine: &str) -> bool {
-    let of = found.trait_.as_ref().is_some_and(|t| t.1.is_ident("Machine"));
+    let of = found.trait_.as_ref().is_some_and(|t| t.0.is_ident("Machine"));
     of && matches!(&*found.self_ty, Type::Path(p) if p.path.is_ident(machine))
 }
 
 /// The variants that a pattern names.
-fn named(pat: &Pat, machine: &str, out: &mut Vec<(String, String)>) {
+fn named(pat: &Pat, machine: &str, out: &mut Vec<Variant>) {
     let mut path = |path: &syn::Path| {
         let words: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
         if let [.., of, name] = words.as_slice() {
@@ -239,6 +267,7 @@ fn named(pat: &Pat, machine: &str, out: &mut Vec<(String, String)>) {
         Pat::Struct(p) => path(&p.path),
         Pat::Or(p) => p.cases.iter().for_each(|p| named(p, machine, out)),
         Pat::Tuple(p) => p.elems.iter().for_each(|p| named(p, machine, out)),
+        Pat::Guard(p) => named(&p.pat, machine, out),
         _ => {}
     }
 }
@@ -297,7 +326,16 @@ pub fn first(doc: &str) -> &str {
     doc.split("\n\n").next().unwrap_or_default()
 }
 
+/// Words that are written small wherever they stand.
+const NAMES: [&str; 5] = ["tmpfs", "btrfs", "xfs", "mmap", "munmap"];
+
+/// A sentence that begins with a capital, unless it begins with a name.
 fn capital(text: &str) -> String {
+    let word = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ':', ';', '.']);
+    let name = !word.chars().all(|c| c.is_ascii_lowercase()) || NAMES.contains(&word);
+    if name {
+        return text.to_string();
+    }
     let mut chars = text.chars();
     match chars.next() {
         Some(c) => c.to_uppercase().chain(chars).collect(),
