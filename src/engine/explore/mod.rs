@@ -1,8 +1,8 @@
 //! Exhaustive search: what can happen under *every* order of steps.
 //!
 //! [`explore`] goes through the whole state space, judges all properties at once (it goes on past
-//! a violation) and says how far its verdicts reach. The pieces: [`search`] is the one depth-first
-//! loop, [`drive`] runs it on one or many threads and through checkpoints, [`visited`] remembers
+//! a violation) and says how far its verdicts reach. The pieces: `search` is the one depth-first
+//! loop, `drive` runs it on one or many threads and through checkpoints, [`visited`] remembers
 //! states, [`witness`] finds shortest violations, [`enumerate`] counts schedules without
 //! remembering states.
 

@@ -32,7 +32,7 @@ pub enum Want {
     Share,
 }
 
-/// A fault on a page of the page cache; returns as [`Fault`](super::fault::Fault) does.
+/// A fault on a page of the page cache; returns as [`Fault`] does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FileFault {
     at: VPage,
