@@ -1,7 +1,7 @@
 //! Layout breaks of DAX files, and the removal of their device.
 
 use super::errno::EINTR;
-use super::kit_unmap::*;
+use super::testkit::*;
 use crate::engine::model::{Ending, Model};
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{DaxOrphan, Strategy, Truncate, Unbind};

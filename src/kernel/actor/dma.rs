@@ -293,8 +293,8 @@ fn complete(cx: &mut Step, at: RegionPage, to: Option<Page>, version: Contents) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::device_kit::*;
     use super::super::errno::EIO;
+    use super::super::testkit::*;
     use super::*;
     use crate::engine::model::{Ending, Model};
     use crate::kernel::sim::Sim;
@@ -305,12 +305,12 @@ mod tests {
 
     #[test]
     fn a_transfer_tears_the_page_between_its_halves_and_ends_before_the_pins_do() {
-        let mut plan = plan(DeviceKind::Nic, 1);
-        let reg = user(&mut plan, vec![register(1), deregister()]);
-        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
+        let reg = thread(&mut plan, &[register(1), deregister()]);
+        let write = nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let mut sim = Sim::new(plan, strategy());
         let (mut torn, mut whole, mut refused) = (false, false, false);
-        let (_, endings) = explore(&mut sim, &mut |sim, _| {
+        let (_, endings) = explore_moves(&mut sim, &mut |sim, _| {
             let data = sim.world.data(Frame(1));
             torn |= data.is_patched();
             let pinned = sim.world.get::<Pinned>(SlotPage(0));
@@ -332,16 +332,16 @@ mod tests {
 
     #[test]
     fn a_write_through_a_region_registered_for_reading_is_refused() {
-        let mut plan = plan(DeviceKind::Nic, 1);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
         let op =
             Op::Register { region: MR, first: VPage(0), pages: 1, write: false, longterm: false };
-        user(&mut plan, vec![op]);
+        thread(&mut plan, &[op]);
         let ops = vec![Op::DmaWrite { region: MR, page: 0 }, Op::DmaRead { region: MR, page: 0 }];
-        let first = nic(&mut plan, ops);
+        let first = nic(&mut plan, &ops);
         let mut sim = Sim::new(plan, strategy());
         let file = sim.world.data(Frame(1));
-        run(&mut sim, 0, |_| false);
-        run(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 1, |_| false);
         assert_eq!((result(&sim, first), result(&sim, first.plus(1))), (Some(-EFAULT), Some(0)));
         let got = sim.world.get::<OpValue>(first.plus(1));
         assert_eq!(got.0, file, "the remote peer has the whole page");
@@ -349,33 +349,33 @@ mod tests {
 
     #[test]
     fn a_stream_waits_for_its_region_and_does_not_hold_up_the_end() {
-        let mut plan = plan(DeviceKind::Capture, 1);
-        user(&mut plan, vec![register(1), Op::DmaWait { region: MR }, deregister()]);
+        let mut plan = device_machine(DeviceKind::Capture, 1);
+        thread(&mut plan, &[register(1), Op::DmaWait { region: MR }, deregister()]);
         let ops = vec![Op::DmaWrite { region: MR, page: 0 }, Op::Repeat { to: 0, times: 0 }];
-        nic(&mut plan, ops);
+        nic(&mut plan, &ops);
         plan.threads[1].background = true;
         let mut sim = Sim::new(plan, strategy());
-        assert_eq!(run(&mut sim, 1, |_| false), 0, "there is no buffer yet");
-        run(&mut sim, 0, |sim| sim.world.get::<RegionState>(MR).usable());
+        assert_eq!(run_agent(&mut sim, 1, |_| false), 0, "there is no buffer yet");
+        run_agent(&mut sim, 0, |sim| sim.world.get::<RegionState>(MR).usable());
         let frames = |sim: &Sim| sim.world.patches.max_seq(sim.world.data(Frame(1)));
         let before = frames(&sim);
-        run(&mut sim, 1, |sim| frames(sim) > before + 3);
-        run(&mut sim, 1, |sim| sim.world.get::<RegionState>(MR).in_flight() == 0);
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 1, |sim| frames(sim) > before + 3);
+        run_agent(&mut sim, 1, |sim| sim.world.get::<RegionState>(MR).in_flight() == 0);
+        run_agent(&mut sim, 0, |_| false);
         assert_eq!(sim.ending(), Ending::Finished);
         assert_eq!(sim.world.get::<RegionState>(MR).state(), RegionUse::Gone);
     }
 
     #[test]
     fn what_is_written_to_a_page_that_left_its_file_is_not_the_files_newest_contents() {
-        let mut plan = plan(DeviceKind::Nic, 1);
-        user(&mut plan, vec![register(1)]);
-        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
+        thread(&mut plan, &[register(1)]);
+        let write = nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let mut sim = Sim::new(plan, strategy());
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 0, |_| false);
         let newest = sim.world.get::<Newest>(FilePage(0));
         sim.world.cache_remove(Frame(1));
-        run(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 1, |_| false);
         assert_eq!(result(&sim, write), Some(0), "nobody tells the device (claim 32)");
         let version = sim.world.data(Frame(1)).version();
         assert_eq!(version.map(|v| (v.author, v.origin)), Some((write, 1)));
@@ -384,17 +384,17 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_told_writes_into_its_neighbours_memory() {
-        let mut plan = plan(DeviceKind::OdpNic, 1);
+        let mut plan = device_machine(DeviceKind::OdpNic, 1);
         plan.spare_frames = 0;
-        user(&mut plan, vec![register(1)]);
+        thread(&mut plan, &[register(1)]);
         let write = Op::DmaWrite { region: MR, page: 0 };
-        nic(&mut plan, vec![write, write]);
+        nic(&mut plan, &[write, write]);
         let taken = OpId(plan.ops());
         let ops = vec![Op::TakeFrame, Op::Verify { taken }];
-        thread(&mut plan, "other", Role::Neighbour, ops);
+        thread_of(&mut plan, "other", Role::Neighbour, &ops);
         let mut sim = Sim::new(plan, strategy());
-        run(&mut sim, 0, |_| false);
-        run(&mut sim, 1, |sim| result(sim, OpId(taken.0 - 2)).is_some());
+        run_agent(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 1, |sim| result(sim, OpId(taken.0 - 2)).is_some());
         let given = sim.world.page(Frame(1));
         // The page is unmapped, truncated and freed, and no notifier is called.
         let w = &mut sim.world;
@@ -402,12 +402,12 @@ mod tests {
         w.map_page(Frame(1), -1);
         w.cache_remove(Frame(1));
         assert!(w.put_refs(Frame(1), 1));
-        run(&mut sim, 2, |sim| result(sim, taken).is_some());
+        run_agent(&mut sim, 2, |sim| result(sim, taken).is_some());
         let dma = |f: &Fact| matches!(f, Fact::Dma { page, .. } if *page == given);
-        run(&mut sim, 1, |sim| sim.world.facts.iter().any(dma));
+        run_agent(&mut sim, 1, |sim| sim.world.facts.iter().any(dma));
         assert_ne!(sim.world.page(Frame(1)), given, "the fact names the page that was given");
-        run(&mut sim, 1, |_| false);
-        run(&mut sim, 2, |_| false);
+        run_agent(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 2, |_| false);
         assert_eq!(result(&sim, taken.plus(1)), Some(-EIO));
     }
 }
