@@ -17,7 +17,8 @@ pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
     name: "dirty-without-mkwrite",
     doc: "A page became dirty without the filesystem having prepared it: no buffers, no \
           reservation, COW not broken.",
-    source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst (page_mkwrite)",
+    source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst \
+             (page_mkwrite)",
     premise: "a page of a file on ext4, xfs or btrfs is marked dirty",
     arises: Premise::Checked,
     watches: &[],

@@ -75,7 +75,8 @@ ids! {
     SlotPage;
     /// A kernel worker thread of a workqueue.
     Worker;
-    /// A lock that is more than one atomic section long; see [`LockClass`](super::objects::LockClass).
+    /// A lock that is more than one atomic section long; see
+    /// [`LockClass`](super::objects::LockClass).
     Lock;
     /// A named event that threads post and wait for (a device of scenario authors).
     Event;

@@ -36,7 +36,8 @@ small! {
     }
 }
 
-/// A lock that is held over more than one step. Folio locks are [`FolioLock`](super::objects::FolioLock).
+/// A lock that is held over more than one step. Folio locks are
+/// [`FolioLock`](super::objects::FolioLock).
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct LockState {
