@@ -26,7 +26,7 @@ fn is_ghost(kind: Kind) -> bool {
 /// a result at the end of its operation, a free list at what was taken from it.
 fn is_quiet(kind: Kind) -> bool {
     use Kind::*;
-    matches!(kind, Held | FreeList | OpResult | BioEnd)
+    matches!(kind, Held | HeldMore | FreeList | OpResult | BioEnd)
 }
 
 /// Fields that are bookkeeping of the model, or follow from another field of the same word.

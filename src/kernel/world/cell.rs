@@ -122,6 +122,8 @@ kinds! {
     LockState = "lock",
     /// Which locks an agent holds.
     Held = "held",
+    /// Which further locks an agent holds.
+    HeldMore = "held-more",
     /// A disk's queue and cache state; a pmem device's dev_pagemap.
     DiskState = "disk",
     /// A bio in flight: state and frame.
@@ -171,7 +173,7 @@ impl Kind {
             BlockState | BlockData | BlockDurable => BlockState,
             Size | FileState | Lease => Size,
             Bio | BioEnd | BioData | BioSum => Bio,
-            Held | ActorState => Held,
+            Held | HeldMore | ActorState => Held,
             OpResult | OpValue => OpResult,
             other => other,
         }

@@ -50,52 +50,35 @@ pub struct LockState {
 }
 facet!(LockState of Lock { writer: actor, readers: int, });
 
-/// The locks that an agent holds, in the order in which it took them (at most 4, each a lock's
-/// number + 1), and how many folios it has locked (those know their owner themselves).
+/// The first two locks that an agent holds (each a lock's number + 1, in no particular order),
+/// and how many folios it has locked (those know their owner themselves).
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Held {
-    /// The first.
-    #[bits(15)]
-    pub a: u16,
-    /// The second.
-    #[bits(15)]
-    pub b: u16,
-    /// The third.
-    #[bits(15)]
-    pub c: u16,
-    /// The fourth.
-    #[bits(15)]
-    pub d: u16,
+    /// One.
+    #[bits(30)]
+    pub a: u32,
+    /// Another.
+    #[bits(30)]
+    pub b: u32,
     /// Folio locks.
     #[bits(4)]
     pub folios: u8,
 }
-facet!(Held of Actor { a: int, b: int, c: int, d: int, folios: int, });
+facet!(Held of Actor { a: int, b: int, folios: int, });
 
-impl Held {
-    const LOCK: u64 = (1 << 15) - 1;
-
-    /// The locks, in the order in which they were taken.
-    pub fn locks(self) -> impl Iterator<Item = Lock> {
-        let bits = self.into_bits();
-        (0..4).filter_map(move |i| Lock::unpack((bits >> (15 * i) & Held::LOCK) as u32))
-    }
-
-    /// With one more lock.
-    #[must_use]
-    pub fn plus(self, lock: Lock) -> Held {
-        let n = self.locks().count();
-        Held::from_bits(self.into_bits() | u64::from(lock.0 + 1) << (15 * n))
-    }
-
-    /// Without a lock.
-    #[must_use]
-    pub fn minus(self, lock: Lock) -> Held {
-        let none = Held::new().with_folios(self.folios());
-        self.locks().filter(|&l| l != lock).fold(none, Held::plus)
-    }
+/// The third and fourth lock that an agent holds; no path of the model holds five.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct HeldMore {
+    /// One.
+    #[bits(32)]
+    pub c: u32,
+    /// Another.
+    #[bits(32)]
+    pub d: u32,
 }
+facet!(HeldMore of Actor { c: int, d: int, });
 
 /// A disk: its queue and its volatile cache; for pmem, its `dev_pagemap`.
 #[bitfield(u64)]

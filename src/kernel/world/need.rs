@@ -165,9 +165,7 @@ impl Need {
             Need::Lock(lock, _) if w.get::<LockState>(lock).writer() != 0 => {
                 Actor::unpack(w.get::<LockState>(lock).writer()).into_iter().collect()
             }
-            Need::Lock(lock, _) => {
-                actors().filter(|&a| w.get::<Held>(a).locks().any(|l| l == lock)).collect()
-            }
+            Need::Lock(lock, _) => actors().filter(|&a| w.held(a).any(|l| l == lock)).collect(),
             Need::FolioLock(f) => w.folio_locked_by(f).into_iter().collect(),
             Need::WritebackEnd(f) => bios_of(w, f),
             Need::BioDone(t) => vec![map.tag_actor(t)],

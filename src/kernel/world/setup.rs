@@ -28,7 +28,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         MmState => count(plan.mms.len()),
         Size | FileState | Lease => count(plan.files.len()),
         LockState => map.locks(),
-        Held | ActorState => map.actors(),
+        Held | HeldMore | ActorState => map.actors(),
         DiskState => count(plan.disks.len()),
         Bio | BioEnd | BioData | BioSum => map.tag_count(),
         RegionState | IntervalSub => count(plan.regions.len()),

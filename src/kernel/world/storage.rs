@@ -157,7 +157,7 @@ impl World {
             Mode::Shared => s.with_readers(s.readers() + 1),
             Mode::Exclusive => s.with_writer(Actor::pack(Some(by))),
         });
-        self.update::<Held>(by, |h| h.plus(lock));
+        self.replace_held(by, 0, lock.0 + 1);
     }
 
     /// Releases a lock.
@@ -166,7 +166,26 @@ impl World {
             0 => s.with_readers(s.readers().saturating_sub(1)),
             _ => s.with_writer(0),
         });
-        self.update::<Held>(by, |h| h.minus(lock));
+        self.replace_held(by, lock.0 + 1, 0);
+    }
+
+    /// The locks that an agent holds, folio locks not among them.
+    #[inline]
+    pub fn held(&self, by: Actor) -> impl Iterator<Item = Lock> + use<> {
+        let (few, more) = (self.get::<Held>(by), self.get::<HeldMore>(by));
+        [few.a(), few.b(), more.c(), more.d()].into_iter().filter_map(Lock::unpack)
+    }
+
+    /// Puts a packed lock into the first place that holds `old` (0: an empty place).
+    fn replace_held(&mut self, by: Actor, old: u32, new: u32) {
+        let (few, more) = (self.get::<Held>(by), self.get::<HeldMore>(by));
+        match old {
+            _ if few.a() == old => self.set(by, few.with_a(new)),
+            _ if few.b() == old => self.set(by, few.with_b(new)),
+            _ if more.c() == old => self.set(by, more.with_c(new)),
+            _ if more.d() == old => self.set(by, more.with_d(new)),
+            _ => debug_assert!(false, "{by:?} holds more than four locks, or not this one"),
+        }
     }
 
     /// Notes that a lock is taken and released within this step, for the lock order.
@@ -182,7 +201,7 @@ impl World {
         let held = self.get::<Held>(by);
         let bit = |class: LockClass| 1u16 << class.into_bits();
         let folios = if held.folios() > 0 { bit(LockClass::FolioLock) } else { 0 };
-        held.locks().fold(folios, |bits, l| bits | bit(self.map.lock_class(l)))
+        self.held(by).fold(folios, |bits, l| bits | bit(self.map.lock_class(l)))
     }
 
     /// States that an agent calls something that may sleep, and whether it runs where it must

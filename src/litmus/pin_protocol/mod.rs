@@ -6,6 +6,9 @@
 //!
 //! Every numbered comment is one atomic step; a guard blocks until it holds.
 
+mod page;
+
+use self::page::{DIRTY, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG};
 use crate::engine::hash::mix;
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 
@@ -48,81 +51,6 @@ impl Size {
     /// `pages`, `writes` and `rounds` with the fix on or off.
     pub const fn new(pages: usize, writes: u16, rounds: u16, fix: bool) -> Size {
         Size { pages, writes, rounds, fix }
-    }
-}
-
-/// One page, its page-table entry and its block on disk, in one word: five numbers of a byte
-/// each, flags, the owner of the lock, and the page's number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Page(u64);
-
-/// Where a number lies in a [`Page`].
-#[derive(Clone, Copy)]
-enum Lane {
-    Refcount = 0,
-    Pincount = 8,
-    Content = 16,
-    Snapshot = 24,
-    Disk = 32,
-}
-
-const PTE_WRITABLE: u64 = 1 << 40;
-const PTE_DIRTY: u64 = 1 << 41;
-const DIRTY: u64 = 1 << 42;
-const WRITEBACK_FLAG: u64 = 1 << 43;
-const IN_CACHE: u64 = 1 << 44;
-const LOCK_SHIFT: u32 = 46;
-const INDEX_SHIFT: u32 = 56;
-
-impl Page {
-    #[inline]
-    fn new(index: usize) -> Page {
-        Page(1 << Lane::Refcount as u32 | IN_CACHE | (index as u64) << INDEX_SHIFT)
-    }
-
-    #[inline]
-    fn get(self, lane: Lane) -> u64 {
-        self.0 >> lane as u32 & 0xff
-    }
-
-    #[inline]
-    fn set(&mut self, lane: Lane, value: u64) {
-        self.0 = self.0 & !(0xff << lane as u32) | (value & 0xff) << lane as u32;
-    }
-
-    #[inline]
-    fn add(&mut self, lane: Lane, n: i64) {
-        self.set(lane, self.get(lane).wrapping_add_signed(n));
-    }
-
-    #[inline]
-    fn has(self, flags: u64) -> bool {
-        self.0 & flags == flags
-    }
-
-    #[inline]
-    fn raise(&mut self, flags: u64) {
-        self.0 |= flags;
-    }
-
-    #[inline]
-    fn clear(&mut self, flags: u64) {
-        self.0 &= !flags;
-    }
-
-    #[inline]
-    fn locked(self) -> u8 {
-        (self.0 >> LOCK_SHIFT & 3) as u8
-    }
-
-    #[inline]
-    fn lock(&mut self, owner: u8) {
-        self.0 = self.0 & !(3 << LOCK_SHIFT) | u64::from(owner) << LOCK_SHIFT;
-    }
-
-    #[inline]
-    fn hash(self) -> u64 {
-        mix(self.0)
     }
 }
 
