@@ -16,6 +16,7 @@ use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::{IntervalSub, RegionState, Xlat};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{MmState, Pte};
+use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::DeviceKind;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Lock, Mm, Region, RegionPage, VPage, World};
@@ -211,14 +212,15 @@ fn enter(cx: &Step, target: Target, seq: u32) -> Next {
 
 /// One round of `hmm_range_fault`: -EBUSY if an invalidation has come in between, else the PTE is
 /// read; if it does not allow the access, the fault is handled and the walk done again. A
-/// writable PTE has been through page_mkwrite, and is what makes the device's writes legal.
+/// writable PTE has been through page_mkwrite, and is what makes the device's writes legal. The
+/// zero page is a page like any other here (`hmm_vma_handle_pte`).
 fn walk(cx: &mut Step, target: Target, vpage: VPage, seq: u32) -> Next {
     if target.collided(cx, seq) {
         mmap_unlock(cx, vpage);
         return DeviceFault::ReadBegin(target).into();
     }
     let pte = cx.get::<Pte>(vpage);
-    let page = pte.frame().filter(|_| pte.present() && !pte.special());
+    let page = pte.frame().filter(|&f| pte.present() && (!pte.special() || f == ZERO_PAGE));
     match page {
         Some(frame) if pte.writable() || !target.write => {
             let page = cx.page(frame);
@@ -250,8 +252,9 @@ mod tests {
     use crate::kernel::sim::Sim;
     use crate::kernel::strategy::{Notifier, Strategy};
     use crate::kernel::world::facts::Fact;
-    use crate::kernel::world::plan::{Advice, Op, Plan, Role};
-    use crate::kernel::world::{Actor, Frame, OpId};
+    use crate::kernel::world::objects::OpValue;
+    use crate::kernel::world::plan::{Advice, Backing, Op, Plan, Populate, Role};
+    use crate::kernel::world::{Actor, Contents, Frame, OpId};
 
     const ENTRY: RegionPage = RegionPage(0);
 
@@ -388,6 +391,21 @@ mod tests {
             }
         });
         assert_eq!(endings.into_iter().collect::<Vec<_>>(), [Ending::Finished]);
+    }
+
+    #[test]
+    fn a_device_reads_memory_that_has_never_been_written_as_zeroes() {
+        for kind in [DeviceKind::OdpNic, DeviceKind::Gpu] {
+            let mut plan = device_machine(kind, 1);
+            plan.vmas[0].backing = Backing::Anon;
+            (plan.vmas[0].shared, plan.vmas[0].populate) = (false, Populate::None);
+            thread(&mut plan, &[register(1)]);
+            let read = nic(&mut plan, &[Op::DmaRead { region: MR, page: 0 }]);
+            let mut sim = Sim::new(plan, strategy());
+            assert_eq!(run(&mut sim), Ending::Finished, "{kind:?}");
+            assert_eq!(result(&sim, read), Some(0));
+            assert_eq!(sim.world.get::<OpValue>(read).0, Contents::ZERO);
+        }
     }
 
     #[test]
