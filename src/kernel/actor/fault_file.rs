@@ -336,13 +336,15 @@ impl Machine for FileFault {
             State::Reading(_) => ("folio_wait_locked", Cost::Wake),
             State::Release(_) => ("filemap_invalidate_unlock_shared", Cost::Lock),
             State::Recheck(_) => ("filemap_fault: i_size again", Cost::Step),
-            State::Share(_) => ("do_page_mkwrite: folio_unlock", Cost::Atomic),
+            State::Share(_) => {
+                return Label::new("W2", "do_page_mkwrite: folio_unlock", Cost::Atomic);
+            }
             State::Copy(_) => ("do_cow_fault: copy", Cost::Copy),
             State::Finish(_) => ("finish_fault: set_pte", Cost::Lock),
             State::Unlock(..) => ("do_fault: folio_unlock", Cost::Atomic),
             State::Leave(..) => ("do_fault: release", Cost::Atomic),
         };
-        Label::new(if matches!(self.state, State::Share(_)) { "W2" } else { "" }, name, cost)
+        Label::new("", name, cost)
     }
 
     fn step(self, cx: &mut Step, outcome: u8) -> Next {

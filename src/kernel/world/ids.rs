@@ -76,7 +76,7 @@ ids! {
     /// A kernel worker thread of a workqueue.
     Worker;
     /// A lock that is more than one atomic section long; see
-    /// [`LockClass`](super::objects::LockClass).
+    /// [`LockClass`](super::machine::LockClass).
     Lock;
     /// A named event that threads post and wait for (a device of scenario authors).
     Event;

@@ -2,7 +2,7 @@
 //!
 //! [`ids`] number the objects, [`cell`] says what a cell of state is, [`objects`] and its
 //! siblings define one cell type per *facet* of an object (a page's counts and its flags are
-//! separate cells, so that a refcount bump commutes with a dirty bit), [`world`] holds the cells
+//! separate cells, so that a refcount bump commutes with a dirty bit), [`door`] holds the cells
 //! and is the only door for writes, [`plan`] is the immutable description of a machine and its
 //! programs, [`page`] and [`storage`] are the primitive operations that actors are made of.
 

@@ -97,7 +97,7 @@ contents_facet! {
     /// What a block device returns for a block.
     BlockData of Block;
     /// What a block holds after a power loss, unless its cache has been flushed since
-    /// ([`BlockState::epoch`](super::storage::BlockState)).
+    /// ([`BlockState::epoch`](super::machine::BlockState)).
     BlockDurable of Block;
     /// What a bio has transferred so far; from the start, for a bounced bio.
     BioData of Tag;

@@ -1,8 +1,8 @@
 //! The immutable description of a machine and its programs, from which a world is built.
 //!
 //! A scenario file compiles to a [`Plan`]; a plan together with a strategy is all that a run
-//! depends on. Every reference is already resolved to a number; a
-//! [`Layout`](super::layout::Layout) turns numbers back into the words of the scenario.
+//! depends on. Every reference is already resolved to a number; [`Layout`](super::layout::Layout)
+//! turns numbers back into the words of the scenario.
 
 use super::costs::Costs;
 use super::ids::*;

@@ -1,0 +1,180 @@
+//! The manual is true: its tables say what the code says, its commands run, its output is real.
+//!
+//! `GUPSIM_BLESS=1 cargo test --test docs` writes generated tables and output into the pages.
+
+#[path = "docs/commands.rs"]
+mod commands;
+#[path = "docs/page.rs"]
+mod page;
+#[path = "docs/source.rs"]
+mod source;
+#[path = "docs/tables.rs"]
+mod tables;
+
+use gupsim::kernel::actor::Routine;
+use gupsim::kernel::invariant;
+use gupsim::kernel::strategy::{Preset, Strategy};
+use gupsim::kernel::world::Kind;
+use std::fs;
+
+const MODEL: &str = "docs/model.md";
+
+/// Fails with every complaint at once.
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn the_tables_of_the_model_are_what_the_code_says() {
+    let old = page::read(MODEL);
+    let put = |text: String, (name, part): &(&str, fn() -> String)| {
+        page::with_part(&text, name, &part())
+    };
+    let new = tables::PARTS.iter().fold(old.clone(), put);
+    page::settle(MODEL, &old, &new);
+}
+
+/// What has a name in the code, found without the reader that makes the tables.
+fn named_in_code() -> Vec<String> {
+    let machines = Routine::TABLE.iter().map(|(name, _)| format!("**{name}**"));
+    let axes = Strategy::AXES.iter().map(|a| format!("`--{}`", a.flag));
+    let values = Strategy::AXES.iter().flat_map(|a| a.values).map(|v| format!("| `{}` |", v.name));
+    let presets = Preset::ALL.iter().map(|p| format!("| `{}` |", p.name));
+    let invariants = invariant::TABLE.iter().map(|i| format!("| `{}` |", i.name));
+    let facets = Kind::ALL.iter().map(|k| format!("| `{k:?}` | {} |", k.label()));
+    let all = machines.chain(axes).chain(values).chain(presets).chain(invariants).chain(facets);
+    all.collect()
+}
+
+/// The strings of every `fn label` in src/kernel/actor: ids and names of steps.
+fn labels() -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(page::root("src/kernel/actor")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for body in text.split("fn label(self) -> Label {").skip(1) {
+            let body = body.split("\n    }\n").next().unwrap();
+            let strings = body.split('"').skip(1).step_by(2).filter(|s| !s.is_empty());
+            let file = path.file_name().unwrap().to_string_lossy().into_owned();
+            found.push((file, strings.map(str::to_string).collect()));
+        }
+    }
+    found
+}
+
+/// Whether a string of a label is the number of a step, such as `F9`.
+fn is_id(text: &str) -> bool {
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_uppercase());
+    digits.len() + 1 == text.len() && digits.parse::<u32>().is_ok()
+}
+
+#[test]
+fn the_model_page_leaves_nothing_out() {
+    let page = page::read(MODEL);
+    let missing = |what: &str| (!page.contains(what)).then(|| format!("{MODEL} lacks {what}"));
+    let mut complaints: Vec<String> = named_in_code().iter().filter_map(|w| missing(w)).collect();
+    let labels = labels();
+    assert!(labels.len() > 40, "only {} machines have labels", labels.len());
+    for (file, strings) in labels {
+        for text in strings {
+            let row = if is_id(&text) { format!("| {text} |") } else { format!("`{text}`") };
+            complaints.extend(missing(&row).map(|c| format!("{c} ({file})")));
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn references_to_the_notes_can_be_looked_up() {
+    let page = page::read(MODEL);
+    let sources = page.split("## Where rules come from").nth(1).expect("the section on sources");
+    let mut complaints = Vec::new();
+    for path in page::sources() {
+        let text = page::read(&path);
+        for (mark, what) in [("kernel-facts ", "kernel-facts "), ("kernel truth ", "")] {
+            for rest in text.split(mark).skip(1) {
+                let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '.'));
+                let cited = rest[..end.unwrap_or(rest.len())].trim_end_matches('.');
+                let known = sources.contains(&format!("| {cited} |")) || cited.is_empty();
+                if !known && !sources.contains(&format!("`{cited}`")) {
+                    complaints.push(format!("{path} cites {what}{cited}, which {MODEL} lacks"));
+                }
+            }
+        }
+    }
+    complaints.sort();
+    complaints.dedup();
+    none(complaints);
+}
+
+#[test]
+fn every_command_that_is_shown_runs_and_prints_what_is_shown() {
+    let mut complaints = Vec::new();
+    let mut run = 0;
+    for path in page::pages() {
+        let old = page::read(&path);
+        let blocks = page::blocks(&old);
+        let desk = commands::Desk::new(&path, &old, &blocks);
+        let mut new = old.clone();
+        for block in blocks.iter().rev() {
+            let shown = commands::shown(block, &old[block.at.clone()]);
+            let mut text = String::new();
+            for command in &shown {
+                text.push_str(&format!("$ {}\n", command.line));
+                let Some(words) = commands::gupsim(&command.line) else {
+                    if !commands::known(&command.line) {
+                        complaints.push(format!("{path}: nobody can run '{}'", command.line));
+                    }
+                    text.push_str(&command.output);
+                    continue;
+                };
+                run += 1;
+                match desk.run(&words) {
+                    Ok(_) if command.output.is_empty() => {}
+                    Ok(output) => text.push_str(&output),
+                    Err(why) => complaints.push(format!("{path}: {}: {why}", command.line)),
+                }
+            }
+            if shown.iter().any(|c| !c.output.is_empty()) {
+                new.replace_range(block.at.clone(), &text);
+            }
+        }
+        if complaints.is_empty() {
+            page::settle(&path, &old, &new);
+        }
+    }
+    none(complaints);
+    assert!(run >= 15, "only {run} commands were found");
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut complaints = Vec::new();
+    for path in page::pages() {
+        let text = page::read(&path);
+        let folder = page::root(&path).parent().unwrap().to_path_buf();
+        for target in text.split("](").skip(1).filter_map(|t| t.split(')').next()) {
+            let file = target.split('#').next().unwrap();
+            let outside = file.is_empty() || file.contains("://") || file.contains(' ');
+            if !outside && !folder.join(file).exists() {
+                complaints.push(format!("{path} links to {target}, which does not exist"));
+            }
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn paths_that_pages_name_exist() {
+    let mut complaints = Vec::new();
+    for path in page::pages() {
+        let text = page::read(&path);
+        let code = text.split('`').filter(|c| !c.contains(['<', '*', ' ', '\n', ':']));
+        for named in code.filter(|c| ["src/", "tests/", "docs/"].iter().any(|p| c.starts_with(p))) {
+            if !page::root(named).exists() {
+                complaints.push(format!("{path} names {named}, which does not exist"));
+            }
+        }
+    }
+    none(complaints);
+}
