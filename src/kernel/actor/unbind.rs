@@ -8,7 +8,7 @@ use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::{DiskState, PgmapState};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Flags;
-use crate::kernel::world::{Disk, File, FilePage, Frame, Id};
+use crate::kernel::world::{Cpu, Disk, File, FilePage, Frame, Id};
 
 /// The removal of a pmem device (kernel-facts 6). What it waits for is the design's:
 /// [`Unbind::removal`](crate::kernel::strategy::Unbind::removal). Returns 0.
@@ -25,6 +25,9 @@ enum State {
     Kill,
     /// MF_MEM_PRE_REMOVE: this file is being unmapped.
     Unmap(File),
+    /// mem_hotplug_begin: this processor, and those after it, may still be in a section with
+    /// interrupts off that began before the kill.
+    Grace(Cpu),
     /// U2, U3: put_page of this page, the last use of which drops pgmap->ref.
     Page(Frame),
     /// U3: wait_for_completion: the live references are gone.
@@ -71,6 +74,7 @@ impl UnbindDevice {
     fn drain(self, cx: &Step) -> Next {
         let removal = cx.strategy.unbind.removal();
         match self.frames(&cx.map).next().filter(|_| removal.waits_pages) {
+            _ if removal.waits_irqs => self.at(State::Grace(Cpu(0))).into(),
             Some(frame) => self.at(State::Page(frame)).into(),
             None if removal.waits_live => self.at(State::Drain).into(),
             None => self.at(State::Remove).into(),
@@ -81,6 +85,7 @@ impl UnbindDevice {
 impl Machine for UnbindDevice {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
+            State::Grace(cpu) => Need::IrqsOn(cpu),
             State::Page(frame) => Need::DaxIdle { frame, refs: cx.strategy.dax_idle.idle_refs() },
             State::Drain => Need::PgmapDrained(self.disk),
             _ => Need::Nothing,
@@ -91,6 +96,7 @@ impl Machine for UnbindDevice {
         match self.state {
             State::Kill => Label::new("U1", "percpu_ref_kill", Cost::Atomic),
             State::Unmap(_) => Label::new("", "mf_dax_kill_procs", Cost::Walk),
+            State::Grace(_) => Label::new("U2", "mem_hotplug_begin: synchronize_rcu", Cost::Wake),
             State::Page(_) => Label::new("U2", "put_page, wait_for_completion", Cost::Wake),
             State::Drain => Label::new("U3", "wait_for_completion", Cost::Wake),
             State::Remove => Label::new("U4", "arch_remove_memory", Cost::Step),
@@ -106,6 +112,12 @@ impl Machine for UnbindDevice {
             State::Kill => {
                 pgmap(cx, PgmapState::Killed);
                 self.unmap(cx, 0)
+            }
+            State::Grace(cpu) => {
+                cx.might_sleep();
+                let next = Cpu(cpu.0 + 1);
+                let more = next.0 < cx.map.plan.cpus;
+                self.at(if more { State::Grace(next) } else { State::Remove }).into()
             }
             State::Page(frame) => {
                 let next = self.frames(&cx.map).find(|f| *f > frame);

@@ -122,6 +122,8 @@ kinds! {
     LockState = "lock",
     /// Which locks an agent holds.
     Held = "held",
+    /// Ghost: what an agent holds that is neither a lock nor a page.
+    Engaged = "engaged",
     /// A disk's queue and cache state; a pmem device's dev_pagemap.
     DiskState = "disk",
     /// A bio in flight: state and frame.
@@ -148,6 +150,8 @@ kinds! {
     EventState = "event",
     /// How many faults of each kind may still happen.
     Budget = "budget",
+    /// Whether power has been lost.
+    Power = "power",
     /// An agent's control state.
     ActorState = "thread",
     /// The last result of an operation.
@@ -171,7 +175,7 @@ impl Kind {
             BlockState | BlockData | BlockDurable => BlockState,
             Size | FileState | Lease => Size,
             Bio | BioEnd | BioData | BioSum => Bio,
-            Held | ActorState => Held,
+            Held | Engaged | ActorState => Held,
             OpResult | OpValue => OpResult,
             other => other,
         }

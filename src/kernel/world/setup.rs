@@ -28,7 +28,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         MmState => count(plan.mms.len()),
         Size | FileState | Lease => count(plan.files.len()),
         LockState => map.locks(),
-        Held | ActorState => map.actors(),
+        Held | Engaged | ActorState => map.actors(),
         DiskState => count(plan.disks.len()),
         Bio | BioEnd | BioData | BioSum => map.tag_count(),
         RegionState | IntervalSub => count(plan.regions.len()),
@@ -39,7 +39,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         EventState => count(plan.events.len()),
         OpResult | OpValue => plan.ops(),
         FreeList => 1 + count(plan.disks.len()),
-        Budget | Verdict => 1,
+        Budget | Power | Verdict => 1,
     }
 }
 
