@@ -6,7 +6,7 @@ mod common;
 
 use common::Dice;
 use gupsim::engine::model::{Ending, Model, Props, Stepped, Timed};
-use gupsim::kernel::invariant::LOCK_ORDER;
+use gupsim::kernel::invariant::{LOCK_ORDER, find};
 use gupsim::kernel::sim::{Move, Sim};
 use gupsim::kernel::world::machine::{DiskState, Engaged, RegionState};
 use gupsim::kernel::world::need::Need;
@@ -203,6 +203,19 @@ proptest! {
             let Some(mv) = pick(&moves, number) else { break };
             sim.apply(mv);
             prop_assert_eq!(counted(&sim.world), owned(&sim.world), "after {:?}", mv);
+        }
+    }
+
+    #[test]
+    fn no_design_unbalances_the_counts((numbers, schedule) in runs(300)) {
+        let mut sim = machine(&numbers);
+        let mut moves = Vec::new();
+        let balance = find("count-balance").map(|(i, _)| Props::one(i)).unwrap();
+        for &number in &schedule {
+            sim.moves(&mut moves);
+            let Some(mv) = pick(&moves, number) else { break };
+            let stepped = sim.apply(mv);
+            prop_assert_eq!(Props(stepped.broken.0 & balance.0), Props::NONE, "{:?}", sim.broken());
         }
     }
 

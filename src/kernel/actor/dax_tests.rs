@@ -217,12 +217,13 @@ fn removal_waits_for_page_references_only_where_a_used_page_holds_the_pagemap() 
 }
 
 #[test]
-fn removal_without_waiting_still_lets_gup_fast_sections_end() {
+fn removal_lets_gup_fast_sections_end_wherever_there_is_a_reference_to_kill() {
     let irqs = |w: &mut World, off: bool| {
         let holder = Actor::pack(off.then_some(Actor(0)));
         w.set(Cpu(0), CpuState::new().with_irq_off(holder));
     };
-    for (unbind_by, waits) in [(Unbind::LiveRefNoWait, true), (Unbind::Unguarded, false)] {
+    use Unbind::*;
+    for (unbind_by, waits) in [(LiveRefNoWait, true), (LiveRef, true), (Unguarded, false)] {
         let strategy = Strategy { unbind: unbind_by, ..preset("linux-4.19") };
         let (mut sim, frame) = unbind(strategy, |w, _| irqs(w, true));
         assert_eq!(removed(&sim, frame), !waits, "{unbind_by:?}");

@@ -25,8 +25,8 @@ enum State {
     Kill,
     /// MF_MEM_PRE_REMOVE: this file is being unmapped.
     Unmap(File),
-    /// mem_hotplug_begin: this processor, and those after it, may still be in a section with
-    /// interrupts off that began before the kill.
+    /// A grace period of RCU (`percpu_ref_switch_to_atomic`, mem_hotplug_begin): this processor,
+    /// and those after it, may still be in a section with interrupts off that began before.
     Grace(Cpu),
     /// U2, U3: put_page of this page, the last use of which drops pgmap->ref.
     Page(Frame),
@@ -66,7 +66,15 @@ impl UnbindDevice {
                 let zap = Zap::file(FilePage(pages.start), pages.len() as u32, false);
                 call(zap, self.at(State::Unmap(file)))
             }
-            None => self.drain(cx),
+            None => self.grace(cx),
+        }
+    }
+
+    /// The grace period of RCU, where the design has one.
+    fn grace(self, cx: &Step) -> Next {
+        match cx.strategy.unbind.removal().waits_irqs {
+            true => self.at(State::Grace(Cpu(0))).into(),
+            false => self.drain(cx),
         }
     }
 
@@ -74,7 +82,6 @@ impl UnbindDevice {
     fn drain(self, cx: &Step) -> Next {
         let removal = cx.strategy.unbind.removal();
         match self.frames(&cx.map).next().filter(|_| removal.waits_pages) {
-            _ if removal.waits_irqs => self.at(State::Grace(Cpu(0))).into(),
             Some(frame) => self.at(State::Page(frame)).into(),
             None if removal.waits_live => self.at(State::Drain).into(),
             None => self.at(State::Remove).into(),
@@ -96,7 +103,7 @@ impl Machine for UnbindDevice {
         match self.state {
             State::Kill => Label::new("U1", "percpu_ref_kill", Cost::Atomic),
             State::Unmap(_) => Label::new("", "mf_dax_kill_procs", Cost::Walk),
-            State::Grace(_) => Label::new("U2", "mem_hotplug_begin: synchronize_rcu", Cost::Wake),
+            State::Grace(_) => Label::new("U2", "synchronize_rcu", Cost::Wake),
             State::Page(_) => Label::new("U2", "put_page, wait_for_completion", Cost::Wake),
             State::Drain => Label::new("U3", "wait_for_completion", Cost::Wake),
             State::Remove => Label::new("U4", "arch_remove_memory", Cost::Step),
@@ -117,7 +124,7 @@ impl Machine for UnbindDevice {
                 cx.might_sleep();
                 let next = Cpu(cpu.0 + 1);
                 let more = next.0 < cx.map.plan.cpus;
-                self.at(if more { State::Grace(next) } else { State::Remove }).into()
+                if more { self.at(State::Grace(next)).into() } else { self.drain(cx) }
             }
             State::Page(frame) => {
                 let next = self.frames(&cx.map).find(|f| *f > frame);

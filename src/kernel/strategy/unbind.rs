@@ -47,20 +47,21 @@ impl Unbind {
     ///
     /// Up to 5.2 `devm_memremap_pages_release` kills the reference, puts every page and calls
     /// `arch_remove_memory`; who still has a page is waited for only afterwards, when the request
-    /// queue goes (`pmem_release_queue`). What lies between kill and removal is
-    /// `mem_hotplug_begin`, since 4.13 a percpu_rwsem whose writer waits for a grace period of
-    /// RCU-sched, and so for every GUP-fast that had begun: by luck, not by design. 5.3 made
-    /// removal wait (50f44ee7248a): each pfn is put, a page's last put drops `pgmap->ref`. From
-    /// 5.18 on it drops all pages' references together (`percpu_ref_put_many`) and waits for live
-    /// references alone, as `mapping-ref` does here.
+    /// queue goes (`pmem_release_queue`). What lies between is `mem_hotplug_begin`, since 4.13 a
+    /// percpu_rwsem whose writer waits for a grace period of RCU-sched, and so for every GUP-fast
+    /// that had begun: by luck, not by design. 5.3 made removal wait (50f44ee7248a): each pfn is
+    /// put, a page's last put drops `pgmap->ref`, and that reaches zero only after the grace period
+    /// in which percpu_ref_kill leaves per-cpu mode. From 5.18 on removal drops all pages'
+    /// references together (`percpu_ref_put_many`) and waits for live references alone, as
+    /// `mapping-ref` does here.
     pub fn removal(self) -> Removal {
-        let none =
-            Removal { waits_irqs: false, unmaps: false, waits_live: false, waits_pages: false };
+        let killed =
+            Removal { waits_irqs: true, unmaps: false, waits_live: false, waits_pages: false };
         match self {
-            Unbind::Unguarded => none,
-            Unbind::LiveRefNoWait => Removal { waits_irqs: true, ..none },
-            Unbind::LiveRef => Removal { waits_live: true, waits_pages: true, ..none },
-            Unbind::MappingRef => Removal { unmaps: true, waits_live: true, ..none },
+            Unbind::Unguarded => Removal { waits_irqs: false, ..killed },
+            Unbind::LiveRefNoWait => killed,
+            Unbind::LiveRef => Removal { waits_live: true, waits_pages: true, ..killed },
+            Unbind::MappingRef => Removal { unmaps: true, waits_live: true, ..killed },
         }
     }
 }
