@@ -27,9 +27,8 @@ fn none(complaints: Vec<String>) {
 #[test]
 fn the_tables_of_the_model_are_what_the_code_says() {
     let old = page::read(MODEL);
-    let put = |text: String, (name, part): &(&str, fn() -> String)| {
-        page::with_part(&text, name, &part())
-    };
+    let put =
+        |text: String, (name, part): &(&str, fn() -> String)| page::with_part(&text, name, &part());
     let new = tables::PARTS.iter().fold(old.clone(), put);
     page::settle(MODEL, &old, &new);
 }

@@ -135,7 +135,11 @@ fn steps(out: &mut String, source: &Source, machine: &Machine) {
     let own = source.doc_of(&machine.ty);
     let text = format!("**{}**: {}", machine.name, first(&own_or(&own, short.trim())));
     let _ = writeln!(out, "{}\n", wrapped(&plain(&text)));
-    out.push_str(&table(&["step", "in the kernel's words", "the place before it, and what happens"]));
+    out.push_str(&table(&[
+        "step",
+        "in the kernel's words",
+        "the place before it, and what happens",
+    ]));
     for step in source.steps(&machine.ty) {
         row(out, &[&step.id, &format!("`{}`", step.name), &step.doc]);
     }
@@ -212,7 +216,8 @@ fn preset_values() -> String {
             by_value.entry(place).or_default().push(preset.name);
         }
         let line = |(place, names): (usize, Vec<&str>)| {
-            let names = if names.len() == Preset::ALL.len() { "all".into() } else { names.join(", ") };
+            let names =
+                if names.len() == Preset::ALL.len() { "all".into() } else { names.join(", ") };
             format!("`{}`: {names}", axis.values[place].name)
         };
         let lines: Vec<String> = by_value.into_iter().map(line).collect();

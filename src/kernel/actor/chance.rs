@@ -4,7 +4,7 @@
 use super::step::*;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
-use crate::kernel::world::machine::{ActorState, Budget};
+use crate::kernel::world::machine::{ActorState, Power};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Lease, LeaseState};
 use crate::kernel::world::{Actor, File, FilePage, One};
@@ -53,7 +53,7 @@ impl Machine for Chance {
 }
 
 fn crash(cx: &mut Step) {
-    cx.update::<Budget>(One(0), |b| b.with_crashed(true));
+    cx.set(One(0), Power::new().with_crashed(true));
     cx.facts.push(Fact::Crashed);
     for at in (0..cx.map.plan.file_pages()).map(FilePage) {
         if let Some(contents) = cx.after_crash(at) {

@@ -14,7 +14,7 @@ use super::step::*;
 use crate::kernel::world::contents::Version;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Page, Toucher};
-use crate::kernel::world::machine::{RegionState, RegionUse, Xlat};
+use crate::kernel::world::machine::{Engaged, RegionState, RegionUse, Xlat};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Newest, OpValue};
 use crate::kernel::world::plan::{PAGE_SIZE, Part, WHOLE};
@@ -176,6 +176,7 @@ fn begin(cx: &mut Step, region: Region, page: u32, write: bool) -> Next {
         Some(errno) => Next::Return(-errno),
         None => {
             cx.set(region, state.with_in_flight(state.in_flight() + 1));
+            engage(cx, Some(region));
             translate(cx, at, write)
         }
     }
@@ -220,6 +221,13 @@ fn release_translation(cx: &mut Step, at: RegionPage) {
 fn end(cx: &mut Step, at: RegionPage) {
     let region = cx.map.region_of(at);
     cx.update::<RegionState>(region, |s| s.with_in_flight(s.in_flight().saturating_sub(1)));
+    engage(cx, None);
+}
+
+/// Ghost: whose transfer it is that is in flight.
+fn engage(cx: &mut Step, region: Option<Region>) {
+    let me = cx.me;
+    cx.update::<Engaged>(me, |e| e.with_region(Region::pack(region)));
 }
 
 fn fail(cx: &mut Step, at: RegionPage, errno: i32) -> Next {
@@ -393,6 +401,8 @@ mod tests {
         let ops = vec![Op::TakeFrame, Op::Verify { taken }];
         thread_of(&mut plan, "other", Role::Neighbour, &ops);
         let mut sim = Sim::new(plan, strategy());
+        // The write is a use after free, at which a judged run ends.
+        sim.set_judging(false);
         run_agent(&mut sim, 0, |_| false);
         run_agent(&mut sim, 1, |sim| result(sim, OpId(taken.0 - 2)).is_some());
         let given = sim.world.page(Frame(1));

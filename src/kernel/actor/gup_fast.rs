@@ -194,6 +194,8 @@ pub fn live_ref(cx: &mut Step, frame: Frame) -> Option<Disk> {
         return None;
     }
     cx.update::<DiskState>(disk, |d| d.with_pgmap_refs(d.pgmap_refs() + 1));
+    let me = cx.me;
+    cx.update::<Engaged>(me, |e| e.with_pgmap(Disk::pack(Some(disk)) as u16));
     Some(disk)
 }
 
@@ -201,6 +203,8 @@ pub fn live_ref(cx: &mut Step, frame: Frame) -> Option<Disk> {
 pub fn put_live_ref(cx: &mut Step, pgmap: u16) {
     if let Some(disk) = Disk::unpack(u32::from(pgmap)) {
         cx.update::<DiskState>(disk, |d| d.with_pgmap_refs(d.pgmap_refs().saturating_sub(1)));
+        let me = cx.me;
+        cx.update::<Engaged>(me, |e| e.with_pgmap(0));
     }
 }
 

@@ -175,6 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn private_memory_that_is_populated_has_been_stored_to() {
+        for file_backed in [false, true] {
+            let mut kit = Kit::new();
+            let data = kit.file(FsKind::Ext4, &[InitPage::Clean]);
+            kit.map(if file_backed { file(data) } else { Backing::Anon }, false, 1);
+            kit.plan.vmas[0].populate = Populate::Write;
+            kit.thread(Mm(0), &[STORE]);
+            let mut sim = kit.sim("linux-6.18");
+            let (page, flags) = cached(&sim);
+            let pte = sim.world.get::<Pte>(VPage(0));
+            let frame = pte.frame().unwrap();
+            assert!(pte.present() && pte.writable() && pte.dirty() && frame != page);
+            assert!(sim.world.flags(frame).exclusive() && !flags.dirty());
+            let zeroes = sim.world.data(frame) == crate::kernel::world::Contents::ZERO;
+            assert_eq!(zeroes, !file_backed);
+            run(&mut sim);
+            assert_eq!(sim.world.get::<Pte>(VPage(0)).frame(), Some(frame), "no fault was taken");
+            assert_eq!(sim.world.counts(frame).refs(), 1);
+        }
+    }
+
+    #[test]
     fn a_read_fault_maps_a_cached_page_clean() {
         let (kit, load) = one_page(FsKind::Ext4, InitPage::Clean, true, &[LOAD]);
         let mut sim = kit.sim("linux-6.18");

@@ -22,7 +22,7 @@ const LINUX_4_19: Strategy = Strategy {
     truncate_dax: Truncate::WaitUnlocked,
     longterm: Longterm::RefuseDax,
     notifier: Notifier::Sync,
-    unbind: Unbind::LiveRef,
+    unbind: Unbind::LiveRefNoWait,
     arch: Arch::IpiFlush,
     dio_ref: DioRef::Get,
     reclaim: Reclaim::Strip,
@@ -52,7 +52,9 @@ impl Preset {
             name: "linux-4.19",
             doc: "Linux 4.19 (October 2018), the \"today\" of the mails of December 2018: DAX \
                   truncate waits with the fault lock dropped, long-term pins of DAX are refused; \
-                  for the page cache nothing is done: pins are plain references, nobody asks.",
+                  GUP-fast holds a live reference on dev_pagemap (4.5), for which the removal of \
+                  the device does not wait (it does from 5.3 on); for the page cache nothing is \
+                  done: pins are plain references, nobody asks.",
             strategy: LINUX_4_19,
         },
         Preset {

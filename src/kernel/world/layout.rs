@@ -44,6 +44,12 @@ pub struct Layout {
     posters: Vec<Vec<Actor>>,
     /// The threads whose programs fill or release each slot.
     slot_users: Vec<Vec<Actor>>,
+    /// Those that release it; where nobody does, those that fill it.
+    slot_releasers: Vec<Vec<Actor>>,
+    /// The threads whose programs register each region.
+    registrars: Vec<Vec<Actor>>,
+    /// The threads whose programs fork each address space.
+    forkers: Vec<Vec<Actor>>,
     /// For each thread the files on which it makes sync calls, each with its first asked page.
     synced: Vec<Vec<(File, u32)>>,
     /// Number of asked pages.
@@ -111,6 +117,9 @@ impl Layout {
         let plan = &self.plan;
         let mut posters = vec![Vec::new(); plan.events.len()];
         let mut users = vec![Vec::new(); plan.slots.len()];
+        let mut releasers = users.clone();
+        let mut registrars = vec![Vec::new(); plan.regions.len()];
+        let mut forkers = vec![Vec::new(); plan.mms.len()];
         let note = |table: &mut Vec<Vec<Actor>>, i: usize, actor: Actor| {
             if table[i].last() != Some(&actor) {
                 table[i].push(actor);
@@ -121,23 +130,41 @@ impl Layout {
             for op in &thread.program {
                 match *op {
                     Op::Post { event } => note(&mut posters, event.index(), actor),
-                    Op::Pin { slot, .. } | Op::Unpin { slot, .. } => {
+                    Op::Fork { child } => note(&mut forkers, child.index(), actor),
+                    Op::Pin { slot, .. } => note(&mut users, slot.index(), actor),
+                    Op::Unpin { slot, .. } => {
                         note(&mut users, slot.index(), actor);
+                        note(&mut releasers, slot.index(), actor);
                     }
-                    Op::Register { region, .. } | Op::Deregister { region, .. } => {
+                    Op::Register { region, .. } => {
+                        note(&mut registrars, region.index(), actor);
                         note(&mut users, plan.regions[region.index()].slot.index(), actor);
+                    }
+                    Op::Deregister { region, .. } => {
+                        let slot = plan.regions[region.index()].slot.index();
+                        note(&mut users, slot, actor);
+                        note(&mut releasers, slot, actor);
                     }
                     Op::DioRead { .. } | Op::DioWrite { .. } => {
                         if let Some(slot) = self.dio_slots[t] {
                             note(&mut users, slot.index(), actor);
+                            note(&mut releasers, slot.index(), actor);
                         }
                     }
                     _ => {}
                 }
             }
         }
+        for (slot, filled) in releasers.iter_mut().zip(&users) {
+            if slot.is_empty() {
+                slot.clone_from(filled);
+            }
+        }
         self.posters = posters;
         self.slot_users = users;
+        self.slot_releasers = releasers;
+        self.registrars = registrars;
+        self.forkers = forkers;
     }
 
     fn number_blocks(&mut self) {
@@ -356,6 +383,21 @@ impl Layout {
     /// The threads whose programs fill or release a slot.
     pub fn slot_users(&self, slot: Slot) -> &[Actor] {
         &self.slot_users[slot.index()]
+    }
+
+    /// The threads whose programs release a slot; if none does, those whose programs fill it.
+    pub fn slot_releasers(&self, slot: Slot) -> &[Actor] {
+        &self.slot_releasers[slot.index()]
+    }
+
+    /// The threads whose programs register a region.
+    pub fn registrars(&self, region: Region) -> &[Actor] {
+        &self.registrars[region.index()]
+    }
+
+    /// The threads whose programs create an address space by fork.
+    pub fn forkers(&self, child: Mm) -> &[Actor] {
+        &self.forkers[child.index()]
     }
 
     /// The page tables entries that may map a page of a file: one per mapping that shows it, in

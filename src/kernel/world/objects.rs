@@ -395,8 +395,9 @@ pub struct CacheSlot {
     pub tag_writeback: bool,
     /// The lock bit of a DAX entry.
     pub dax_locked: bool,
+    /// Ghost: who holds it, packed.
     #[bits(32)]
-    __: u32,
+    pub dax_owner: u32,
 }
 facet!(CacheSlot of FilePage {
     frame_bits: frame, tag_dirty: flag, tag_towrite: flag, tag_writeback: flag, dax_locked: flag,
