@@ -6,9 +6,12 @@ mod common;
 
 use common::Dice;
 use gupsim::engine::model::{Ending, Model, Props, Stepped, Timed};
-use gupsim::kernel::invariant::LOCK_ORDER;
+use gupsim::kernel::invariant::{LOCK_ORDER, find};
 use gupsim::kernel::sim::{Move, Sim};
+use gupsim::kernel::world::machine::{DiskState, Engaged, RegionState};
 use gupsim::kernel::world::need::Need;
+use gupsim::kernel::world::objects::{CacheSlot, FileState, MmState};
+use gupsim::kernel::world::{Actor, Disk, File, FilePage, Mm, Region, World};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -62,6 +65,40 @@ fn pick(moves: &[Move], number: u16) -> Option<Move> {
 fn of_run(stepped: Stepped) -> (Props, Props) {
     let without = |p: Props| Props(p.0 & !Props::one(LOCK_ORDER).0);
     (without(stepped.broken), without(stepped.reached))
+}
+
+/// Live references, direct I/O, invalidations and transfers, and locked DAX entries: how many
+/// there are.
+fn counted(w: &World) -> Vec<u32> {
+    let plan = &w.map.plan;
+    let of = |n: usize, count: &dyn Fn(u32) -> u32| (0..n as u32).map(count).collect::<Vec<_>>();
+    [
+        of(plan.disks.len(), &|d| w.get::<DiskState>(Disk(d)).pgmap_refs().into()),
+        of(plan.files.len(), &|f| w.get::<FileState>(File(f)).dio_count().into()),
+        of(plan.mms.len(), &|mm| w.get::<MmState>(Mm(mm)).invalidating().into()),
+        of(plan.regions.len(), &|r| w.get::<RegionState>(Region(r)).in_flight().into()),
+        of(plan.file_pages() as usize, &|p| w.get::<CacheSlot>(FilePage(p)).dax_locked().into()),
+    ]
+    .concat()
+}
+
+/// The same, by who has them.
+fn owned(w: &World) -> Vec<u32> {
+    let plan = &w.map.plan;
+    let by = |has: &dyn Fn(Engaged) -> bool| {
+        (0..w.map.actors()).filter(|&a| has(w.get::<Engaged>(Actor(a)))).count() as u32
+    };
+    let of = |n: usize, count: &dyn Fn(u32) -> u32| (0..n as u32).map(count).collect::<Vec<_>>();
+    [
+        of(plan.disks.len(), &|d| by(&|e| u32::from(e.pgmap()) == d + 1)),
+        of(plan.files.len(), &|f| by(&|e| e.dio() == f + 1)),
+        of(plan.mms.len(), &|mm| by(&|e| e.range() == mm + 1)),
+        of(plan.regions.len(), &|r| by(&|e| e.region() == r + 1)),
+        of(plan.file_pages() as usize, &|p| {
+            (w.get::<CacheSlot>(FilePage(p)).dax_owner() != 0).into()
+        }),
+    ]
+    .concat()
 }
 
 proptest! {
@@ -154,6 +191,31 @@ proptest! {
             let Some(mv) = pick(&moves, number) else { break };
             sim.apply(mv);
             prop_assert_eq!(sim.overlooked(), &[], "after {:?} of {:?}", mv, sim.top(mv.agent));
+        }
+    }
+
+    #[test]
+    fn whatever_is_counted_has_owners((numbers, schedule) in runs(200)) {
+        let mut sim = machine(&numbers);
+        let mut moves = Vec::new();
+        for &number in &schedule {
+            sim.moves(&mut moves);
+            let Some(mv) = pick(&moves, number) else { break };
+            sim.apply(mv);
+            prop_assert_eq!(counted(&sim.world), owned(&sim.world), "after {:?}", mv);
+        }
+    }
+
+    #[test]
+    fn no_design_unbalances_the_counts((numbers, schedule) in runs(300)) {
+        let mut sim = machine(&numbers);
+        let mut moves = Vec::new();
+        let balance = find("count-balance").map(|(i, _)| Props::one(i)).unwrap();
+        for &number in &schedule {
+            sim.moves(&mut moves);
+            let Some(mv) = pick(&moves, number) else { break };
+            let stepped = sim.apply(mv);
+            prop_assert_eq!(Props(stepped.broken.0 & balance.0), Props::NONE, "{:?}", sim.broken());
         }
     }
 

@@ -83,15 +83,15 @@ fn functions_are_short() {
             let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "const fn "];
             if starts.iter().any(|s| code.starts_with(s)) && !code.ends_with(';') {
                 open = Some((n, indent));
-            } else if let Some((from, at)) = open {
-                if code == "}" && indent == at {
-                    if n - from + 1 > FUNCTION {
-                        let length = n - from + 1;
-                        complaints
-                            .push(format!("{name}:{}: a function of {length} lines", from + 1));
-                    }
-                    open = None;
+            } else if let Some((from, at)) = open
+                && code == "}"
+                && indent == at
+            {
+                let length = n - from + 1;
+                if length > FUNCTION {
+                    complaints.push(format!("{name}:{}: a function of {length} lines", from + 1));
                 }
+                open = None;
             }
         }
     }

@@ -106,7 +106,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let choose = |seed| Choose { schedule: None, seed, timed, steps: args.steps };
     let mut choose = Choose { schedule: args.schedule.as_ref(), ..choose(args.seed.unwrap_or(0)) };
     if args.seed.is_none() && args.schedule.is_none() {
-        match (wanted(args, &loaded, strategy)?, &loaded.schedule) {
+        // The scenario's own schedule is one of its own design; another takes other steps.
+        let own = loaded.schedule.as_ref().filter(|_| strategy == loaded.strategy);
+        match (wanted(args, &loaded, strategy)?, own) {
             (Wanted::Expected(_), Some(own)) | (Wanted::Nothing, Some(own)) => {
                 choose.schedule = Some(own);
             }

@@ -185,7 +185,9 @@ mod tests {
         }
 
         #[test]
-        fn waiters_are_found_by_their_cell(ops in prop::collection::vec((0u32..20, prop::option::of(0u32..9)), 1..200)) {
+        fn waiters_are_found_by_their_cell(
+            ops in prop::collection::vec((0u32..20, prop::option::of(0u32..9)), 1..200),
+        ) {
             let (mut waiters, mut model) = (Waiters::new(20), vec![None; 20]);
             for (agent, cell) in ops {
                 waiters.set(agent, cell);

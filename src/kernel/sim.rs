@@ -355,7 +355,7 @@ impl Sim {
 
     /// Whether power has been lost: nothing happens after that.
     fn crashed(&self) -> bool {
-        self.world.get::<Budget>(One(0)).crashed()
+        self.world.get::<Power>(One(0)).crashed()
     }
 
     /// Whether the run is over: all main agents have finished and the services are idle, or

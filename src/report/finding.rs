@@ -62,7 +62,7 @@ fn stated(w: &World, fact: Fact) -> String {
             format!("a store to {} reaches {} by {how}", map.vpage_name(at), names::folio(w, frame))
         }
         Fact::StructPageUsed { frame } => {
-            format!("a reference is taken on the struct page of {}", names::folio(w, frame))
+            format!("the reference count in the struct page of {} is used", names::folio(w, frame))
         }
         Fact::Shown { at, contents } => {
             format!("{} shows {}", map.file_page_name(at), text(contents))

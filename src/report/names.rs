@@ -27,7 +27,7 @@ pub fn object(w: &World, kind: Kind, n: u32) -> String {
         Kind::MmState => format!("mm {}", map.plan.mms[n as usize].name),
         Kind::Size | Kind::FileState | Kind::Lease => map.plan.files[n as usize].name.clone(),
         Kind::LockState => map.lock_name(Lock(n)),
-        Kind::Held | Kind::HeldMore | Kind::ActorState => map.actor_name(Actor(n)),
+        Kind::Held | Kind::HeldMore | Kind::Engaged | Kind::ActorState => map.actor_name(Actor(n)),
         Kind::DiskState => map.plan.disks[n as usize].name.clone(),
         Kind::Bio | Kind::BioEnd | Kind::BioData | Kind::BioSum => {
             format!("bio {}", map.actor_name(map.tag_actor(Tag(n))))
@@ -40,6 +40,7 @@ pub fn object(w: &World, kind: Kind, n: u32) -> String {
         Kind::EventState => format!("event '{}'", map.plan.events[n as usize]),
         Kind::OpResult | Kind::OpValue => map.op_name(OpId(n)),
         Kind::Budget => "faults left".into(),
+        Kind::Power => "power".into(),
         Kind::FreeList if n == 0 => "free frames".into(),
         Kind::FreeList => format!("free blocks of {}", map.plan.disks[n as usize - 1].name),
         Kind::Verdict => "verdict".into(),

@@ -19,7 +19,7 @@ fn fields(kind: Kind, word: u64) -> Vec<(&'static str, Field)> {
 /// Facets that no kernel has: what the model keeps in order to judge.
 fn is_ghost(kind: Kind) -> bool {
     use Kind::*;
-    matches!(kind, Holders | Newest | Promised | Asked | BlockDurable | Verdict)
+    matches!(kind, Holders | Newest | Promised | Asked | BlockDurable | Engaged | Verdict)
 }
 
 /// Facets whose changes other lines of the trace say already: who holds a lock shows at the lock,

@@ -2,7 +2,7 @@
 
 use super::condition::{Contents, Fact, FinalState, Of, Quantity};
 use crate::kernel::world::ids::{FilePage, Frame, One, OpId};
-use crate::kernel::world::machine::{ActorState, Budget, Extent, ExtentKind, Life, OpResult};
+use crate::kernel::world::machine::{ActorState, Extent, ExtentKind, Life, OpResult, Power};
 use crate::kernel::world::objects::{CacheSlot, Flags, Holders, OpValue, Size};
 use crate::kernel::world::plan::Part;
 use crate::kernel::world::{Contents as Word, Version, World};
@@ -53,7 +53,7 @@ impl FinalState for World {
             }
             Fact::Done(op) => self.get::<OpResult>(op).done(),
             Fact::Finished(actor) => self.get::<ActorState>(actor).life() == Life::Done,
-            Fact::Crashed => self.get::<Budget>(One(0)).crashed(),
+            Fact::Crashed => self.get::<Power>(One(0)).crashed(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Random machines and programs for the laws: plans made of a list of numbers, so that a failing
 //! one shrinks.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+pub mod wild;
 
 use gupsim::kernel::strategy::{Preset, Strategy};
 use gupsim::kernel::world::plan::*;
@@ -14,11 +17,11 @@ impl Dice<'_> {
         u32::from(self.0.next().copied().unwrap_or(0)) % n
     }
 
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len() as u32) as usize]
     }
 
-    fn flag(&mut self) -> bool {
+    pub fn flag(&mut self) -> bool {
         self.below(2) == 1
     }
 }

@@ -4,7 +4,7 @@
 use super::step::*;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
-use crate::kernel::world::machine::{ActorState, Budget};
+use crate::kernel::world::machine::{ActorState, Power};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Lease, LeaseState};
 use crate::kernel::world::{Actor, File, FilePage, One};
@@ -53,7 +53,7 @@ impl Machine for Chance {
 }
 
 fn crash(cx: &mut Step) {
-    cx.update::<Budget>(One(0), |b| b.with_crashed(true));
+    cx.set(One(0), Power::new().with_crashed(true));
     cx.facts.push(Fact::Crashed);
     for at in (0..cx.map.plan.file_pages()).map(FilePage) {
         if let Some(contents) = cx.after_crash(at) {
@@ -64,7 +64,7 @@ fn crash(cx: &mut Step) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::device_kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::engine::model::{Ending, Model};
     use crate::kernel::sim::Sim;
@@ -72,13 +72,13 @@ mod tests {
 
     #[test]
     fn a_crash_ends_the_run_wherever_it_is() {
-        let mut plan = plan(DeviceKind::Nic, 1);
-        user(&mut plan, vec![register(1), deregister()]);
-        nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
-        thread(&mut plan, "power", Role::Chance, vec![Op::Crash]);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
+        thread(&mut plan, &[register(1), deregister()]);
+        nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
+        thread_of(&mut plan, "power", Role::Chance, &[Op::Crash]);
         let mut sim = Sim::new(plan, strategy());
         let (mut crashes, mut ended) = (0, 0);
-        let (_, endings) = explore(&mut sim, &mut |sim, by| {
+        let (_, endings) = explore_moves(&mut sim, &mut |sim, by| {
             let mut moves = Vec::new();
             sim.moves(&mut moves);
             if by.is_some_and(|mv| mv.agent == 2) {
@@ -96,12 +96,12 @@ mod tests {
 
     #[test]
     fn a_signal_is_pending_for_its_target_and_may_never_come() {
-        let mut plan = plan(DeviceKind::Nic, 1);
-        user(&mut plan, vec![register(1)]);
-        thread(&mut plan, "killer", Role::Chance, vec![Op::Signal { to: Actor(0) }]);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
+        thread(&mut plan, &[register(1)]);
+        thread_of(&mut plan, "killer", Role::Chance, &[Op::Signal { to: Actor(0) }]);
         let mut sim = Sim::new(plan, strategy());
         let mut pending = [false; 2];
-        explore(&mut sim, &mut |sim, _| {
+        explore_moves(&mut sim, &mut |sim, _| {
             if sim.ready() == 0 {
                 let signal = sim.world.get::<ActorState>(Actor(0)).signal();
                 pending[usize::from(signal)] = true;

@@ -1,7 +1,7 @@
 //! Layout breaks of DAX files, and the removal of their device.
 
 use super::errno::EINTR;
-use super::kit_unmap::*;
+use super::testkit::*;
 use crate::engine::model::{Ending, Model};
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{DaxOrphan, Strategy, Truncate, Unbind};
@@ -187,6 +187,7 @@ fn removal_waits_for_live_references_where_there_are_any() {
     };
     for (unbind_by, name, waits) in [
         (Unbind::Unguarded, "linux-4.14", false),
+        (Unbind::LiveRefNoWait, "linux-4.19", false),
         (Unbind::LiveRef, "linux-4.19", true),
         (Unbind::MappingRef, "linux-6.18", true),
     ] {
@@ -206,10 +207,30 @@ fn removal_waits_for_live_references_where_there_are_any() {
 #[test]
 fn removal_waits_for_page_references_only_where_a_used_page_holds_the_pagemap() {
     let held = |w: &mut World, frame| w.take_ref(frame);
-    let (sim, frame) = unbind(preset("linux-4.19"), held);
-    assert!(!removed(&sim, frame));
-    let (sim, frame) = unbind(preset("linux-6.18"), held);
-    assert!(removed(&sim, frame), "the reference is left with no struct page");
+    let waits = Strategy { unbind: Unbind::LiveRef, ..preset("linux-4.19") };
+    for (strategy, removes) in
+        [(waits, false), (preset("linux-4.19"), true), (preset("linux-6.18"), true)]
+    {
+        let (sim, frame) = unbind(strategy, held);
+        assert_eq!(removed(&sim, frame), removes, "{:?}", strategy.unbind);
+    }
+}
+
+#[test]
+fn removal_lets_gup_fast_sections_end_wherever_there_is_a_reference_to_kill() {
+    let irqs = |w: &mut World, off: bool| {
+        let holder = Actor::pack(off.then_some(Actor(0)));
+        w.set(Cpu(0), CpuState::new().with_irq_off(holder));
+    };
+    use Unbind::*;
+    for (unbind_by, waits) in [(LiveRefNoWait, true), (LiveRef, true), (Unguarded, false)] {
+        let strategy = Strategy { unbind: unbind_by, ..preset("linux-4.19") };
+        let (mut sim, frame) = unbind(strategy, |w, _| irqs(w, true));
+        assert_eq!(removed(&sim, frame), !waits, "{unbind_by:?}");
+        sim.poke(|w| irqs(w, false));
+        run(&mut sim);
+        assert!(removed(&sim, frame));
+    }
 }
 
 #[test]

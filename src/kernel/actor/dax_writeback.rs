@@ -9,7 +9,7 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::CacheSlot;
-use crate::kernel::world::{FilePage, World};
+use crate::kernel::world::{Actor, FilePage, World};
 
 /// `dax_writeback_mapping_range`. For data integrity only: pmem has no periodic writeback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -85,12 +85,15 @@ impl Machine for DaxWriteback {
                     return DaxWriteback { next: at.plus(1), ..self }.find(cx);
                 };
                 cx.lock_briefly(me, LockClass::DaxEntry);
-                cx.set(at, slot.with_tag_towrite(false).with_dax_locked(true));
+                let locked = slot.with_dax_locked(true).with_dax_owner(Actor::pack(Some(me)));
+                cx.set(at, locked.with_tag_towrite(false));
                 let then = DaxWriteback { place: Place::Clean, ..self };
                 call(RmapWalk::new(Purpose::Clean, at, frame, 1), then)
             }
             Place::Clean | Place::Flush => {
-                cx.update::<CacheSlot>(at, |s| s.with_tag_dirty(false).with_dax_locked(false));
+                cx.update::<CacheSlot>(at, |s| {
+                    s.with_tag_dirty(false).with_dax_locked(false).with_dax_owner(0)
+                });
                 DaxWriteback { next: at.plus(1), ..self }.find(cx)
             }
         }

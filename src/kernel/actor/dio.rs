@@ -28,7 +28,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::{Context, FsKind, PAGE_SIZE, Redirty, SyncMode, WHOLE};
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{Block, FilePage, Frame, Slot, Tag, VPage, World};
+use crate::kernel::world::{Block, File, FilePage, Frame, Slot, Tag, VPage, World};
 
 /// A direct read or write of one page. Returns the bytes, or -errno.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -168,6 +168,8 @@ impl Dio {
         let file = cx.map.file_of(self.at);
         let count = |s: FileState| s.with_dio_count(s.dio_count().wrapping_add_signed(n));
         cx.update::<FileState>(file, count);
+        let (me, mine) = (cx.me, (n > 0).then_some(file));
+        cx.update::<Engaged>(me, |e| e.with_dio(File::pack(mine)));
     }
 
     fn map(self, cx: &mut Step) -> Next {

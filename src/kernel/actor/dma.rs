@@ -14,7 +14,7 @@ use super::step::*;
 use crate::kernel::world::contents::Version;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Page, Toucher};
-use crate::kernel::world::machine::{RegionState, RegionUse, Xlat};
+use crate::kernel::world::machine::{Engaged, RegionState, RegionUse, Xlat};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Newest, OpValue};
 use crate::kernel::world::plan::{PAGE_SIZE, Part, WHOLE};
@@ -176,6 +176,7 @@ fn begin(cx: &mut Step, region: Region, page: u32, write: bool) -> Next {
         Some(errno) => Next::Return(-errno),
         None => {
             cx.set(region, state.with_in_flight(state.in_flight() + 1));
+            engage(cx, Some(region));
             translate(cx, at, write)
         }
     }
@@ -220,6 +221,13 @@ fn release_translation(cx: &mut Step, at: RegionPage) {
 fn end(cx: &mut Step, at: RegionPage) {
     let region = cx.map.region_of(at);
     cx.update::<RegionState>(region, |s| s.with_in_flight(s.in_flight().saturating_sub(1)));
+    engage(cx, None);
+}
+
+/// Ghost: whose transfer it is that is in flight.
+fn engage(cx: &mut Step, region: Option<Region>) {
+    let me = cx.me;
+    cx.update::<Engaged>(me, |e| e.with_region(Region::pack(region)));
 }
 
 fn fail(cx: &mut Step, at: RegionPage, errno: i32) -> Next {
@@ -293,8 +301,8 @@ fn complete(cx: &mut Step, at: RegionPage, to: Option<Page>, version: Contents) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::device_kit::*;
     use super::super::errno::EIO;
+    use super::super::testkit::*;
     use super::*;
     use crate::engine::model::{Ending, Model};
     use crate::kernel::sim::Sim;
@@ -305,12 +313,12 @@ mod tests {
 
     #[test]
     fn a_transfer_tears_the_page_between_its_halves_and_ends_before_the_pins_do() {
-        let mut plan = plan(DeviceKind::Nic, 1);
-        let reg = user(&mut plan, vec![register(1), deregister()]);
-        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
+        let reg = thread(&mut plan, &[register(1), deregister()]);
+        let write = nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let mut sim = Sim::new(plan, strategy());
         let (mut torn, mut whole, mut refused) = (false, false, false);
-        let (_, endings) = explore(&mut sim, &mut |sim, _| {
+        let (_, endings) = explore_moves(&mut sim, &mut |sim, _| {
             let data = sim.world.data(Frame(1));
             torn |= data.is_patched();
             let pinned = sim.world.get::<Pinned>(SlotPage(0));
@@ -332,16 +340,16 @@ mod tests {
 
     #[test]
     fn a_write_through_a_region_registered_for_reading_is_refused() {
-        let mut plan = plan(DeviceKind::Nic, 1);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
         let op =
             Op::Register { region: MR, first: VPage(0), pages: 1, write: false, longterm: false };
-        user(&mut plan, vec![op]);
+        thread(&mut plan, &[op]);
         let ops = vec![Op::DmaWrite { region: MR, page: 0 }, Op::DmaRead { region: MR, page: 0 }];
-        let first = nic(&mut plan, ops);
+        let first = nic(&mut plan, &ops);
         let mut sim = Sim::new(plan, strategy());
         let file = sim.world.data(Frame(1));
-        run(&mut sim, 0, |_| false);
-        run(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 1, |_| false);
         assert_eq!((result(&sim, first), result(&sim, first.plus(1))), (Some(-EFAULT), Some(0)));
         let got = sim.world.get::<OpValue>(first.plus(1));
         assert_eq!(got.0, file, "the remote peer has the whole page");
@@ -349,33 +357,33 @@ mod tests {
 
     #[test]
     fn a_stream_waits_for_its_region_and_does_not_hold_up_the_end() {
-        let mut plan = plan(DeviceKind::Capture, 1);
-        user(&mut plan, vec![register(1), Op::DmaWait { region: MR }, deregister()]);
+        let mut plan = device_machine(DeviceKind::Capture, 1);
+        thread(&mut plan, &[register(1), Op::DmaWait { region: MR }, deregister()]);
         let ops = vec![Op::DmaWrite { region: MR, page: 0 }, Op::Repeat { to: 0, times: 0 }];
-        nic(&mut plan, ops);
+        nic(&mut plan, &ops);
         plan.threads[1].background = true;
         let mut sim = Sim::new(plan, strategy());
-        assert_eq!(run(&mut sim, 1, |_| false), 0, "there is no buffer yet");
-        run(&mut sim, 0, |sim| sim.world.get::<RegionState>(MR).usable());
+        assert_eq!(run_agent(&mut sim, 1, |_| false), 0, "there is no buffer yet");
+        run_agent(&mut sim, 0, |sim| sim.world.get::<RegionState>(MR).usable());
         let frames = |sim: &Sim| sim.world.patches.max_seq(sim.world.data(Frame(1)));
         let before = frames(&sim);
-        run(&mut sim, 1, |sim| frames(sim) > before + 3);
-        run(&mut sim, 1, |sim| sim.world.get::<RegionState>(MR).in_flight() == 0);
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 1, |sim| frames(sim) > before + 3);
+        run_agent(&mut sim, 1, |sim| sim.world.get::<RegionState>(MR).in_flight() == 0);
+        run_agent(&mut sim, 0, |_| false);
         assert_eq!(sim.ending(), Ending::Finished);
         assert_eq!(sim.world.get::<RegionState>(MR).state(), RegionUse::Gone);
     }
 
     #[test]
     fn what_is_written_to_a_page_that_left_its_file_is_not_the_files_newest_contents() {
-        let mut plan = plan(DeviceKind::Nic, 1);
-        user(&mut plan, vec![register(1)]);
-        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
+        thread(&mut plan, &[register(1)]);
+        let write = nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let mut sim = Sim::new(plan, strategy());
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 0, |_| false);
         let newest = sim.world.get::<Newest>(FilePage(0));
         sim.world.cache_remove(Frame(1));
-        run(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 1, |_| false);
         assert_eq!(result(&sim, write), Some(0), "nobody tells the device (claim 32)");
         let version = sim.world.data(Frame(1)).version();
         assert_eq!(version.map(|v| (v.author, v.origin)), Some((write, 1)));
@@ -384,17 +392,19 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_told_writes_into_its_neighbours_memory() {
-        let mut plan = plan(DeviceKind::OdpNic, 1);
+        let mut plan = device_machine(DeviceKind::OdpNic, 1);
         plan.spare_frames = 0;
-        user(&mut plan, vec![register(1)]);
+        thread(&mut plan, &[register(1)]);
         let write = Op::DmaWrite { region: MR, page: 0 };
-        nic(&mut plan, vec![write, write]);
+        nic(&mut plan, &[write, write]);
         let taken = OpId(plan.ops());
         let ops = vec![Op::TakeFrame, Op::Verify { taken }];
-        thread(&mut plan, "other", Role::Neighbour, ops);
+        thread_of(&mut plan, "other", Role::Neighbour, &ops);
         let mut sim = Sim::new(plan, strategy());
-        run(&mut sim, 0, |_| false);
-        run(&mut sim, 1, |sim| result(sim, OpId(taken.0 - 2)).is_some());
+        // The write is a use after free, at which a judged run ends.
+        sim.set_judging(false);
+        run_agent(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 1, |sim| result(sim, OpId(taken.0 - 2)).is_some());
         let given = sim.world.page(Frame(1));
         // The page is unmapped, truncated and freed, and no notifier is called.
         let w = &mut sim.world;
@@ -402,12 +412,12 @@ mod tests {
         w.map_page(Frame(1), -1);
         w.cache_remove(Frame(1));
         assert!(w.put_refs(Frame(1), 1));
-        run(&mut sim, 2, |sim| result(sim, taken).is_some());
+        run_agent(&mut sim, 2, |sim| result(sim, taken).is_some());
         let dma = |f: &Fact| matches!(f, Fact::Dma { page, .. } if *page == given);
-        run(&mut sim, 1, |sim| sim.world.facts.iter().any(dma));
+        run_agent(&mut sim, 1, |sim| sim.world.facts.iter().any(dma));
         assert_ne!(sim.world.page(Frame(1)), given, "the fact names the page that was given");
-        run(&mut sim, 1, |_| false);
-        run(&mut sim, 2, |_| false);
+        run_agent(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 2, |_| false);
         assert_eq!(result(&sim, taken.plus(1)), Some(-EIO));
     }
 }

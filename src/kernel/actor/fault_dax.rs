@@ -17,7 +17,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{Contents, FilePage, Frame, Lock, VPage, World};
+use crate::kernel::world::{Actor, Contents, FilePage, Frame, Lock, VPage, World};
 
 /// A fault on a page of a DAX file. Returns 0, -EFAULT (beyond the end, no space, device gone)
 /// or -ENOMEM; never drops mmap_lock.
@@ -80,7 +80,8 @@ impl DaxFault {
             return self.go(State::Leave(true, -EFAULT));
         }
         cx.w.lock_briefly(cx.me, LockClass::DaxEntry);
-        cx.update::<CacheSlot>(at, |s| s.with_dax_locked(true));
+        let me = Actor::pack(Some(cx.me));
+        cx.update::<CacheSlot>(at, |s| s.with_dax_locked(true).with_dax_owner(me));
         self.go(State::Iomap)
     }
 
@@ -244,7 +245,7 @@ impl Machine for DaxFault {
             }
             State::Finish => self.finish(cx),
             State::Unlock(ret) => {
-                cx.update::<CacheSlot>(at, |s| s.with_dax_locked(false));
+                cx.update::<CacheSlot>(at, |s| s.with_dax_locked(false).with_dax_owner(0));
                 self.go(State::Leave(true, ret))
             }
             State::Leave(true, ret) => {

@@ -336,7 +336,7 @@ impl Machine for ForkMm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::engine::model::Model;
     use crate::kernel::sim::Sim;
@@ -376,7 +376,7 @@ mod tests {
     fn fork_shares_an_unpinned_page_read_only() {
         let (kit, _, load) = family(&[STORE, FORK], &[Op::Load { at: CHILD }]);
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         let (parent, child) = frames(&sim);
         assert_eq!(parent, child);
         let frame = parent.unwrap();
@@ -389,7 +389,7 @@ mod tests {
         for preset in ["linux-4.19", "linux-6.18"] {
             let (kit, first, load) = family(&[STORE, FORK, STORE], &[Op::Load { at: CHILD }]);
             let mut sim = kit.sim(preset);
-            explore(&mut sim, |sim| {
+            explore_to_rest(&mut sim, |sim| {
                 let (parent, child) = frames(sim);
                 assert_ne!(parent, child);
                 assert_eq!(author_read(sim, load), Some(first));
@@ -397,7 +397,7 @@ mod tests {
             let store = Op::Store { at: CHILD, part: WHOLE };
             let (kit, _, _) = family(&[STORE, FORK, STORE], &[store]);
             let mut sim = kit.sim(preset);
-            run(&mut sim); // the parent first, then the child, who is alone by then
+            finish(&mut sim); // the parent first, then the child, who is alone by then
             assert!(pte(&sim, CHILD).writable());
             assert_eq!(sim.world.counts(frames(&sim).1.unwrap()).refs(), 1);
         }
@@ -407,7 +407,7 @@ mod tests {
     fn a_pinned_page_stays_with_the_parent_and_the_child_gets_a_copy() {
         let (kit, first, load) = family(&[STORE, PIN, FORK, STORE], &[Op::Load { at: CHILD }]);
         let mut sim = kit.sim("linux-6.18");
-        explore(&mut sim, |sim| {
+        explore_to_rest(&mut sim, |sim| {
             let (parent, child) = frames(sim);
             assert_eq!(kept(sim, crate::kernel::world::Slot(0), 0), parent);
             assert_ne!(parent, child);
@@ -421,7 +421,7 @@ mod tests {
     fn before_5_9_the_parents_store_leaves_the_pin_on_the_childs_page() {
         let (kit, first, _) = family(&[STORE, PIN, FORK, STORE], &[Op::Load { at: CHILD }]);
         let mut sim = kit.sim("linux-4.19");
-        run(&mut sim);
+        finish(&mut sim);
         let (parent, child) = frames(&sim);
         assert_eq!(kept(&sim, crate::kernel::world::Slot(0), 0), child);
         assert_ne!(parent, child);
@@ -440,7 +440,7 @@ mod tests {
         kit.plan.events.push("ready".into());
         let mut sim = kit.sim("linux-6.18");
         let mut ends = BTreeSet::new();
-        explore(&mut sim, |sim| {
+        explore_to_rest(&mut sim, |sim| {
             let (parent, child) = frames(sim);
             assert_eq!(kept(sim, slot, 0), parent);
             assert_ne!(parent, child);
@@ -458,7 +458,7 @@ mod tests {
         let mut sim = kit.sim("linux-6.18");
         run_until(&mut sim, 0, "copy_present_ptes: allocate for a pinned page");
         sim.apply(crate::kernel::sim::Move { agent: 0, outcome: 1 });
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!((ret(&sim, first.plus(2)), ret(&sim, first.plus(3))), (-ENOMEM, 0));
         assert!(frames(&sim).1.is_some());
     }
@@ -480,7 +480,7 @@ mod tests {
             kit.plan.cpus += 1;
             kit.thread(mm, &[Op::Store { at: VPage(2), part: WHOLE }]);
             let mut sim = kit.sim("linux-6.18");
-            run_random(&mut sim, seed);
+            finish_random(&mut sim, seed);
         }
     }
 }

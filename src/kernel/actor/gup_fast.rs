@@ -194,6 +194,8 @@ pub fn live_ref(cx: &mut Step, frame: Frame) -> Option<Disk> {
         return None;
     }
     cx.update::<DiskState>(disk, |d| d.with_pgmap_refs(d.pgmap_refs() + 1));
+    let me = cx.me;
+    cx.update::<Engaged>(me, |e| e.with_pgmap(Disk::pack(Some(disk)) as u16));
     Some(disk)
 }
 
@@ -201,6 +203,8 @@ pub fn live_ref(cx: &mut Step, frame: Frame) -> Option<Disk> {
 pub fn put_live_ref(cx: &mut Step, pgmap: u16) {
     if let Some(disk) = Disk::unpack(u32::from(pgmap)) {
         cx.update::<DiskState>(disk, |d| d.with_pgmap_refs(d.pgmap_refs().saturating_sub(1)));
+        let me = cx.me;
+        cx.update::<Engaged>(me, |e| e.with_pgmap(0));
     }
 }
 
@@ -295,7 +299,7 @@ impl Machine for GupFast {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::engine::model::Model;
     use crate::kernel::sim::Sim;
@@ -360,7 +364,7 @@ mod tests {
             let mut sim = kit.sim_with(strategy);
             run_until(&mut sim, 0, "pin_user_pages_fast: mm_set_has_pinned_flag");
             sim.world.update::<DiskState>(Disk(1), |d| d.with_pgmap(PgmapState::Killed));
-            run(&mut sim);
+            finish(&mut sim);
             assert_eq!(ret(&sim, op), expected, "{unbind:?}");
         }
     }
@@ -387,7 +391,7 @@ mod tests {
         run_until(&mut sim, 0, "gup slow: mmap_read_lock_killable");
         assert_eq!(kept(&sim, slot, 0), None);
         // The slow path takes the copy again and is refused the media.
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(ret(&sim, op.plus(2)), 1);
     }
 
@@ -404,7 +408,7 @@ mod tests {
         let mut sim = kit.sim("linux-6.18");
         let (mut ends, mut dropped) = (BTreeSet::new(), false);
         let mut old = None;
-        explore_with(&mut sim, &mut |sim| {
+        explore_states(&mut sim, |sim| {
             dropped |= sim.label(0).is_some_and(|l| l.name == "gup_fast: gup_put_folio");
             if sim.ready() == 0 {
                 assert_eq!(ret(sim, op), 1);
@@ -432,7 +436,7 @@ mod tests {
         sim.world.set_pte(at, Pte::new());
         sim.world.map_page(frame, -1);
         assert!(sim.world.flags(frame).free());
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(ret(&sim, op.plus(1)), 1);
         assert_eq!(kept(&sim, slot, 0), pte(&sim, at).frame());
     }
@@ -450,7 +454,7 @@ mod tests {
         ];
         let op = kit.thread(Mm(0), &program);
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(ret(&sim, op.plus(2)), 1);
         let pinned = kept(&sim, slot, 0).unwrap();
         let childs = pte(&sim, VPage(1)).frame().unwrap();

@@ -261,7 +261,7 @@ impl Machine for GupSlow {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::strategy::{Longterm, Preset};
@@ -293,7 +293,7 @@ mod tests {
             let ops = [pin(VPage(0), 1, Slot(0), true, call)];
             let (kit, op, slot) = pins(FsKind::Ext4, &[InitPage::Clean], true, &ops);
             let mut sim = kit.sim("linux-6.18");
-            run(&mut sim);
+            finish(&mut sim);
             assert_eq!(ret(&sim, op), 1, "{call:?}");
             let frame = page(&sim, 0);
             assert_eq!(kept(&sim, slot, 0), Some(frame));
@@ -310,7 +310,7 @@ mod tests {
             let ops = [pin(VPage(0), 2, Slot(0), false, call), unpin(Slot(0), false)];
             let (kit, op, slot) = pins(FsKind::Ext4, &[InitPage::Clean; 2], true, &ops);
             let mut sim = kit.sim("linux-6.18");
-            run(&mut sim);
+            finish(&mut sim);
             assert_eq!((ret(&sim, op), ret(&sim, op.plus(1))), (2, 0), "{call:?}");
             for n in 0..2 {
                 assert!(!sim.world.flags(page(&sim, n)).dirty());
@@ -325,7 +325,7 @@ mod tests {
         let ops = [pin(VPage(0), 1, Slot(0), true, PinCall::PinFast)];
         let (kit, _, slot) = pins(FsKind::Ext4, &[InitPage::Clean], false, &ops);
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         let copy = kept(&sim, slot, 0).unwrap();
         assert_ne!(copy, page(&sim, 0));
         assert!(sim.world.flags(copy).exclusive() && sim.world.maybe_pinned_now(&sim, copy));
@@ -349,7 +349,7 @@ mod tests {
         let op = kit.thread(Mm(0), &program);
         let mut sim = kit.sim("linux-6.18");
         let before = sim.world.counts(ZERO_PAGE);
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!((ret(&sim, op), ret(&sim, op.plus(1))), (1, 0));
         assert_eq!(sim.world.counts(ZERO_PAGE), before);
     }
@@ -365,7 +365,7 @@ mod tests {
         let mut strategy = Preset::find("linux-6.18").unwrap().strategy;
         strategy.longterm = rule;
         let mut sim = kit.sim_with(strategy);
-        run(&mut sim);
+        finish(&mut sim);
         ret(&sim, first.plus(1))
     }
 
@@ -399,7 +399,7 @@ mod tests {
             };
             let (kit, first, _) = pins(FsKind::Dax, &[InitPage::Cold], true, &[op]);
             let mut sim = kit.sim(preset);
-            run(&mut sim);
+            finish(&mut sim);
             assert_eq!(ret(&sim, first), -EOPNOTSUPP, "{preset}");
         }
     }
@@ -411,14 +411,14 @@ mod tests {
             let (mut kit, op, _) = pins(FsKind::Ext4, &[InitPage::Clean; 2], true, &ops);
             kit.plan.files[0].size = u64::from(PAGE_SIZE);
             let mut sim = kit.sim("linux-6.18");
-            run(&mut sim);
+            finish(&mut sim);
             assert_eq!(ret(&sim, op), 1, "{call:?}");
         }
         let ops = [pin(VPage(0), 2, Slot(0), false, PinCall::PinFast)];
         let (mut kit, op, _) = pins(FsKind::Ext4, &[InitPage::Clean; 2], true, &ops);
         kit.plan.files[0].size = 0;
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(ret(&sim, op), -EFAULT);
     }
 
@@ -431,7 +431,7 @@ mod tests {
         assert_eq!(kept(&sim, slot, 0), Some(page(&sim, 0)));
         let lock = sim.world.map.mmap_lock(Mm(0));
         assert!(sim.world.can_lock(lock, Mode::Exclusive), "mmap_lock was dropped");
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(ret(&sim, op), 2);
     }
 
@@ -443,7 +443,7 @@ mod tests {
         run_until(&mut sim, 0, "folio_wait_locked");
         let lock = sim.world.map.mmap_lock(Mm(0));
         assert!(!sim.world.can_lock(lock, Mode::Exclusive));
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(ret(&sim, op), 1);
     }
 
@@ -456,7 +456,7 @@ mod tests {
         let mut sim = kit.sim("linux-4.19");
         run_until(&mut sim, 0, "gup_fast: get_dev_pagemap");
         sim.world.update::<DiskState>(Disk(1), |d| d.with_pgmap(PgmapState::Killed));
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(ret(&sim, op.plus(1)), -EFAULT);
         assert_eq!(sim.world.get::<DiskState>(Disk(1)).pgmap_refs(), 0);
     }
@@ -467,7 +467,7 @@ mod tests {
             let ops = [Op::Load { at: VPage(0) }, pin(VPage(0), 1, Slot(0), true, call)];
             let (kit, _, _) = pins(FsKind::Tmpfs, &[InitPage::Hole], true, &ops);
             let mut sim = kit.sim("linux-6.18");
-            run(&mut sim);
+            finish(&mut sim);
             assert_eq!(sim.world.flags(page(&sim, 0)).dirty(), dirty, "{call:?}");
         }
     }

@@ -231,7 +231,7 @@ pub fn dirty_written(cx: &mut Step, at: RegionPage) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::device_kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::plan::Op;
@@ -239,12 +239,12 @@ mod tests {
 
     /// What a callback that must not block does at its first step, with umem_mutex free or taken.
     fn non_blockable(kind: DeviceKind, taken: bool) -> (Next, bool) {
-        let mut plan = plan(kind, 1);
-        user(&mut plan, vec![register(1)]);
-        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut plan = device_machine(kind, 1);
+        thread(&mut plan, &[register(1)]);
+        let write = nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let mut sim = Sim::new(plan, strategy());
-        run(&mut sim, 0, |_| false);
-        run(&mut sim, 1, |sim| result(sim, write).is_some());
+        run_agent(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 1, |sim| result(sim, write).is_some());
         let lock = umem_lock(&sim.world, MR);
         if taken {
             sim.world.lock(Actor(1), lock, Mode::Exclusive);

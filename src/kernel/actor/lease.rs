@@ -63,7 +63,7 @@ impl Machine for LeaseCall {
 
 #[cfg(test)]
 mod tests {
-    use super::super::device_kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::plan::{DeviceKind, Op, Role};
@@ -72,12 +72,12 @@ mod tests {
 
     #[test]
     fn a_lease_has_one_holder() {
-        let mut plan = plan(DeviceKind::Nic, 1);
-        let first = user(&mut plan, vec![Op::TakeLease { file: FILE }]);
-        let second = user(&mut plan, vec![Op::TakeLease { file: FILE }]);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
+        let first = thread(&mut plan, &[Op::TakeLease { file: FILE }]);
+        let second = thread(&mut plan, &[Op::TakeLease { file: FILE }]);
         let mut sim = Sim::new(plan, strategy());
-        run(&mut sim, 0, |_| false);
-        run(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 1, |_| false);
         assert_eq!((result(&sim, first), result(&sim, second)), (Some(0), Some(-EAGAIN)));
     }
 
@@ -86,18 +86,18 @@ mod tests {
         for (timeout, answer, left) in
             [(false, 0, LeaseState::Released), (true, -ETIMEDOUT, LeaseState::Broken)]
         {
-            let mut plan = plan(DeviceKind::Nic, 1);
+            let mut plan = device_machine(DeviceKind::Nic, 1);
             let pause = Op::Sleep { ns: 0 };
-            let first = user(&mut plan, vec![pause, Op::AnswerLease { file: FILE }]);
+            let first = thread(&mut plan, &[pause, Op::AnswerLease { file: FILE }]);
             let clock = vec![pause, Op::LeaseTimeout { file: FILE }];
-            thread(&mut plan, "clock", Role::Chance, clock);
+            thread_of(&mut plan, "clock", Role::Chance, &clock);
             let mut sim = Sim::new(plan, strategy());
             let asked = Lease::new().with_state(LeaseState::Breaking);
             sim.world.set(FILE, asked.with_holder(Actor::pack(Some(Actor(0)))));
             if timeout {
-                run(&mut sim, 1, |_| false);
+                run_agent(&mut sim, 1, |_| false);
             }
-            run(&mut sim, 0, |_| false);
+            run_agent(&mut sim, 0, |_| false);
             assert_eq!(result(&sim, first.plus(1)), Some(answer));
             assert_eq!(sim.world.get::<Lease>(FILE).state(), left);
         }

@@ -151,7 +151,7 @@ impl Machine for Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::kernel::world::objects::{CacheSlot, Flags, VmaState};
     use crate::kernel::world::plan::*;
@@ -175,10 +175,32 @@ mod tests {
     }
 
     #[test]
+    fn private_memory_that_is_populated_has_been_stored_to() {
+        for file_backed in [false, true] {
+            let mut kit = Kit::new();
+            let data = kit.file(FsKind::Ext4, &[InitPage::Clean]);
+            kit.map(if file_backed { file(data) } else { Backing::Anon }, false, 1);
+            kit.plan.vmas[0].populate = Populate::Write;
+            kit.thread(Mm(0), &[STORE]);
+            let mut sim = kit.sim("linux-6.18");
+            let (page, flags) = cached(&sim);
+            let pte = sim.world.get::<Pte>(VPage(0));
+            let frame = pte.frame().unwrap();
+            assert!(pte.present() && pte.writable() && pte.dirty() && frame != page);
+            assert!(sim.world.flags(frame).exclusive() && !flags.dirty());
+            let zeroes = sim.world.data(frame) == crate::kernel::world::Contents::ZERO;
+            assert_eq!(zeroes, !file_backed);
+            run(&mut sim);
+            assert_eq!(sim.world.get::<Pte>(VPage(0)).frame(), Some(frame), "no fault was taken");
+            assert_eq!(sim.world.counts(frame).refs(), 1);
+        }
+    }
+
+    #[test]
     fn a_read_fault_maps_a_cached_page_clean() {
         let (kit, load) = one_page(FsKind::Ext4, InitPage::Clean, true, &[LOAD]);
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         let (frame, flags) = cached(&sim);
         assert_eq!(ret(&sim, load), 0);
         assert_eq!(author_read(&sim, load), Some(Version::INITIAL));
@@ -191,7 +213,7 @@ mod tests {
         for fs in [FsKind::Ext4, FsKind::Xfs, FsKind::Btrfs] {
             let (kit, load) = one_page(fs, InitPage::Clean, true, &[LOAD, STORE, STORE]);
             let mut sim = kit.sim("linux-6.18");
-            run(&mut sim);
+            finish(&mut sim);
             let (frame, flags) = cached(&sim);
             assert!(flags.dirty() && flags.prepared(), "{fs:?}");
             assert!(pte(&sim, VPage(0)).writable() && pte(&sim, VPage(0)).dirty());
@@ -217,7 +239,7 @@ mod tests {
     fn a_fault_on_an_uncached_page_reads_it_in() {
         let (kit, load) = one_page(FsKind::Ext4, InitPage::Cold, true, &[LOAD]);
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(author_read(&sim, load), Some(Version::INITIAL));
         assert!(cached(&sim).1.uptodate());
     }
@@ -226,12 +248,12 @@ mod tests {
     fn tmpfs_does_not_track_stores() {
         let (kit, _) = one_page(FsKind::Tmpfs, InitPage::Hole, true, &[LOAD, STORE]);
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         // Only the PTE knows of the store.
         assert!(!cached(&sim).1.dirty() && pte(&sim, VPage(0)).dirty());
         let (kit, _) = one_page(FsKind::Tmpfs, InitPage::Hole, true, &[STORE]);
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         assert!(cached(&sim).1.dirty());
         assert!(!sim.world.get::<CacheSlot>(FilePage(0)).tag_dirty());
     }
@@ -241,7 +263,7 @@ mod tests {
         for program in [&[LOAD, STORE, LOAD][..], &[STORE, STORE, LOAD]] {
             let (kit, first) = one_page(FsKind::Ext4, InitPage::Clean, false, program);
             let mut sim = kit.sim("linux-6.18");
-            run(&mut sim);
+            finish(&mut sim);
             let (frame, flags) = cached(&sim);
             let copy = pte(&sim, VPage(0)).frame().unwrap();
             assert_ne!(copy, frame);
@@ -260,7 +282,7 @@ mod tests {
         let mut sim = kit.sim("linux-6.18");
         run_until(&mut sim, 0, "wp_page_copy: allocate");
         assert!(pte(&sim, at).special());
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(author_read(&sim, first), None);
         assert_eq!(author_read(&sim, first.plus(2)), Some(first.plus(1)));
         assert!(sim.world.flags(pte(&sim, at).frame().unwrap()).exclusive());
@@ -271,13 +293,13 @@ mod tests {
         let (mut kit, first) = one_page(FsKind::Ext4, InitPage::Clean, true, &[STORE, LOAD]);
         kit.plan.vmas[0].write = false;
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!((ret(&sim, first), ret(&sim, first.plus(1))), (-EFAULT, 0));
         assert!(!cached(&sim).1.dirty() && sim.world.get::<VmaState>(Vma(0)).mapped());
         let (mut kit, first) = one_page(FsKind::Ext4, InitPage::Hole, true, &[STORE, LOAD]);
         kit.plan.files[0].size = 0;
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!((ret(&sim, first), ret(&sim, first.plus(1))), (-EFAULT, -EFAULT));
         assert_eq!(sim.world.get::<CacheSlot>(FilePage(0)).frame(), None);
     }
@@ -293,7 +315,7 @@ mod tests {
                 step(&mut sim, 0);
             }
             assert!(!pte(&sim, VPage(0)).writable(), "{preset}");
-            run(&mut sim);
+            finish(&mut sim);
             let entry = pte(&sim, VPage(0));
             assert!(sim.world.flags(entry.frame().unwrap()).pmem() && entry.writable());
             assert_eq!(entry.devmap(), preset == "linux-4.19");
@@ -306,7 +328,7 @@ mod tests {
     fn a_store_to_a_dax_hole_replaces_the_zero_page() {
         let (kit, first) = one_page(FsKind::Dax, InitPage::Hole, true, &[LOAD, STORE, LOAD]);
         let mut sim = kit.sim("linux-6.18");
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(author_read(&sim, first), None);
         assert_eq!(author_read(&sim, first.plus(2)), Some(first.plus(1)));
         assert!(sim.world.flags(pte(&sim, VPage(0)).frame().unwrap()).pmem());
@@ -321,7 +343,7 @@ mod tests {
         let b = kit.thread(Mm(0), &[STORE]);
         let mut sim = kit.sim("linux-6.18");
         let mut last = std::collections::BTreeSet::new();
-        let states = explore(&mut sim, |sim| {
+        let states = explore_to_rest(&mut sim, |sim| {
             last.insert(author(sim, cached(sim).0));
             assert!(cached(sim).1.dirty());
         });
@@ -337,7 +359,7 @@ mod tests {
         let a = kit.thread(Mm(0), &[LOAD]);
         let b = kit.thread(Mm(0), &[LOAD]);
         let mut sim = kit.sim("linux-6.18");
-        explore(&mut sim, |sim| {
+        explore_to_rest(&mut sim, |sim| {
             assert_eq!(author_read(sim, a), Some(Version::INITIAL));
             assert_eq!(author_read(sim, b), Some(Version::INITIAL));
             assert_eq!(sim.world.counts(cached(sim).0).refs(), 2); // the cache and the PTE

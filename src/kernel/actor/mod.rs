@@ -59,13 +59,7 @@ pub mod zero_tail;
 #[cfg(test)]
 mod dax_tests;
 #[cfg(test)]
-mod device_kit;
-#[cfg(test)]
 mod file_tests;
-#[cfg(test)]
-mod kit;
-#[cfg(test)]
-mod kit_unmap;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn verify(cx: &mut Step, taken: OpId) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use super::super::device_kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::objects::Pte;
@@ -163,13 +163,13 @@ mod tests {
 
     #[test]
     fn a_neighbour_gets_the_frame_that_was_freed_and_sees_who_scribbles_on_it() {
-        let mut plan = plan(DeviceKind::Nic, 1);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
         plan.spare_frames = 0;
         let taken = OpId(plan.ops());
         let ops = vec![Op::TakeFrame, Op::Verify { taken }];
-        let first = thread(&mut plan, "other", Role::Neighbour, ops);
+        let first = thread_of(&mut plan, "other", Role::Neighbour, &ops);
         let mut sim = Sim::new(plan.clone(), strategy());
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 0, |_| false);
         assert_eq!(result(&sim, first), Some(-ENOMEM));
         assert_eq!(result(&sim, first.plus(1)), Some(-ENOENT));
 
@@ -179,21 +179,21 @@ mod tests {
         w.map_page(Frame(1), -1);
         w.cache_remove(Frame(1));
         assert!(w.put_refs(Frame(1), 1), "the last reference frees");
-        run(&mut sim, 0, |sim| result(sim, first).is_some());
+        run_agent(&mut sim, 0, |sim| result(sim, first).is_some());
         assert_eq!(result(&sim, first), Some(1));
         let mine = sim.world.data(Frame(1));
         assert_eq!(mine.version().map(|v| v.author), Some(first));
         let mut hit = sim.clone();
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 0, |_| false);
         assert_eq!(result(&sim, first.plus(1)), Some(0));
         hit.world.fill(Frame(1), (0, 1), Contents::ZERO);
-        run(&mut hit, 0, |_| false);
+        run_agent(&mut hit, 0, |_| false);
         assert_eq!(result(&hit, first.plus(1)), Some(-EIO));
     }
 
     #[test]
     fn a_neighbour_fills_a_hole_of_its_file_with_a_free_block() {
-        let mut plan = plan(DeviceKind::Nic, 1);
+        let mut plan = device_machine(DeviceKind::Nic, 1);
         plan.files[0].capacity = 2;
         let taken = OpId(plan.ops());
         let ops = vec![
@@ -201,9 +201,9 @@ mod tests {
             Op::Verify { taken },
             Op::TakeBlock { page: FilePage(1) },
         ];
-        let first = thread(&mut plan, "other", Role::Neighbour, ops);
+        let first = thread_of(&mut plan, "other", Role::Neighbour, &ops);
         let mut sim = Sim::new(plan, strategy());
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 0, |_| false);
         let results = [0, 1, 2].map(|n| result(&sim, first.plus(n)));
         assert_eq!(results, [Some(0), Some(0), Some(-EEXIST)]);
         assert_eq!(sim.world.get::<Size>(File(0)).bytes(), 8192);

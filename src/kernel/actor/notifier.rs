@@ -7,7 +7,7 @@ use super::step::*;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
 use crate::kernel::world::layout::Layout;
-use crate::kernel::world::machine::{RegionState, RegionUse};
+use crate::kernel::world::machine::{Engaged, RegionState, RegionUse};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::MmState;
 use crate::kernel::world::{Id, Mm, Region, VPage, World};
@@ -75,8 +75,10 @@ impl RangeStart {
 }
 
 /// mn_itree_inv_end: the last invalidation to end makes an odd sequence even and wakes readers.
-fn leave(w: &mut World, mm: Mm) {
-    w.update::<MmState>(mm, |s| {
+fn leave(cx: &mut Step, mm: Mm) {
+    let me = cx.me;
+    cx.update::<Engaged>(me, |e| e.with_range(0));
+    cx.update::<MmState>(mm, |s| {
         let active = s.invalidating().saturating_sub(1);
         let odd = s.invalidate_seq() % 2 == 1;
         let seq = s.invalidate_seq().wrapping_add(u32::from(active == 0 && odd));
@@ -112,6 +114,8 @@ impl Machine for RangeStart {
             let seq = s.invalidate_seq() | u32::from(hit);
             s.with_invalidating(s.invalidating() + 1).with_invalidate_seq(seq)
         });
+        let me = cx.me;
+        cx.update::<Engaged>(me, |e| e.with_range(Mm::pack(Some(mm))));
         self.next(cx, 0)
     }
 

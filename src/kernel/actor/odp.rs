@@ -16,6 +16,7 @@ use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::{IntervalSub, RegionState, Xlat};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{MmState, Pte};
+use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::DeviceKind;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Lock, Mm, Region, RegionPage, VPage, World};
@@ -211,14 +212,15 @@ fn enter(cx: &Step, target: Target, seq: u32) -> Next {
 
 /// One round of `hmm_range_fault`: -EBUSY if an invalidation has come in between, else the PTE is
 /// read; if it does not allow the access, the fault is handled and the walk done again. A
-/// writable PTE has been through page_mkwrite, and is what makes the device's writes legal.
+/// writable PTE has been through page_mkwrite, and is what makes the device's writes legal. The
+/// zero page is a page like any other here (`hmm_vma_handle_pte`).
 fn walk(cx: &mut Step, target: Target, vpage: VPage, seq: u32) -> Next {
     if target.collided(cx, seq) {
         mmap_unlock(cx, vpage);
         return DeviceFault::ReadBegin(target).into();
     }
     let pte = cx.get::<Pte>(vpage);
-    let page = pte.frame().filter(|_| pte.present() && !pte.special());
+    let page = pte.frame().filter(|&f| pte.present() && (!pte.special() || f == ZERO_PAGE));
     match page {
         Some(frame) if pte.writable() || !target.write => {
             let page = cx.page(frame);
@@ -244,24 +246,25 @@ fn update(cx: &mut Step, target: Target, page: Page) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use super::super::device_kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::engine::model::{Ending, Model};
     use crate::kernel::sim::Sim;
     use crate::kernel::strategy::{Notifier, Strategy};
     use crate::kernel::world::facts::Fact;
-    use crate::kernel::world::plan::{Advice, Op, Plan, Role};
-    use crate::kernel::world::{Actor, Frame, OpId};
+    use crate::kernel::world::objects::OpValue;
+    use crate::kernel::world::plan::{Advice, Backing, Op, Plan, Populate, Role};
+    use crate::kernel::world::{Actor, Contents, Frame, OpId};
 
     const ENTRY: RegionPage = RegionPage(0);
 
     /// A user who registers, a device that writes, another user who zaps the page.
     fn contended(kind: DeviceKind) -> (Plan, OpId) {
-        let mut plan = plan(kind, 1);
-        user(&mut plan, vec![register(1)]);
-        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut plan = device_machine(kind, 1);
+        thread(&mut plan, &[register(1)]);
+        let write = nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let zap = Op::Madvise { first: VPage(0), pages: 1, advice: Advice::DontNeed };
-        thread(&mut plan, "zapper", Role::User(Mm(0)), vec![zap]);
+        thread_of(&mut plan, "zapper", Role::User(Mm(0)), &[zap]);
         (plan, write)
     }
 
@@ -279,21 +282,21 @@ mod tests {
 
     #[test]
     fn the_first_access_faults_the_page_in_and_keeps_no_reference() {
-        let mut plan = plan(DeviceKind::OdpNic, 1);
-        user(&mut plan, vec![register(1), deregister()]);
-        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut plan = device_machine(DeviceKind::OdpNic, 1);
+        thread(&mut plan, &[register(1), deregister()]);
+        let write = nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let mut sim = Sim::new(plan, strategy());
         sim.world.set_pte(VPage(0), Pte::new());
         sim.world.map_page(Frame(1), -1);
         let before = sim.world.counts(Frame(1));
-        run(&mut sim, 0, |sim| sim.world.get::<RegionState>(MR).usable());
+        run_agent(&mut sim, 0, |sim| sim.world.get::<RegionState>(MR).usable());
         assert!(!sim.world.get::<Xlat>(ENTRY).valid(), "nothing is mapped by registering");
-        run(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 1, |_| false);
         assert_eq!(result(&sim, write), Some(0));
         assert!(sim.world.get::<Xlat>(ENTRY).valid());
         let after = sim.world.counts(Frame(1));
         assert_eq!((after.refs(), after.maps()), (before.refs() + 1, before.maps() + 1));
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 0, |_| false);
         assert_eq!(sim.world.get::<Xlat>(ENTRY), Xlat::new());
         assert_eq!(sim.ending(), Ending::Finished);
     }
@@ -304,7 +307,7 @@ mod tests {
             let (plan, write) = contended(kind);
             let mut sim = Sim::new(plan, strategy());
             let (mut collided, mut waited) = (false, false);
-            let (states, endings) = explore(&mut sim, &mut |sim, _| {
+            let (states, endings) = explore_moves(&mut sim, &mut |sim, _| {
                 assert!(!stale(sim), "sync tears down before it returns");
                 if let Some(super::super::Routine::DeviceFault(fault)) = sim.top(1) {
                     waited |= matches!(fault, DeviceFault::AwaitEnd { .. });
@@ -331,7 +334,7 @@ mod tests {
         let (plan, _) = contended(DeviceKind::OdpNic);
         let mut sim = Sim::new(plan, with(Notifier::Late));
         let (mut seen, mut torn_down) = (false, false);
-        let (_, endings) = explore(&mut sim, &mut |sim, by| {
+        let (_, endings) = explore_moves(&mut sim, &mut |sim, by| {
             seen |= stale(sim);
             let entry = sim.world.get::<Xlat>(ENTRY);
             let late =
@@ -350,7 +353,7 @@ mod tests {
         let (plan, _) = contended(DeviceKind::OdpNic);
         let mut sim = Sim::new(plan, with(Notifier::None));
         let mut seen = false;
-        explore(&mut sim, &mut |sim, _| seen |= stale(sim));
+        explore_moves(&mut sim, &mut |sim, _| seen |= stale(sim));
         assert!(seen);
     }
 
@@ -361,7 +364,7 @@ mod tests {
             plan.faults.enomem = enomem;
             let mut sim = Sim::new(plan, with(Notifier::MayFail));
             let (mut seen, mut leaked) = (false, false);
-            let (_, endings) = explore(&mut sim, &mut |sim, _| {
+            let (_, endings) = explore_moves(&mut sim, &mut |sim, _| {
                 seen |= stale(sim);
                 leaked |= sim.world.get::<Xlat>(ENTRY).leaked();
             });
@@ -372,13 +375,13 @@ mod tests {
 
     #[test]
     fn deregistering_waits_for_transfers_and_fault_handlers() {
-        let mut plan = plan(DeviceKind::OdpNic, 1);
-        let reg = user(&mut plan, vec![register(1), deregister(), register(1)]);
-        nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let mut plan = device_machine(DeviceKind::OdpNic, 1);
+        let reg = thread(&mut plan, &[register(1), deregister(), register(1)]);
+        nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let zap = Op::Madvise { first: VPage(0), pages: 1, advice: Advice::DontNeed };
-        thread(&mut plan, "zapper", Role::User(Mm(0)), vec![zap]);
+        thread_of(&mut plan, "zapper", Role::User(Mm(0)), &[zap]);
         let mut sim = Sim::new(plan, strategy());
-        let (_, endings) = explore(&mut sim, &mut |sim, _| {
+        let (_, endings) = explore_moves(&mut sim, &mut |sim, _| {
             assert!(!stale(sim));
             if result(sim, reg.plus(1)).is_some() && result(sim, reg.plus(2)).is_none() {
                 assert_eq!(sim.world.get::<RegionState>(MR).in_flight(), 0);
@@ -391,16 +394,31 @@ mod tests {
     }
 
     #[test]
+    fn a_device_reads_memory_that_has_never_been_written_as_zeroes() {
+        for kind in [DeviceKind::OdpNic, DeviceKind::Gpu] {
+            let mut plan = device_machine(kind, 1);
+            plan.vmas[0].backing = Backing::Anon;
+            (plan.vmas[0].shared, plan.vmas[0].populate) = (false, Populate::None);
+            thread(&mut plan, &[register(1)]);
+            let read = nic(&mut plan, &[Op::DmaRead { region: MR, page: 0 }]);
+            let mut sim = Sim::new(plan, strategy());
+            assert_eq!(run(&mut sim), Ending::Finished, "{kind:?}");
+            assert_eq!(result(&sim, read), Some(0));
+            assert_eq!(sim.world.get::<OpValue>(read).0, Contents::ZERO);
+        }
+    }
+
+    #[test]
     fn two_queues_and_two_zaps_find_no_way_around_a_synchronous_teardown() {
-        let mut plan = plan(DeviceKind::OdpNic, 1);
-        user(&mut plan, vec![register(1)]);
-        nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
-        nic(&mut plan, vec![Op::DmaRead { region: MR, page: 0 }]);
+        let mut plan = device_machine(DeviceKind::OdpNic, 1);
+        thread(&mut plan, &[register(1)]);
+        nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
+        nic(&mut plan, &[Op::DmaRead { region: MR, page: 0 }]);
         let zap = Op::Madvise { first: VPage(0), pages: 1, advice: Advice::DontNeed };
-        thread(&mut plan, "zapper", Role::User(Mm(0)), vec![zap, zap]);
+        thread_of(&mut plan, "zapper", Role::User(Mm(0)), &[zap, zap]);
         let mut sim = Sim::new(plan, strategy());
         let mut both = false;
-        let (states, endings) = explore(&mut sim, &mut |sim, _| {
+        let (states, endings) = explore_moves(&mut sim, &mut |sim, _| {
             assert!(!stale(sim));
             both |= sim.world.get::<Xlat>(ENTRY).busy() == 2;
         });

@@ -317,7 +317,7 @@ fn gone(cx: &mut Step, region: Region) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use super::super::device_kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::objects::Counts;
@@ -329,16 +329,16 @@ mod tests {
 
     #[test]
     fn a_pinned_region_is_registered_and_deregistered_without_a_trace() {
-        let mut plan = plan(DeviceKind::Nic, 2);
-        let op = user(&mut plan, vec![register(2), deregister()]);
+        let mut plan = device_machine(DeviceKind::Nic, 2);
+        let op = thread(&mut plan, &[register(2), deregister()]);
         let mut sim = Sim::new(plan, strategy());
         let before = [refs(&sim, 1), refs(&sim, 2)];
-        run(&mut sim, 0, |sim| result(sim, op).is_some());
+        run_agent(&mut sim, 0, |sim| result(sim, op).is_some());
         assert_eq!(result(&sim, op), Some(0));
         assert_eq!([refs(&sim, 1), refs(&sim, 2)], [before[0] + 1024, before[1] + 1024]);
         let entry = sim.world.get::<Xlat>(RegionPage(1));
         assert_eq!((entry.valid(), entry.page()), (true, Some(sim.world.page(Frame(2)))));
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 0, |_| false);
         assert_eq!(result(&sim, op.plus(1)), Some(0));
         assert_eq!([refs(&sim, 1), refs(&sim, 2)], before);
         assert_eq!(sim.world.get::<Xlat>(RegionPage(1)), Xlat::new());
@@ -347,19 +347,19 @@ mod tests {
 
     #[test]
     fn a_region_of_which_a_page_cannot_be_pinned_keeps_no_pin() {
-        let mut plan = plan(DeviceKind::Nic, 2);
+        let mut plan = device_machine(DeviceKind::Nic, 2);
         // The second page of the mapping lies beyond the end of the file: SIGBUS.
         plan.files[0].size = 4096;
         plan.files[0].pages.truncate(1);
-        let op = user(&mut plan, vec![register(2), deregister()]);
-        let write = nic(&mut plan, vec![Op::DmaWrite { region: MR, page: 0 }]);
+        let op = thread(&mut plan, &[register(2), deregister()]);
+        let write = nic(&mut plan, &[Op::DmaWrite { region: MR, page: 0 }]);
         let mut sim = Sim::new(plan, strategy());
         let before = refs(&sim, 1);
-        run(&mut sim, 0, |_| false);
+        run_agent(&mut sim, 0, |_| false);
         assert_eq!(result(&sim, op), Some(-EFAULT));
         assert_eq!(result(&sim, op.plus(1)), Some(-EINVAL), "there is nothing to deregister");
         assert_eq!(refs(&sim, 1), before);
-        run(&mut sim, 1, |_| false);
+        run_agent(&mut sim, 1, |_| false);
         assert_eq!(result(&sim, write), Some(-EFAULT), "the key has never been given out");
     }
 }

@@ -199,7 +199,7 @@ impl Machine for Release {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::*;
+    use super::super::testkit::*;
     use super::*;
     use crate::kernel::sim::Sim;
     use crate::kernel::world::facts::Fact;
@@ -233,7 +233,7 @@ mod tests {
                 (None, true),
             ] {
                 let mut sim = released(how, context);
-                run(&mut sim);
+                finish(&mut sim);
                 let slot = sim.world.get::<CacheSlot>(FilePage(0));
                 let frame = slot.frame().unwrap();
                 assert_eq!(sim.world.flags(frame).dirty(), dirty, "{how:?} {context:?}");
@@ -267,7 +267,7 @@ mod tests {
         step(&mut sim, 0);
         assert!(sim.top(0).is_none());
         assert!(kept(&sim, Slot(0), 0).is_some());
-        run(&mut sim);
+        finish(&mut sim);
         assert_eq!(kept(&sim, Slot(0), 0), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What truncate and hole punch do to the page cache.
 
-use super::kit_unmap::*;
-use super::unmap_tests::{anonymous, assert_balanced};
+use super::testkit::*;
+use super::unmap_tests::anonymous;
 use crate::engine::model::{Ending, Model};
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{EofTail, Pin, Strategy, Truncate};

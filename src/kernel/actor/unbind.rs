@@ -8,7 +8,7 @@ use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::{DiskState, PgmapState};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Flags;
-use crate::kernel::world::{Disk, File, FilePage, Frame, Id};
+use crate::kernel::world::{Cpu, Disk, File, FilePage, Frame, Id};
 
 /// The removal of a pmem device (kernel-facts 6). What it waits for is the design's:
 /// [`Unbind::removal`](crate::kernel::strategy::Unbind::removal). Returns 0.
@@ -25,6 +25,9 @@ enum State {
     Kill,
     /// MF_MEM_PRE_REMOVE: this file is being unmapped.
     Unmap(File),
+    /// A grace period of RCU (`percpu_ref_switch_to_atomic`, mem_hotplug_begin): this processor,
+    /// and those after it, may still be in a section with interrupts off that began before.
+    Grace(Cpu),
     /// U2, U3: put_page of this page, the last use of which drops pgmap->ref.
     Page(Frame),
     /// U3: wait_for_completion: the live references are gone.
@@ -63,7 +66,15 @@ impl UnbindDevice {
                 let zap = Zap::file(FilePage(pages.start), pages.len() as u32, false);
                 call(zap, self.at(State::Unmap(file)))
             }
-            None => self.drain(cx),
+            None => self.grace(cx),
+        }
+    }
+
+    /// The grace period of RCU, where the design has one.
+    fn grace(self, cx: &Step) -> Next {
+        match cx.strategy.unbind.removal().waits_irqs {
+            true => self.at(State::Grace(Cpu(0))).into(),
+            false => self.drain(cx),
         }
     }
 
@@ -81,6 +92,7 @@ impl UnbindDevice {
 impl Machine for UnbindDevice {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
+            State::Grace(cpu) => Need::IrqsOn(cpu),
             State::Page(frame) => Need::DaxIdle { frame, refs: cx.strategy.dax_idle.idle_refs() },
             State::Drain => Need::PgmapDrained(self.disk),
             _ => Need::Nothing,
@@ -91,6 +103,7 @@ impl Machine for UnbindDevice {
         match self.state {
             State::Kill => Label::new("U1", "percpu_ref_kill", Cost::Atomic),
             State::Unmap(_) => Label::new("", "mf_dax_kill_procs", Cost::Walk),
+            State::Grace(_) => Label::new("U2", "synchronize_rcu", Cost::Wake),
             State::Page(_) => Label::new("U2", "put_page, wait_for_completion", Cost::Wake),
             State::Drain => Label::new("U3", "wait_for_completion", Cost::Wake),
             State::Remove => Label::new("U4", "arch_remove_memory", Cost::Step),
@@ -106,6 +119,12 @@ impl Machine for UnbindDevice {
             State::Kill => {
                 pgmap(cx, PgmapState::Killed);
                 self.unmap(cx, 0)
+            }
+            State::Grace(cpu) => {
+                cx.might_sleep();
+                let next = Cpu(cpu.0 + 1);
+                let more = next.0 < cx.map.plan.cpus;
+                if more { self.at(State::Grace(next)).into() } else { self.drain(cx) }
             }
             State::Page(frame) => {
                 let next = self.frames(&cx.map).find(|f| *f > frame);

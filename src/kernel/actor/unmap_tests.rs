@@ -1,6 +1,6 @@
 //! What unmapping, TLB flushes, notifier sections and the mapping calls leave behind.
 
-use super::kit_unmap::*;
+use super::testkit::*;
 use crate::engine::model::{Ending, Model};
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{Arch, Strategy};
@@ -22,24 +22,6 @@ fn file(populate: Populate) -> Plan {
 
 fn pte(sim: &Sim, n: u32) -> Pte {
     sim.world.get(VPage(n))
-}
-
-/// Every count equals the holders that exist, and no count of a mapping has been forgotten.
-pub fn assert_balanced(w: &World) {
-    for frame in (1..w.map.frames()).map(Frame) {
-        let flags = w.get::<Flags>(frame);
-        if flags.tail() || flags.pmem() {
-            continue;
-        }
-        let (counts, held) = (w.get::<Counts>(frame), w.get::<Holders>(frame));
-        let holders = i32::from(held.cache())
-            + i32::from(held.private())
-            + i32::from(held.ptes())
-            + i32::from(held.refs());
-        assert_eq!(counts.refs(), holders, "frame {}: {counts:?} {held:?}", frame.0);
-        assert_eq!(counts.maps() as u16, held.ptes(), "frame {}", frame.0);
-        assert_eq!(flags.free(), counts.refs() == 0, "frame {}", frame.0);
-    }
 }
 
 #[test]

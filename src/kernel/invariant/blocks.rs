@@ -4,7 +4,7 @@
 use super::look::{anywhere, bytes_in_file, file_pages};
 use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
-use crate::kernel::world::machine::{BlockState, BlockUse, Budget, Extent, ExtentKind};
+use crate::kernel::world::machine::{BlockState, BlockUse, Extent, ExtentKind, Power};
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
 use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
 use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Version, World};
@@ -17,7 +17,8 @@ pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
     name: "dirty-without-mkwrite",
     doc: "A page became dirty without the filesystem having prepared it: no buffers, no \
           reservation, COW not broken.",
-    source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst (page_mkwrite)",
+    source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst \
+             (page_mkwrite)",
     premise: "a page of a file on ext4, xfs or btrfs is marked dirty",
     arises: Premise::Checked,
     watches: &[],
@@ -192,7 +193,7 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
         return if zero { Judgement::Holds } else { Judgement::NotAsked };
     }
     let own = w.map.origin_of_file(at);
-    let crashed = w.get::<Budget>(One(0)).crashed();
+    let crashed = w.get::<Power>(One(0)).crashed();
     let exposed = anywhere(w, (contents, newest), WHOLE, |_, shown, newest| {
         let Some(version) = shown.version() else { return false };
         let same = newest.version().is_some_and(|n| n.origin == version.origin);

@@ -43,10 +43,11 @@ fn use_after_free(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judge
 /// See its `doc`.
 pub const MISSING_STRUCT_PAGE: Invariant = Invariant {
     name: "missing-struct-page",
-    doc: "A reference is taken on a struct page that was removed together with its device.",
+    doc: "A reference is taken on a struct page that was removed together with its device, or \
+          dropped there.",
     source: "memunmap_pages, arch_remove_memory; kernel-facts U4; claims 90-99",
     premise: "a pmem device is unbound while page tables map it, or a reference to one of its \
-              pages is tried after that",
+              pages is tried or dropped after that",
     arises: Premise::Checked,
     watches: &[Kind::DiskState],
     hears: &[FactKind::StructPageUsed],

@@ -92,27 +92,52 @@ fn search(
     tried: &mut Vec<Actor>,
 ) -> bool {
     let Some(&at) = path.last() else { return false };
-    let need = waits.need(at);
-    let holders = need.holders(w);
-    // Any one post will do: while somebody can go on who may post, nobody is stuck.
-    let free = |&a: &Actor| !waits.blocked(a) && waits.need(a) != Need::Never;
-    if matches!(need, Need::Posted(_)) && holders.iter().any(free) {
-        return false;
-    }
-    for holder in holders {
-        if holder == goal {
-            return true;
+    for mut group in waits.need(at).awaits(w) {
+        group.retain(|&a| acts(waits, a));
+        // Whoever of them does it will do: while one of them can go on, nobody is stuck.
+        if !group.iter().all(|&a| stuck(w, waits, a, &mut path.clone())) {
+            continue;
         }
-        if waits.blocked(holder) && !tried.contains(&holder) {
-            tried.push(holder);
-            path.push(holder);
-            if search(w, waits, goal, path, tried) {
+        for holder in group {
+            if holder == goal {
                 return true;
             }
-            path.pop();
+            if !tried.contains(&holder) {
+                tried.push(holder);
+                path.push(holder);
+                if search(w, waits, goal, path, tried) {
+                    return true;
+                }
+                path.pop();
+            }
         }
     }
     false
+}
+
+/// Whether an agent waits, directly or not, for nobody but agents of `with` and others that do.
+fn stuck(w: &World, waits: &dyn Waits, agent: Actor, with: &mut Vec<Actor>) -> bool {
+    if with.contains(&agent) {
+        return true;
+    }
+    if !waits.blocked(agent) {
+        return false;
+    }
+    with.push(agent);
+    let found = waits.need(agent).awaits(w).into_iter().any(|mut group| {
+        group.retain(|&a| acts(waits, a));
+        !group.is_empty() && group.iter().all(|&a| stuck(w, waits, a, with))
+    });
+    if !found {
+        with.pop();
+    }
+    found
+}
+
+/// Whether an agent has anything left to do: it has not finished, nor is it a service without
+/// work.
+fn acts(waits: &dyn Waits, agent: Actor) -> bool {
+    !matches!(waits.need(agent), Need::Never | Need::WorkQueued(_) | Need::BioSubmitted(_))
 }
 
 /// Any cycle of waits.

@@ -22,7 +22,7 @@ const LINUX_4_19: Strategy = Strategy {
     truncate_dax: Truncate::WaitUnlocked,
     longterm: Longterm::RefuseDax,
     notifier: Notifier::Sync,
-    unbind: Unbind::LiveRef,
+    unbind: Unbind::LiveRefNoWait,
     arch: Arch::IpiFlush,
     dio_ref: DioRef::Get,
     reclaim: Reclaim::Strip,
@@ -39,8 +39,8 @@ impl Preset {
     pub const ALL: &[Preset] = &[
         Preset {
             name: "linux-4.14",
-            doc: "Linux 4.14 (November 2017), what the mail of October 2017 argues about: long-term \
-                  pins of DAX mappings are allowed (the ban came in 4.15), DAX truncate does not \
+            doc: "Linux 4.14 (November 2017), what the mail of October 2017 argues about: \
+                  long-term pins of DAX mappings are allowed (the ban came in 4.15), DAX truncate does not \
                   wait for anybody (layout breaks came in 4.18 and 4.19).",
             strategy: Strategy {
                 truncate_dax: Truncate::Ignore,
@@ -52,7 +52,9 @@ impl Preset {
             name: "linux-4.19",
             doc: "Linux 4.19 (October 2018), the \"today\" of the mails of December 2018: DAX \
                   truncate waits with the fault lock dropped, long-term pins of DAX are refused; \
-                  for the page cache nothing is done: pins are plain references, nobody asks.",
+                  GUP-fast holds a live reference on dev_pagemap (4.5), for which the removal of \
+                  the device does not wait (it does from 5.3 on); for the page cache nothing is \
+                  done: pins are plain references, nobody asks.",
             strategy: LINUX_4_19,
         },
         Preset {

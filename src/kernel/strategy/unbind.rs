@@ -7,11 +7,16 @@ axis! {
     Unbind {
         /// They do not: GUP-fast takes references on whatever the PTE names (claim 97; before 4.5).
         Unguarded = "unguarded",
-        /// At a devmap PTE GUP-fast takes a live reference on dev_pagemap first, which fails once removal
-        /// has begun (claims 90, 95, 98; 4.5 to 6.16).
+        /// At a devmap PTE GUP-fast takes a live reference on dev_pagemap first, which fails once
+        /// removal has begun; but removal waits for nobody who took a page in time: it kills, puts and removes
+        /// in one go (4.5 to 5.2; devm_memremap_pages_release).
+        LiveRefNoWait = "live-ref-nowait",
+        /// The same live reference, and removal waits: for live references, and for references to
+        /// single pages, the last of which drops pgmap->ref (claims 90, 95, 98; 50f44ee7248a, 5.3, to
+        /// 5.17; what the mails of 2021 argue about).
         LiveRef = "live-ref",
-        /// A mapped DAX page holds a real reference, so that the ordinary rule (get unless zero, re-read
-        /// the PTE) suffices; removal unmaps first (6.15 to 6.17).
+        /// A mapped DAX page holds a real reference, so that the ordinary rule (get unless zero,
+        /// re-read the PTE) suffices; removal unmaps first (6.15 to 6.17).
         MappingRef = "mapping-ref",
     }
 }
@@ -20,13 +25,15 @@ impl Unbind {
     /// Whether GUP takes a live reference on dev_pagemap before it trusts a devmap PTE
     /// (`get_dev_pagemap`).
     pub fn takes_live_ref(self) -> bool {
-        self == Unbind::LiveRef
+        matches!(self, Unbind::LiveRef | Unbind::LiveRefNoWait)
     }
 }
 
 /// What removing a device does before its struct pages go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Removal {
+    /// Waits until every section with interrupts off that had begun before is over.
+    pub waits_irqs: bool,
     /// Tells the filesystem to unmap its files (MF_MEM_PRE_REMOVE).
     pub unmaps: bool,
     /// Waits for live references (`pgmap->ref`).
@@ -38,16 +45,23 @@ pub struct Removal {
 impl Unbind {
     /// What the removal of a device does under this design.
     ///
-    /// `live-ref` is the kernel of 5.3 to 5.17, about which the mail of 2021 argues: memunmap_pages
-    /// does put_page() on every pfn, a page's last put drops pgmap->ref, and the removal waits for
-    /// that (50f44ee7248a). Before 5.3, devm_memremap_pages_release killed the reference and
-    /// called arch_remove_memory at once; from 5.18 on it drops all pages' references together
-    /// (percpu_ref_put_many) and waits for live references alone, as `mapping-ref` does here.
+    /// Up to 5.2 `devm_memremap_pages_release` kills the reference, puts every page and calls
+    /// `arch_remove_memory`; who still has a page is waited for only afterwards, when the request
+    /// queue goes (`pmem_release_queue`). What lies between is `mem_hotplug_begin`, since 4.13 a
+    /// percpu_rwsem whose writer waits for a grace period of RCU-sched, and so for every GUP-fast
+    /// that had begun: by luck, not by design. 5.3 made removal wait (50f44ee7248a): each pfn is
+    /// put, a page's last put drops `pgmap->ref`, and that reaches zero only after the grace period
+    /// in which percpu_ref_kill leaves per-cpu mode. From 5.18 on removal drops all pages'
+    /// references together (`percpu_ref_put_many`) and waits for live references alone, as
+    /// `mapping-ref` does here.
     pub fn removal(self) -> Removal {
+        let killed =
+            Removal { waits_irqs: true, unmaps: false, waits_live: false, waits_pages: false };
         match self {
-            Unbind::Unguarded => Removal { unmaps: false, waits_live: false, waits_pages: false },
-            Unbind::LiveRef => Removal { unmaps: false, waits_live: true, waits_pages: true },
-            Unbind::MappingRef => Removal { unmaps: true, waits_live: true, waits_pages: false },
+            Unbind::Unguarded => Removal { waits_irqs: false, ..killed },
+            Unbind::LiveRefNoWait => killed,
+            Unbind::LiveRef => Removal { waits_live: true, waits_pages: true, ..killed },
+            Unbind::MappingRef => Removal { unmaps: true, waits_live: true, ..killed },
         }
     }
 }

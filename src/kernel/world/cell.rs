@@ -124,6 +124,8 @@ kinds! {
     Held = "held",
     /// Which further locks an agent holds.
     HeldMore = "held-more",
+    /// Ghost: what an agent holds that is neither a lock nor a page.
+    Engaged = "engaged",
     /// A disk's queue and cache state; a pmem device's dev_pagemap.
     DiskState = "disk",
     /// A bio in flight: state and frame.
@@ -150,6 +152,8 @@ kinds! {
     EventState = "event",
     /// How many faults of each kind may still happen.
     Budget = "budget",
+    /// Whether power has been lost.
+    Power = "power",
     /// An agent's control state.
     ActorState = "thread",
     /// The last result of an operation.
@@ -173,7 +177,7 @@ impl Kind {
             BlockState | BlockData | BlockDurable => BlockState,
             Size | FileState | Lease => Size,
             Bio | BioEnd | BioData | BioSum => Bio,
-            Held | HeldMore | ActorState => Held,
+            Held | HeldMore | Engaged | ActorState => Held,
             OpResult | OpValue => OpResult,
             other => other,
         }

@@ -34,13 +34,14 @@ pub struct RegionState {
     /// A callback has returned and left entries to be torn down (`--notifier late`).
     pub teardown_due: bool,
     /// The virtual page at which it begins, packed.
-    #[bits(28)]
+    #[bits(23)]
     pub first_bits: u32,
     /// Pages registered.
-    #[bits(19)]
+    #[bits(22)]
     pub pages: u32,
-    /// Transfers begun and not completed, those that wait for a device page fault included.
-    #[bits(12)]
+    /// Transfers begun and not completed, those that wait for a device page fault included: of
+    /// each thread one at most.
+    #[bits(14)]
     pub in_flight: u16,
 }
 facet!(RegionState of Region {
@@ -101,16 +102,14 @@ pub struct Xlat {
     /// it is concerned there is no such entry.
     pub leaked: bool,
     /// Transfers that hold the translation.
-    #[bits(8)]
-    pub busy: u8,
+    #[bits(14)]
+    pub busy: u16,
     /// The frame, packed.
     #[bits(28)]
     pub frame_bits: u32,
     /// The frame's generation when the entry was made.
     #[bits(16)]
     pub generation: u16,
-    #[bits(6)]
-    __: u8,
 }
 facet!(Xlat of RegionPage {
     valid: flag, write: flag, crappy: flag, told: flag, doomed: flag, leaked: flag, busy: int,

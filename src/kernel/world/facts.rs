@@ -46,7 +46,7 @@ pub enum Fact {
     PinAsked { frame: Frame, answer: bool },
     /// A CPU stored through a translation.
     Stored { at: VPage, frame: Frame, through_tlb: bool },
-    /// A struct page was used to take a reference.
+    /// The count in a struct page was used, to take a reference or to drop one.
     StructPageUsed { frame: Frame },
     /// A user (load, read) or the disk image after a crash showed contents of a page of a file.
     Shown { at: FilePage, contents: Contents },

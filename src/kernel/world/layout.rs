@@ -2,7 +2,6 @@
 
 use super::contents::Version;
 use super::ids::*;
-use super::machine::LockClass;
 use super::plan::{Backing, DiskKind, FilePlan, FsKind, Op, Plan, Role, VmaPlan};
 use std::ops::Range;
 
@@ -28,7 +27,7 @@ pub struct Layout {
     /// The regions of notifier devices that may cover mappings of each address space.
     notified: Vec<Vec<Region>>,
     /// The regions of devices with notifiers: each has an agent that tears down late.
-    notifier_regions: Vec<Region>,
+    pub(super) notifier_regions: Vec<Region>,
     /// The slot pages of each slot.
     pub slot_pages: Vec<Range<u32>>,
     /// The blocks of each disk, pmem included (those come last).
@@ -45,6 +44,12 @@ pub struct Layout {
     posters: Vec<Vec<Actor>>,
     /// The threads whose programs fill or release each slot.
     slot_users: Vec<Vec<Actor>>,
+    /// Those that release it; where nobody does, those that fill it.
+    slot_releasers: Vec<Vec<Actor>>,
+    /// The threads whose programs register each region.
+    registrars: Vec<Vec<Actor>>,
+    /// The threads whose programs fork each address space.
+    forkers: Vec<Vec<Actor>>,
     /// For each thread the files on which it makes sync calls, each with its first asked page.
     synced: Vec<Vec<(File, u32)>>,
     /// Number of asked pages.
@@ -112,6 +117,9 @@ impl Layout {
         let plan = &self.plan;
         let mut posters = vec![Vec::new(); plan.events.len()];
         let mut users = vec![Vec::new(); plan.slots.len()];
+        let mut releasers = users.clone();
+        let mut registrars = vec![Vec::new(); plan.regions.len()];
+        let mut forkers = vec![Vec::new(); plan.mms.len()];
         let note = |table: &mut Vec<Vec<Actor>>, i: usize, actor: Actor| {
             if table[i].last() != Some(&actor) {
                 table[i].push(actor);
@@ -122,23 +130,41 @@ impl Layout {
             for op in &thread.program {
                 match *op {
                     Op::Post { event } => note(&mut posters, event.index(), actor),
-                    Op::Pin { slot, .. } | Op::Unpin { slot, .. } => {
+                    Op::Fork { child } => note(&mut forkers, child.index(), actor),
+                    Op::Pin { slot, .. } => note(&mut users, slot.index(), actor),
+                    Op::Unpin { slot, .. } => {
                         note(&mut users, slot.index(), actor);
+                        note(&mut releasers, slot.index(), actor);
                     }
-                    Op::Register { region, .. } | Op::Deregister { region, .. } => {
+                    Op::Register { region, .. } => {
+                        note(&mut registrars, region.index(), actor);
                         note(&mut users, plan.regions[region.index()].slot.index(), actor);
+                    }
+                    Op::Deregister { region, .. } => {
+                        let slot = plan.regions[region.index()].slot.index();
+                        note(&mut users, slot, actor);
+                        note(&mut releasers, slot, actor);
                     }
                     Op::DioRead { .. } | Op::DioWrite { .. } => {
                         if let Some(slot) = self.dio_slots[t] {
                             note(&mut users, slot.index(), actor);
+                            note(&mut releasers, slot.index(), actor);
                         }
                     }
                     _ => {}
                 }
             }
         }
+        for (slot, filled) in releasers.iter_mut().zip(&users) {
+            if slot.is_empty() {
+                slot.clone_from(filled);
+            }
+        }
         self.posters = posters;
         self.slot_users = users;
+        self.slot_releasers = releasers;
+        self.registrars = registrars;
+        self.forkers = forkers;
     }
 
     fn number_blocks(&mut self) {
@@ -359,6 +385,21 @@ impl Layout {
         &self.slot_users[slot.index()]
     }
 
+    /// The threads whose programs release a slot; if none does, those whose programs fill it.
+    pub fn slot_releasers(&self, slot: Slot) -> &[Actor] {
+        &self.slot_releasers[slot.index()]
+    }
+
+    /// The threads whose programs register a region.
+    pub fn registrars(&self, region: Region) -> &[Actor] {
+        &self.registrars[region.index()]
+    }
+
+    /// The threads whose programs create an address space by fork.
+    pub fn forkers(&self, child: Mm) -> &[Actor] {
+        &self.forkers[child.index()]
+    }
+
     /// The page tables entries that may map a page of a file: one per mapping that shows it, in
     /// the order of the interval tree.
     pub fn rmap(&self, page: FilePage) -> impl Iterator<Item = VPage> + '_ {
@@ -432,84 +473,6 @@ impl Layout {
         self.data_blocks + self.frames() - self.ram
     }
 
-    /// Number of agents: threads, then disk tags, then workers, then late teardowns.
-    pub fn actors(&self) -> u32 {
-        self.first_teardown() + self.notifier_regions.len() as u32
-    }
-
-    fn first_teardown(&self) -> u32 {
-        self.plan.threads.len() as u32 + self.tag_count() + self.plan.workers
-    }
-
-    /// The region whose late teardowns an agent carries out; none if it is another kind of agent.
-    pub fn teardown_region(&self, actor: Actor) -> Option<Region> {
-        let n = actor.0.checked_sub(self.first_teardown())?;
-        self.notifier_regions.get(n as usize).copied()
-    }
-
-    /// Number of all tags.
-    pub fn tag_count(&self) -> u32 {
-        self.tags.last().map_or(0, |r| r.end)
-    }
-
-    /// The agent that serves a tag.
-    pub fn tag_actor(&self, tag: Tag) -> Actor {
-        Actor(self.plan.threads.len() as u32 + tag.0)
-    }
-
-    /// The agent that is a worker.
-    pub fn worker_actor(&self, worker: Worker) -> Actor {
-        Actor(self.plan.threads.len() as u32 + self.tag_count() + worker.0)
-    }
-
-    /// The worker that an agent is; none if it is another kind of agent.
-    pub fn worker_of(&self, actor: Actor) -> Option<Worker> {
-        let n = actor.0.checked_sub(self.plan.threads.len() as u32 + self.tag_count())?;
-        (n < self.plan.workers).then_some(Worker(n))
-    }
-
-    /// The number of a file's lock of one of the per-file classes.
-    #[inline]
-    pub fn file_lock(&self, class: LockClass, file: File) -> Lock {
-        let which = match class {
-            LockClass::InvalidateLock => 1,
-            LockClass::IMmapRwsem => 2,
-            LockClass::ISync => 3,
-            _ => 0,
-        };
-        Lock(file.0 * 4 + which)
-    }
-
-    /// The number of an address space's mmap_lock.
-    #[inline]
-    pub fn mmap_lock(&self, mm: Mm) -> Lock {
-        Lock(self.plan.files.len() as u32 * 4 + mm.0)
-    }
-
-    /// The number of a device's `umem_mutex`.
-    #[inline]
-    pub fn umem_lock(&self, device: Device) -> Lock {
-        Lock((self.plan.files.len() * 4 + self.plan.mms.len()) as u32 + device.0)
-    }
-
-    /// Number of locks.
-    pub fn locks(&self) -> u32 {
-        (self.plan.files.len() * 4 + self.plan.mms.len() + self.plan.devices.len()) as u32
-    }
-
-    /// The class of a lock.
-    pub fn lock_class(&self, lock: Lock) -> LockClass {
-        let files = self.plan.files.len() as u32 * 4;
-        match lock.0 {
-            n if n < files => {
-                use LockClass::*;
-                [IRwsem, InvalidateLock, IMmapRwsem, ISync][n as usize % 4]
-            }
-            n if n < files + self.plan.mms.len() as u32 => LockClass::MmapLock,
-            _ => LockClass::UmemMutex,
-        }
-    }
-
     /// The logical page that contents written through a virtual page belong to: the file's, or
     /// that of the private copy.
     pub fn origin_of_vpage(&self, page: VPage) -> u32 {
@@ -537,81 +500,5 @@ impl Layout {
     pub fn file_page_of(&self, version: Version) -> Option<FilePage> {
         let n = version.origin.checked_sub(1)?;
         (n < self.plan.file_pages()).then_some(FilePage(n))
-    }
-
-    /// What an operation is called: its label, or thread and position.
-    pub fn op_name(&self, op: OpId) -> String {
-        let owner = self.plan.threads.iter().rev().find(|t| t.first_op <= op && op.0 > 1);
-        let Some(thread) = owner else {
-            return ["initial", "earlier"][op.index().min(1)].to_string();
-        };
-        let i = (op.0 - thread.first_op.0) as usize;
-        match thread.labels.get(i) {
-            Some(label) if !label.is_empty() => label.clone(),
-            _ => format!("{}.{}", thread.name, i + 1),
-        }
-    }
-
-    /// What an agent is called.
-    pub fn actor_name(&self, actor: Actor) -> String {
-        let threads = self.plan.threads.len() as u32;
-        if actor.0 < threads {
-            return self.plan.threads[actor.index()].name.clone();
-        }
-        if let Some(region) = self.teardown_region(actor) {
-            return format!("{}.teardown", self.plan.regions[region.index()].name);
-        }
-        let n = actor.0 - threads;
-        if n >= self.tag_count() {
-            return format!("kworker/{}", n - self.tag_count());
-        }
-        let disk = self.disk_of_tag(Tag(n));
-        let name = &self.plan.disks[disk.index()].name;
-        match self.tags[disk.index()].len() {
-            1 => name.clone(),
-            _ => format!("{name}.{}", n - self.tags[disk.index()].start),
-        }
-    }
-
-    /// What a page of a file is called: `data[0]`.
-    pub fn file_page_name(&self, page: FilePage) -> String {
-        format!("{}[{}]", self.file(self.file_of(page)).name, self.index_in_file(page))
-    }
-
-    /// What a virtual page is called: `buf[0]`.
-    pub fn vpage_name(&self, page: VPage) -> String {
-        let vma = self.vma_of(page);
-        format!("{}[{}]", self.vma(vma).name, page.0 - self.vma_pages[vma.index()].start)
-    }
-
-    /// What a block is called: `disk:3`.
-    pub fn block_name(&self, block: Block) -> String {
-        let disk = self.disk_of(block);
-        let first = self.disk_blocks[disk.index()].start;
-        format!("{}:{}", self.plan.disks[disk.index()].name, block.0 - first)
-    }
-
-    /// What a frame is called: `frame 3`, `pmem0:2`.
-    pub fn frame_name(&self, frame: Frame) -> String {
-        match self.pmem_block(frame) {
-            Some(block) => self.block_name(block),
-            None if frame.0 == 0 => "zero page".to_string(),
-            None => format!("frame {}", frame.0),
-        }
-    }
-
-    /// What a lock is called: `data.invalidate_lock`.
-    pub fn lock_name(&self, lock: Lock) -> String {
-        let class = self.lock_class(lock);
-        let files = self.plan.files.len() as u32 * 4;
-        let owner = match class {
-            LockClass::MmapLock => &self.plan.mms[(lock.0 - files) as usize].name,
-            LockClass::UmemMutex => {
-                let mms = self.plan.mms.len() as u32;
-                &self.plan.devices[(lock.0 - files - mms) as usize].name
-            }
-            _ => &self.plan.files[lock.index() / 4].name,
-        };
-        format!("{owner}.{}", class.label())
     }
 }

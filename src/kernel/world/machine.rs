@@ -36,7 +36,8 @@ small! {
     }
 }
 
-/// A lock that is held over more than one step. Folio locks are [`FolioLock`](super::objects::FolioLock).
+/// A lock that is held over more than one step. Folio locks are
+/// [`FolioLock`](super::objects::FolioLock).
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct LockState {
@@ -78,6 +79,29 @@ pub struct HeldMore {
     pub d: u32,
 }
 facet!(HeldMore of Actor { c: int, d: int, });
+
+/// Ghost: what an agent holds that others wait for and that is counted but has no owner in the
+/// kernel, so that a cycle of waits is seen and a report can name who stands in the way. An agent
+/// holds one of each kind at most.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Engaged {
+    /// The disk on whose dev_pagemap it holds a live reference, packed.
+    #[bits(12)]
+    pub pgmap: u16,
+    /// The file on which it counts as direct I/O in flight (`i_dio_count`), packed.
+    #[bits(17)]
+    pub dio: u32,
+    /// The address space in which it invalidates a range, packed.
+    #[bits(17)]
+    pub range: u32,
+    /// The region of which it has a transfer in flight, packed.
+    #[bits(17)]
+    pub region: u32,
+    #[bits(1)]
+    __: u8,
+}
+facet!(Engaged of Actor {});
 
 /// A disk: its queue and its volatile cache; for pmem, its `dev_pagemap`.
 #[bitfield(u64)]
@@ -364,12 +388,21 @@ pub struct Budget {
     /// Allocations that may still fail.
     #[bits(24)]
     pub enomem: u32,
-    /// Power has been lost.
-    pub crashed: bool,
-    #[bits(15)]
+    #[bits(16)]
     __: u16,
 }
-facet!(Budget of One { io_errors: int, enomem: int, crashed: flag, });
+facet!(Budget of One { io_errors: int, enomem: int, });
+
+/// Power. A cell of its own: every step looks at it, and few write what else the run may fail by.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Power {
+    /// Power has been lost.
+    pub crashed: bool,
+    #[bits(63)]
+    __: u64,
+}
+facet!(Power of One { crashed: flag, });
 
 small! {
     /// The life of an agent.

@@ -156,29 +156,61 @@ impl Need {
         })
     }
 
-    /// The agents that stand in the way: each of them has to do something before it is met. For
-    /// reports and for the search for cycles; may look at every agent.
-    pub fn holders(self, w: &World) -> Vec<Actor> {
+    /// Who stands in the way: of each group somebody has to do something before it is met, and
+    /// whoever of the group does it will do. For reports and for the search for cycles; may look
+    /// at every agent. A service that waits to be given something to do waits for nobody.
+    pub fn awaits(self, w: &World) -> Vec<Vec<Actor>> {
         let map = &w.map;
-        let actors = || (0..map.actors()).map(Actor);
+        let each = |agents: Vec<Actor>| agents.into_iter().map(|a| vec![a]).collect();
+        let packed = |bits: u32| each(Actor::unpack(bits).into_iter().collect());
         match self {
             Need::Lock(lock, _) if w.get::<LockState>(lock).writer() != 0 => {
-                Actor::unpack(w.get::<LockState>(lock).writer()).into_iter().collect()
+                packed(w.get::<LockState>(lock).writer())
             }
-            Need::Lock(lock, _) => actors().filter(|&a| w.held(a).any(|l| l == lock)).collect(),
-            Need::FolioLock(f) => w.folio_locked_by(f).into_iter().collect(),
-            Need::WritebackEnd(f) => bios_of(w, f),
-            Need::BioDone(t) => vec![map.tag_actor(t)],
-            Need::IrqsOn(c) => Actor::unpack(w.get::<CpuState>(c).irq_off()).into_iter().collect(),
+            Need::Lock(lock, _) => each(whoever(w, |a| w.held(a).any(|l| l == lock))),
+            Need::FolioLock(f) => each(w.folio_locked_by(f).into_iter().collect()),
+            Need::WritebackEnd(f) => each(bios_of(w, f)),
+            Need::FreeTag(d) => {
+                let tags = map.tags[d.index()].clone().map(Tag);
+                vec![tags.map(|t| map.tag_actor(t)).collect()]
+            }
+            Need::BioDone(t) => each(vec![map.tag_actor(t)]),
+            Need::IrqsOn(c) => packed(w.get::<CpuState>(c).irq_off()),
             Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => pinners(w, frame),
-            Need::WorkQueued(_) => Vec::new(),
-            Need::WorkerIdle(k) => vec![map.worker_actor(k)],
-            Need::LeaseAnswered(f) => {
-                Actor::unpack(w.get::<Lease>(f).holder()).into_iter().collect()
+            Need::DaxEntry(at) => packed(w.get::<CacheSlot>(at).dax_owner()),
+            Need::PgmapDrained(d) => {
+                let disk = Disk::pack(Some(d)) as u16;
+                each(whoever(w, |a| w.get::<Engaged>(a).pgmap() == disk))
             }
-            Need::Posted(e) => map.posters(e).to_vec(),
-            _ => Vec::new(),
+            Need::NoDio(f) => {
+                each(whoever(w, |a| w.get::<Engaged>(a).dio() == File::pack(Some(f))))
+            }
+            Need::NotInvalidating(mm) | Need::SeqPassed(mm, _) => {
+                each(whoever(w, |a| w.get::<Engaged>(a).range() == Mm::pack(Some(mm))))
+            }
+            Need::RegionQuiet(r) => each(transferring(w, r)),
+            Need::XlatQuiet(p) => each(transferring(w, map.region_of(p))),
+            Need::WorkerIdle(k) => each(vec![map.worker_actor(k)]),
+            Need::LeaseAnswered(f) => packed(w.get::<Lease>(f).holder()),
+            Need::Posted(e) => vec![map.posters(e).to_vec()],
+            Need::RegionReady(r) | Need::RegionUsable(r) => vec![map.registrars(r).to_vec()],
+            Need::MmLive(mm) => vec![map.forkers(mm).to_vec()],
+            Need::Nothing
+            | Need::Never
+            | Need::BioSubmitted(_)
+            | Need::WorkQueued(_)
+            | Need::TeardownDue(_)
+            | Need::LeaseBreaking(_)
+            | Need::LeaseAsked(_) => Vec::new(),
         }
+    }
+
+    /// All who stand in the way.
+    pub fn holders(self, w: &World) -> Vec<Actor> {
+        let mut all = self.awaits(w).concat();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// What a report calls it.
@@ -253,19 +285,33 @@ fn bios_of(w: &World, frame: Frame) -> Vec<Actor> {
         .collect()
 }
 
-/// The threads that hold references to a frame: through a slot, or through a bio in flight.
-fn pinners(w: &World, frame: Frame) -> Vec<Actor> {
+/// The agents of whom something is true.
+fn whoever(w: &World, is: impl Fn(Actor) -> bool) -> Vec<Actor> {
+    (0..w.map.actors()).map(Actor).filter(|&a| is(a)).collect()
+}
+
+/// The agents with a transfer of a region in flight.
+fn transferring(w: &World, region: Region) -> Vec<Actor> {
+    whoever(w, |a| w.get::<Engaged>(a).region() == Region::pack(Some(region)))
+}
+
+/// Who can drop the references to a frame: the disks that transfer it, and for each slot that
+/// holds it the threads that release the slot, or the worker to whom that has been left.
+fn pinners(w: &World, frame: Frame) -> Vec<Vec<Actor>> {
     let page: Page = w.page(frame);
-    let mut found = bios_of(w, frame);
+    let mut found: Vec<Vec<Actor>> = bios_of(w, frame).into_iter().map(|a| vec![a]).collect();
     for (slot, pages) in w.map.slot_pages.iter().enumerate() {
+        let slot = Slot(slot as u32);
         let holds = |p: u32| {
             let pinned = w.get::<Pinned>(SlotPage(p));
             pinned.kind() != RefType::None && Frame::unpack(pinned.frame_bits()) == Some(page.frame)
         };
         if pages.clone().any(holds) {
-            found.extend_from_slice(w.map.slot_users(Slot(slot as u32)));
+            let mut group = w.map.slot_releasers(slot).to_vec();
+            let worker = slot.0.checked_rem(w.map.plan.workers).map(Worker);
+            group.extend(worker.map(|k| w.map.worker_actor(k)));
+            found.push(group);
         }
     }
-    found.dedup();
     found
 }

@@ -10,7 +10,9 @@ use bitfield_struct::bitfield;
 
 /// Defines an enumeration that fits into a bit field.
 macro_rules! small {
-    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal,)+ }) => {
+    ($(#[doc = $doc:literal])+ $name:ident {
+        $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal,)+
+    }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
         #[repr(u8)]
@@ -26,7 +28,9 @@ macro_rules! small {
             /// The bits of the field.
             pub const fn into_bits(self) -> u8 { self as u8 }
             /// The reverse of `into_bits`; bits that no value has cannot occur.
-            pub const fn from_bits(bits: u8) -> $name { $name::ALL[bits as usize % $name::ALL.len()] }
+            pub const fn from_bits(bits: u8) -> $name {
+                $name::ALL[bits as usize % $name::ALL.len()]
+            }
         }
     };
 }
@@ -391,8 +395,9 @@ pub struct CacheSlot {
     pub tag_writeback: bool,
     /// The lock bit of a DAX entry.
     pub dax_locked: bool,
+    /// Ghost: who holds it, packed.
     #[bits(32)]
-    __: u32,
+    pub dax_owner: u32,
 }
 facet!(CacheSlot of FilePage {
     frame_bits: frame, tag_dirty: flag, tag_towrite: flag, tag_writeback: flag, dax_locked: flag,

@@ -28,7 +28,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         MmState => count(plan.mms.len()),
         Size | FileState | Lease => count(plan.files.len()),
         LockState => map.locks(),
-        Held | HeldMore | ActorState => map.actors(),
+        Held | HeldMore | Engaged | ActorState => map.actors(),
         DiskState => count(plan.disks.len()),
         Bio | BioEnd | BioData | BioSum => map.tag_count(),
         RegionState | IntervalSub => count(plan.regions.len()),
@@ -39,7 +39,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         EventState => count(plan.events.len()),
         OpResult | OpValue => plan.ops(),
         FreeList => 1 + count(plan.disks.len()),
-        Budget | Verdict => 1,
+        Budget | Power | Verdict => 1,
     }
 }
 
@@ -200,15 +200,40 @@ fn mappings(w: &mut World) {
     }
 }
 
-/// A page table entry that exists at the start, for a page of a file that is cached (or DAX).
+/// A page of private memory as a store left it, if there is a frame for it.
+fn private(w: &mut World, page: VPage, contents: Contents) {
+    let Some(frame) = w.alloc_frame() else { return };
+    w.set(frame, Data(contents));
+    w.change_flags(frame, |f| {
+        f.with_uptodate(true).with_swapbacked(true).with_lru(true).with_exclusive(true)
+    });
+    w.set(frame, Owner::of(OwnerKind::Anon, page.0 + 1));
+    let pte = Pte::new().with_present(true).with_young(true).with_writable(true).with_dirty(true);
+    w.set_pte(page, pte.with_frame(frame));
+    w.map_page(frame, 1);
+    w.drop_ref(frame);
+}
+
+/// A page table entry that exists at the start: of a page of a file that is cached (or DAX), or
+/// of private memory that has been stored to.
 fn populate(w: &mut World, vma: &VmaPlan, page: VPage) {
-    let Some(at) = w.map.backing(page) else { return };
+    let stored = vma.populate == Populate::Write && vma.write && !vma.shared;
+    let Some(at) = w.map.backing(page) else {
+        if stored && w.map.is_anon(page) {
+            private(w, page, Contents::ZERO);
+        }
+        return;
+    };
     let fs = w.map.fs_of(at);
     let frame = match fs {
         FsKind::Dax => w.get::<Extent>(at).block().and_then(|b| w.map.pmem_frame(b)),
         _ => w.cached(at),
     };
     let Some(frame) = frame else { return };
+    if stored {
+        let contents = w.data(frame);
+        return private(w, page, contents);
+    }
     let write = vma.populate == Populate::Write && vma.shared && vma.write;
     let pte = Pte::new().with_present(true).with_young(true).with_writable(write).with_dirty(write);
     let pte = pte.with_devmap(fs == FsKind::Dax && w.rules.devmap);

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::kernel::world::machine::*;
-use crate::kernel::world::objects::CpuState;
+use crate::kernel::world::objects::{CacheSlot, CpuState, FileState};
+use crate::kernel::world::plan::{Context, SlotPlan};
 use crate::kernel::world::storage::Mode;
 
 impl Bench {
@@ -135,4 +136,78 @@ fn a_post_that_one_of_several_can_make_is_no_deadlock() {
     b.holds("deadlock", blocked(Actor(2)));
     b.needs[3] = Need::Never;
     b.breaks("deadlock", blocked(Actor(2)));
+}
+
+#[test]
+fn a_pin_that_somebody_else_can_release_is_no_deadlock() {
+    let mut plan = plan();
+    let slot = Slot(plan.slots.len() as u32);
+    plan.slots.push(SlotPlan { name: "passed on".into(), pages: 1 });
+    let unpin = Op::Unpin { slot, dirty: false, how: None, context: Context::Process };
+    for _ in 0..2 {
+        plan.threads.push(thread(Role::Kernel, OpId(6), vec![unpin]));
+    }
+    let mut b = Bench::of(plan);
+    let (frame, lock) = (b.cached(DATA), b.rwsem(0));
+    let at = b.w.map.slot_page(slot, 0);
+    b.step(|w| {
+        w.lock(USER, lock, Mode::Exclusive);
+        w.set(at, Pinned::new().with_kind(RefType::Pin).with_frame_bits(Frame::pack(Some(frame))));
+        w.add_refs(frame, 1024);
+    });
+    b.needs[USER.index()] = Need::Unpinned(frame);
+    b.needs[2] = Need::Lock(lock, Mode::Shared);
+    b.needs[3] = Need::Nothing;
+    b.holds("deadlock", blocked(Actor(2)));
+    // The other one waits, too, but for somebody who can go on.
+    let free = b.rwsem(1);
+    b.step(|w| w.lock(DEVICE, free, Mode::Exclusive));
+    b.needs[DEVICE.index()] = Need::Nothing;
+    b.needs[3] = Need::Lock(free, Mode::Shared);
+    b.holds("deadlock", blocked(Actor(2)));
+    b.needs[3] = Need::Lock(lock, Mode::Shared);
+    b.breaks("deadlock", blocked(Actor(2)));
+    b.needs[3] = Need::Never;
+    b.breaks("deadlock", blocked(Actor(2)));
+}
+
+/// A thread holds i_rwsem and waits for something that another one has, who waits for i_rwsem.
+#[test]
+fn a_cycle_through_what_is_only_counted_is_a_deadlock() {
+    let file = File(0);
+    for (need, has) in [
+        (Need::NoDio(file), Engaged::new().with_dio(1)),
+        (Need::PgmapDrained(Disk(1)), Engaged::new().with_pgmap(2)),
+        (Need::SeqPassed(Mm(0), 0), Engaged::new().with_range(1)),
+        (Need::RegionQuiet(Region(0)), Engaged::new().with_region(1)),
+    ] {
+        let mut b = Bench::new();
+        let lock = b.rwsem(0);
+        b.step(|w| {
+            w.lock(USER, lock, Mode::Exclusive);
+            w.set(file, FileState::new().with_dio_count(1));
+            w.update::<DiskState>(Disk(1), |d| d.with_pgmap_refs(1));
+            w.update::<RegionState>(Region(0), |r| r.with_in_flight(1));
+        });
+        b.needs[USER.index()] = need;
+        b.needs[DEVICE.index()] = Need::Lock(lock, Mode::Shared);
+        b.holds("deadlock", blocked(DEVICE));
+        b.step(|w| w.set(DEVICE, has));
+        b.breaks("deadlock", blocked(DEVICE));
+    }
+}
+
+#[test]
+fn a_dax_entry_knows_who_locked_it() {
+    let mut b = Bench::new();
+    let lock = b.rwsem(0);
+    let entry = FilePage(0);
+    b.step(|w| {
+        w.lock(USER, lock, Mode::Exclusive);
+        let owner = Actor::pack(Some(DEVICE));
+        w.update::<CacheSlot>(entry, |s| s.with_dax_locked(true).with_dax_owner(owner));
+    });
+    b.needs[USER.index()] = Need::DaxEntry(entry);
+    b.needs[DEVICE.index()] = Need::Lock(lock, Mode::Shared);
+    b.breaks("deadlock", blocked(USER));
 }
