@@ -6,7 +6,7 @@ use gupsim::kernel::invariant::TABLE as INVARIANTS;
 use gupsim::kernel::strategy::{Preset, Strategy};
 use gupsim::kernel::world::Kind;
 use gupsim::kernel::world::costs::Cost;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// The generated parts of the page, by name.
@@ -18,6 +18,7 @@ pub const PARTS: &[(&str, fn() -> String)] = &[
     ("facts", facts),
     ("invariants", invariants),
     ("axes", axes),
+    ("refusals", refusals),
     ("presets", presets),
     ("preset values", preset_values),
     ("costs", costs),
@@ -40,7 +41,9 @@ fn row(out: &mut String, cells: &[&str]) {
 
 /// Text that fits into a cell: on one line, without links into the code.
 fn cell(text: &str) -> String {
-    plain(text).replace("\n\n", "<br>").replace('|', "\\|").replace('\n', " ").trim().to_string()
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraphs: Vec<String> = plain(text).split("\n\n").map(words).collect();
+    paragraphs.join("<br>").replace('|', "\\|")
 }
 
 /// A doc comment outside of rustdoc: its links to items become code.
@@ -198,6 +201,22 @@ fn axes() -> String {
         }
     }
     out
+}
+
+/// What is refused of all pairs of values, on top of every preset.
+fn refusals() -> String {
+    let values = || Strategy::AXES.iter().flat_map(|a| a.values.iter().map(|v| (a.flag, v.name)));
+    let mut found = BTreeSet::new();
+    for preset in Preset::ALL {
+        for (a, b) in values().flat_map(|a| values().map(move |b| (a, b))) {
+            let mut strategy = preset.strategy;
+            for (flag, value) in [a, b] {
+                strategy.set(flag, value).unwrap_or_else(|e| panic!("{e:?}"));
+            }
+            found.extend(strategy.refused());
+        }
+    }
+    found.into_iter().map(|why| format!("- {}\n", cell(&why))).collect()
 }
 
 fn presets() -> String {
