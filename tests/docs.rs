@@ -72,6 +72,13 @@ fn the_model_page_leaves_nothing_out() {
     let page = page::read(MODEL);
     let missing = |what: &str| (!page.contains(what)).then(|| format!("{MODEL} lacks {what}"));
     let mut complaints: Vec<String> = named_in_code().iter().filter_map(|w| missing(w)).collect();
+    let ghosts = page.split("### Ghost state").nth(1).and_then(|t| t.split("## ").next());
+    let ghosts = ghosts.expect("the section on ghost state");
+    for (name, _) in tables::facets().iter().filter(|(_, doc)| doc.starts_with("Ghost")) {
+        if !ghosts.contains(&format!("`{name}`")) {
+            complaints.push(format!("{MODEL} does not say what the ghost {name} keeps"));
+        }
+    }
     let labels = labels();
     assert!(labels.len() > 40, "only {} machines have labels", labels.len());
     for (file, strings) in labels {

@@ -52,7 +52,8 @@ pub fn known(line: &str) -> bool {
         || line.split_whitespace().any(|w| w == "cargo") && line.contains("=")
 }
 
-/// A folder with the files that a page shows, for commands that name them.
+/// A folder with the files that a page shows, in which its commands run. A command that names a
+/// file of the crate runs in the crate's own.
 pub struct Desk(PathBuf);
 
 impl Desk {
@@ -71,8 +72,8 @@ impl Desk {
     /// Runs a command. Its output, if it ended with a verdict: clean, violated, bounded, vacuous.
     pub fn run(&self, words: &[String]) -> Result<String, String> {
         let mut command = Command::cargo_bin("gupsim").unwrap();
-        let here = words.iter().any(|w| self.0.join(w).is_file());
-        let dir = if here { self.0.clone() } else { root("") };
+        let ours = |w: &String| w.contains('/') && root(w).is_file();
+        let dir = if words.iter().any(ours) { root("") } else { self.0.clone() };
         let done = command.env_remove("CLICOLOR_FORCE").current_dir(dir).args(words);
         let done = done.output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr).into_owned();

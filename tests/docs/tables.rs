@@ -62,6 +62,12 @@ fn plain(text: &str) -> String {
     out + rest
 }
 
+/// Every facet by name, with its doc comment.
+pub fn facets() -> Vec<(String, String)> {
+    let Values(kinds) = Source::read("src/kernel/world/cell.rs").rows("kinds").remove(0);
+    kinds.into_iter().map(|(entry, _)| (entry.name, entry.doc)).collect()
+}
+
 /// Every facet with its object, its fields and what they mean.
 fn objects() -> String {
     let sources: Vec<Source> = WORLD.iter().map(|m| world(m)).collect();
