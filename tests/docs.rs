@@ -27,8 +27,7 @@ fn none(complaints: Vec<String>) {
 #[test]
 fn the_tables_of_the_model_are_what_the_code_says() {
     let old = page::read(MODEL);
-    let put =
-        |text: String, (name, part): &(&str, fn() -> String)| page::with_part(&text, name, &part());
+    let put = |text: String, (name, part): &tables::Part| page::with_part(&text, name, &part());
     let new = tables::PARTS.iter().fold(old.clone(), put);
     page::settle(MODEL, &old, &new);
 }
@@ -156,6 +155,13 @@ fn every_command_that_is_shown_runs_and_prints_what_is_shown() {
 #[test]
 fn the_first_screen_shows_a_race() {
     let page = page::read("README.md");
+    let facts = [
+        format!("{} rules", invariant::TABLE.len()),
+        format!("Rust {}", env!("CARGO_PKG_RUST_VERSION")),
+    ];
+    for fact in facts {
+        assert!(page.contains(&fact), "README.md does not say {fact:?}");
+    }
     let console = page::blocks(&page).into_iter().find(|b| b.info == "console").unwrap();
     let text = &page[console.at];
     for part in ["(1)", "(2)", "is broken:", "To see it again:"] {

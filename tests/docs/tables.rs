@@ -9,8 +9,11 @@ use gupsim::kernel::world::costs::Cost;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// The generated parts of the page, by name.
-pub const PARTS: &[(&str, fn() -> String)] = &[
+/// A generated part of the page: its name, and what makes it.
+pub type Part = (&'static str, fn() -> String);
+
+/// The generated parts of the page.
+pub const PARTS: &[Part] = &[
     ("objects", objects),
     ("values", values),
     ("machines", machines),
