@@ -19,7 +19,7 @@ fn fields(kind: Kind, word: u64) -> Vec<(&'static str, Field)> {
 /// Facets that no kernel has: what the model keeps in order to judge.
 fn is_ghost(kind: Kind) -> bool {
     use Kind::*;
-    matches!(kind, Holders | Newest | Promised | Asked | BlockDurable | Verdict)
+    matches!(kind, Holders | Newest | Promised | Excused | Asked | BlockDurable | Verdict)
 }
 
 /// Facets whose changes other lines of the trace say already: who holds a lock shows at the lock,
@@ -291,6 +291,7 @@ pub fn state(w: &World, cell: u32) -> String {
         Kind::Holders => " holders",
         Kind::Newest => " newest",
         Kind::Promised => " promised",
+        Kind::Excused => " excused",
         Kind::Owner => " owner",
         _ => "",
     };

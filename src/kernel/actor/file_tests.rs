@@ -152,7 +152,7 @@ fn a_checksum_mismatch_needs_a_writer_that_does_not_wait() {
     thread(&mut plan, &[WRITE]);
     let mut sim = Sim::new(plan, preset("linux-6.18"));
     let (mut refused, mut fine) = (0, 0);
-    explore(&mut sim, |s| match result(s, fsync) {
+    explore_past(&mut sim, &["unstable-io"], |s| match result(s, fsync) {
         Some(ret) if ret == -EIO => refused += 1,
         _ => fine += 1,
     });
@@ -207,7 +207,9 @@ fn a_direct_read_that_meets_writeback_dirties_the_page_again() {
         thread(&mut plan, &[]);
         let mut sim = Sim::new(plan, preset(name));
         let (mut cleaned_during, mut ends) = (0, 0);
-        explore(&mut sim, |s| {
+        // Writeback reads what the disk is about to write: until the page is written once more,
+        // the block holds a mixture.
+        explore_past(&mut sim, &["torn-snapshot"], |s| {
             ends += 1;
             assert_eq!(result(s, op), Some(BYTES));
             assert_eq!(in_cache(s, 0).and_then(author), Some(op));
@@ -261,7 +263,8 @@ fn buffers_of_a_page_that_direct_io_holds_are_stripped_unless_reclaim_asks() {
         let last = thread(&mut plan, &[]);
         let mut sim = Sim::new(plan, preset(name));
         let mut seen = false;
-        explore(&mut sim, |s| {
+        let broken = ["torn-snapshot", "dirty-without-mkwrite", "lost-write"];
+        explore_past(&mut sim, &broken[..if stripped { 3 } else { 1 }], |s| {
             assert_eq!(result(s, op).is_some(), s.ending() == Ending::Finished);
             let cached = s.world.cached(PAGE).map(|f| s.world.flags(f));
             seen |= cached.is_some_and(|f| f.dirty() && !f.buffers());

@@ -168,7 +168,9 @@ fn moved(w: &World) -> bool {
 /// contents have that origin too, as after a reflink. Data that the file's newest contents do not
 /// have because it was cut off or punched out is wrong to show, be it within i_size (the file was
 /// extended again) or in the tail of the last page; what somebody stored to that tail through a
-/// mapping since is there rightly. A write that is not complete yet (a transfer) may show. After
+/// mapping since is there rightly. A write that is not complete yet (a transfer) may show, and a
+/// page that truncate has not got to yet: between i_size_write (T6) and the removal of the page
+/// (T7) a load through an entry that is still there comes before the truncate, as it were. After
 /// a power loss what was cut off may be back: only strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
@@ -199,8 +201,7 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
         if version.origin != own && !same {
             return true;
         }
-        // A page that lies beyond the end as a whole has no tail to store to.
-        !crashed && (bytes == 0 || (newest == Contents::ZERO && complete(w, version)))
+        !crashed && newest == Contents::ZERO && complete(w, version)
     });
     if exposed {
         let size = w.cell::<Size>(w.map.file_of(at));

@@ -19,9 +19,10 @@ use crate::kernel::world::{
 /// not completed yet). After a power loss the same is asked of what survives and of what fsync
 /// had promised; what was truncated or punched since may be there or not.
 ///
-/// Excused: tmpfs; bytes beyond i_size; files whose write errors were recorded (`wb_err`), for an
-/// error is counted per file, not per page; after a crash, a btrfs page whose new block is still
-/// in the volatile cache: the tree on the disk points to its old block, which is not simulated.
+/// Excused: tmpfs; bytes beyond i_size; bytes that a failed write carried, and whatever is older
+/// than those (the error is on record, [`Excused`]); after a crash, a btrfs page whose new block
+/// is still in the volatile cache: the tree on the disk points to its old block, which is not
+/// simulated.
 pub const LOST_WRITE: Invariant = Invariant {
     name: "lost-write",
     doc: "After a final sync at the end of the run (or after a crash, of what fsync had \
@@ -47,7 +48,7 @@ fn lost_write(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
     let mut judgement = Judgement::NotAsked;
     for at in file_pages(w) {
         let file = w.map.file_of(at);
-        if w.map.file(file).fs == FsKind::Tmpfs || w.get::<FileState>(file).wb_err() > 0 {
+        if w.map.file(file).fs == FsKind::Tmpfs {
             continue;
         }
         let wanted = if crashed { w.get::<Promised>(at).0 } else { w.get::<Newest>(at).0 };
@@ -63,14 +64,26 @@ fn lost_write(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
     judgement
 }
 
+/// Whether a byte of a page was lost with an error on record: a failed write carried it, or
+/// something newer that was to take its place.
+fn excused(w: &World, at: FilePage, byte: u16, lost: Contents) -> bool {
+    let excused = w.get::<Excused>(at).0;
+    if excused == Contents::ZERO {
+        return false;
+    }
+    let excused = w.patches.at(excused, byte);
+    excused == lost || older(lost, excused)
+}
+
 /// Whether a page of a file would lack something of its newest contents after a final sync.
 fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
     let synced = match w.cached(at).filter(|&f| will_be_written(w, at, f)) {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
     };
-    anywhere(w, (synced, newest), (0, bytes_in_file(w, at)), |_, found, newest| {
-        newest != Contents::ZERO && found != newest && !older(newest, found)
+    anywhere(w, (synced, newest), (0, bytes_in_file(w, at)), |byte, found, newest| {
+        let lost = newest != Contents::ZERO && found != newest && !older(newest, found);
+        lost && !excused(w, at, byte, newest)
     })
 }
 
@@ -108,7 +121,8 @@ fn lost_in_crash(w: &World, at: FilePage, promised: Contents) -> bool {
     anywhere(w, (durable, promised), (0, bytes_in_file(w, at)), |byte, found, promised| {
         let now = w.patches.at(newest, byte);
         let superseded = now == Contents::ZERO || found == now;
-        promised != Contents::ZERO && found != promised && !older(promised, found) && !superseded
+        let lost = promised != Contents::ZERO && found != promised && !older(promised, found);
+        lost && !superseded && !excused(w, at, byte, promised)
     })
 }
 
@@ -127,8 +141,9 @@ fn where_it_is(w: &World, at: FilePage) -> [u32; 2] {
 /// See its `doc`.
 ///
 /// Judged where nobody is about to put it right: the folio is uptodate, unlocked (write(2),
-/// page_mkwrite and truncate change a page and mark it dirty under its lock) and has no error.
-/// Bytes beyond i_size never get to the disk. A clean page that is *older* than the disk (a direct
+/// page_mkwrite and truncate change a page and mark it dirty under its lock). Bytes that a failed
+/// write carried are excused, as in [`LOST_WRITE`]: the page is clean, and the error is on record
+/// (kernel truth G40). Bytes beyond i_size never get to the disk. A clean page that is *older* than the disk (a direct
 /// write went past the page cache) is stale, not newer; neither is a zero that a direct write has
 /// filled. DAX and tmpfs have no second copy.
 pub const CLEAN_BUT_NEWER: Invariant = Invariant {
@@ -209,13 +224,15 @@ fn of_page(w: &World, at: FilePage) -> Judgement {
     }
     let head = w.head(frame);
     let flags = w.get::<Flags>(head);
-    let settled = flags.uptodate() && !flags.dirty() && !flags.writeback() && !flags.error();
+    let settled = flags.uptodate() && !flags.dirty() && !flags.writeback();
     if !settled || w.get::<FolioLock>(head).owner() != 0 {
         return Judgement::NotAsked;
     }
     let (data, disk) = (w.data(frame), w.disk_contents(at));
-    let newer =
-        |_, cached, disk| cached != disk && cached != Contents::ZERO && !older(cached, disk);
+    let newer = |byte, cached, disk| {
+        let newer = cached != disk && cached != Contents::ZERO && !older(cached, disk);
+        newer && !excused(w, at, byte, cached)
+    };
     if data != disk && anywhere(w, (data, disk), (0, bytes_in_file(w, at)), newer) {
         return Judgement::Broken([w.cell::<Data>(frame), w.cell::<Flags>(head)]);
     }
