@@ -1,7 +1,8 @@
 //! Every bundled scenario means what it says: its expectations, held against all interleavings.
 //!
 //! `GUPSIM_SCENARIO=name cargo test --test expectations -- --nocapture` looks at one scenario alone
-//! and prints the shortest run that shows each of its lines, as a schedule.
+//! and prints the shortest run that shows each of its lines, as a schedule; the name may also be the
+//! path of a file.
 
 use gupsim::check::{Fate, Line, check};
 use gupsim::engine::explore::Options;
@@ -44,11 +45,12 @@ fn every_expectation_of_every_small_scenario_is_met() {
     let only = std::env::var(ONLY).ok();
     let options = Options { max_states: Some(MOST_STATES), jobs: 2, ..Options::default() };
     let mut failed = Vec::new();
-    for (name, _) in scenario::bundled() {
-        // Large worlds are for timed runs.
-        if name.starts_with("scale/") || only.as_ref().is_some_and(|o| !name.contains(o.as_str())) {
-            continue;
-        }
+    let file = only.as_deref().filter(|o| o.ends_with(".json"));
+    let bundled = scenario::bundled().iter().map(|(name, _)| *name);
+    let wanted = |name: &&str| only.as_ref().is_none_or(|o| name.contains(o.as_str()));
+    // Large worlds are for timed runs.
+    let small = bundled.filter(|name| !name.starts_with("scale/"));
+    for name in small.filter(wanted).chain(file) {
         let loaded = scenario::open(name).unwrap_or_else(|e| panic!("{name}: {e:?}"));
         let lines = check(&loaded, &options, &());
         println!("{name}");

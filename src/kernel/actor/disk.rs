@@ -266,12 +266,27 @@ fn verdict(cx: &mut Step, tag: Tag, fails: bool) {
     cx.write_block(block, data);
     cx.facts.push(Fact::BlockWritten { tag, block });
     if cx.get::<Bio>(tag).kind() == BioKind::DioWrite
-        && let Some(at) = cx.block_owner(block)
+        && let Some(at) = cx.block_owner(block).filter(|&at| !overtaken(cx, at))
     {
         // Whoever reads the file from here on may see it, though the extent map may still say
         // that nothing was written.
         cx.set(at, Newest(data));
     }
+}
+
+/// Whether the page cache has contents that are still to be written over what the device has just
+/// got for a page: a store that ran beside the direct write counts as the later of the two.
+fn overtaken(w: &World, at: FilePage) -> bool {
+    let slot = w.get::<CacheSlot>(at);
+    let Some(frame) = slot.frame() else { return false };
+    let head = w.get::<CacheSlot>(FilePage(at.0 - (frame.0 - w.head(frame).0)));
+    let disk = w.map.file(w.map.file_of(at)).disk;
+    let tags = disk.map_or(0..0, |disk| w.map.tags[disk.index()].clone());
+    let landed = tags.map(|t| w.get::<Bio>(Tag(t))).any(|bio| {
+        let ours = Frame::unpack(bio.frame_bits()) == Some(frame);
+        ours && bio.kind() == BioKind::Writeback && bio.step() == BioStep::Transferred
+    });
+    head.tag_dirty() || (slot.tag_writeback() && !landed)
 }
 
 fn complete(cx: &mut Step, tag: Tag) {

@@ -229,9 +229,10 @@ fn of_page(w: &World, at: FilePage) -> Judgement {
         return Judgement::NotAsked;
     }
     let (data, disk) = (w.data(frame), w.disk_contents(at));
+    let newest = w.get::<Newest>(at).0;
     let newer = |byte, cached, disk| {
         let newer = cached != disk && cached != Contents::ZERO && !older(cached, disk);
-        newer && !excused(w, at, byte, cached)
+        newer && w.patches.at(newest, byte) != disk && !excused(w, at, byte, cached)
     };
     if data != disk && anywhere(w, (data, disk), (0, bytes_in_file(w, at)), newer) {
         return Judgement::Broken([w.cell::<Data>(frame), w.cell::<Flags>(head)]);
