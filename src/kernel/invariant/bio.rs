@@ -104,7 +104,7 @@ fn torn(w: &World, at: Option<FilePage>, written: Contents) -> bool {
         };
         let complete = reaches(w.patches.at(newest, first), whole);
         let mixed =
-            anywhere(w, (written, newest), (0, bytes), |_, found, newest| match found.version() {
+            anywhere(w, [written, newest], (0, bytes), |[found, newest]| match found.version() {
                 Some(v) => v.origin == whole.origin && v.seq < whole.seq,
                 None if complete => newest == run.holds,
                 None => !reaches(newest, whole),

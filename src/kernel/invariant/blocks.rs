@@ -195,7 +195,7 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
     }
     let own = w.map.origin_of_file(at);
     let crashed = w.get::<Budget>(One(0)).crashed();
-    let exposed = anywhere(w, (contents, newest), WHOLE, |_, shown, newest| {
+    let exposed = anywhere(w, [contents, newest], WHOLE, |[shown, newest]| {
         let Some(version) = shown.version() else { return false };
         let same = newest.version().is_some_and(|n| n.origin == version.origin);
         if version.origin != own && !same && !brought(w, at, version.origin) {

@@ -64,15 +64,10 @@ fn lost_write(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
     judgement
 }
 
-/// Whether a byte of a page was lost with an error on record: a failed write carried it, or
-/// something newer that was to take its place.
-fn excused(w: &World, at: FilePage, byte: u16, lost: Contents) -> bool {
-    let excused = w.get::<Excused>(at).0;
-    if excused == Contents::ZERO {
-        return false;
-    }
-    let excused = w.patches.at(excused, byte);
-    excused == lost || older(lost, excused)
+/// Whether a byte was lost with an error on record: a failed write carried it, or something newer
+/// that was to take its place.
+fn excused(lost: Contents, carried: Contents) -> bool {
+    lost == carried || older(lost, carried)
 }
 
 /// Whether a page of a file would lack something of its newest contents after a final sync.
@@ -81,9 +76,10 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
     };
-    anywhere(w, (synced, newest), (0, bytes_in_file(w, at)), |byte, found, newest| {
+    let all = [synced, newest, w.get::<Excused>(at).0];
+    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, newest, carried]| {
         let lost = newest != Contents::ZERO && found != newest && !older(newest, found);
-        lost && !excused(w, at, byte, newest)
+        lost && !excused(newest, carried)
     })
 }
 
@@ -117,12 +113,11 @@ fn lost_in_crash(w: &World, at: FilePage, promised: Contents) -> bool {
         }
         _ => Contents::ZERO,
     };
-    let newest = w.get::<Newest>(at).0;
-    anywhere(w, (durable, promised), (0, bytes_in_file(w, at)), |byte, found, promised| {
-        let now = w.patches.at(newest, byte);
+    let all = [durable, promised, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
+    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, promised, now, carried]| {
         let superseded = now == Contents::ZERO || found == now;
         let lost = promised != Contents::ZERO && found != promised && !older(promised, found);
-        lost && !superseded && !excused(w, at, byte, promised)
+        lost && !superseded && !excused(promised, carried)
     })
 }
 
@@ -143,9 +138,9 @@ fn where_it_is(w: &World, at: FilePage) -> [u32; 2] {
 /// Judged where nobody is about to put it right: the folio is uptodate, unlocked (write(2),
 /// page_mkwrite and truncate change a page and mark it dirty under its lock). Bytes that a failed
 /// write carried are excused, as in [`LOST_WRITE`]: the page is clean, and the error is on record
-/// (kernel truth G40). Bytes beyond i_size never get to the disk. A clean page that is *older* than the disk (a direct
-/// write went past the page cache) is stale, not newer; neither is a zero that a direct write has
-/// filled. DAX and tmpfs have no second copy.
+/// (kernel truth G40). Bytes beyond i_size never get to the disk. A clean page that is *older*
+/// than the disk (a direct write went past the page cache) is stale, not newer; neither is a zero
+/// that a direct write has filled. DAX and tmpfs have no second copy.
 pub const CLEAN_BUT_NEWER: Invariant = Invariant {
     name: "clean-but-newer",
     doc: "A page in a file is clean and not under writeback, and its contents are newer than the \
@@ -161,6 +156,7 @@ pub const CLEAN_BUT_NEWER: Invariant = Invariant {
         Kind::CacheSlot,
         Kind::Extent,
         Kind::BlockData,
+        Kind::Newest,
         Kind::Size,
     ],
     hears: &[],
@@ -229,12 +225,14 @@ fn of_page(w: &World, at: FilePage) -> Judgement {
         return Judgement::NotAsked;
     }
     let (data, disk) = (w.data(frame), w.disk_contents(at));
-    let newest = w.get::<Newest>(at).0;
-    let newer = |byte, cached, disk| {
+    let all = [data, disk, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
+    let newer = |[cached, disk, newest, carried]: [Contents; 4]| {
         let newer = cached != disk && cached != Contents::ZERO && !older(cached, disk);
-        newer && w.patches.at(newest, byte) != disk && !excused(w, at, byte, cached)
+        // What a direct write has put on the disk may be the contents of another file.
+        let stale = newest == disk && !older(newest, cached);
+        newer && !stale && !excused(cached, carried)
     };
-    if data != disk && anywhere(w, (data, disk), (0, bytes_in_file(w, at)), newer) {
+    if data != disk && anywhere(w, all, (0, bytes_in_file(w, at)), newer) {
         return Judgement::Broken([w.cell::<Data>(frame), w.cell::<Flags>(head)]);
     }
     let initial = data.version().map_or(!data.is_patched(), |v| v.author == OpId(0));
