@@ -1,8 +1,8 @@
 //! Every bundled scenario means what it says: its expectations, held against all interleavings.
 //!
-//! `GUPSIM_SCENARIO=name cargo test --test expectations -- --nocapture` looks at one scenario alone
-//! and prints the shortest run that shows each of its lines, as a schedule; the name may also be the
-//! path of a file.
+//! `GUPSIM_SCENARIO=name cargo test --test expectations -- --nocapture` looks at one scenario
+//! alone and prints the shortest run that shows each of its lines, as a schedule; the name may
+//! also be the path of a file.
 
 use gupsim::check::{Fate, Line, check};
 use gupsim::engine::explore::Options;

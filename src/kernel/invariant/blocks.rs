@@ -17,7 +17,8 @@ pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
     name: "dirty-without-mkwrite",
     doc: "A page became dirty without the filesystem having prepared it: no buffers, no \
           reservation, COW not broken.",
-    source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst (page_mkwrite)",
+    source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst \
+             (page_mkwrite)",
     premise: "a page of a file on ext4, xfs or btrfs is marked dirty",
     arises: Premise::Checked,
     watches: &[],
@@ -165,13 +166,14 @@ fn moved(w: &World) -> bool {
 ///
 /// What a byte of a page may show is what the file's own history put there. Another origin (a
 /// stranger's old data in a block that was handed on) is right only where the file's newest
-/// contents have that origin too, as after a reflink, or where a direct write brings it. Data that the file's newest contents do not
-/// have because it was cut off or punched out is wrong to show, be it within i_size (the file was
-/// extended again) or in the tail of the last page; what somebody stored to that tail through a
-/// mapping since is there rightly. A write that is not complete yet (a transfer) may show, and a
-/// page that truncate has not got to yet: between i_size_write (T6) and the removal of the page
-/// (T7) a load through an entry that is still there comes before the truncate, as it were. After
-/// a power loss what was cut off may be back: only strangers' data is judged.
+/// contents have that origin too, as after a reflink, or where a direct write brings it. Data that
+/// the file's newest contents do not have because it was cut off or punched out is wrong to show,
+/// be it within i_size (the file was extended again) or in the tail of the last page; what
+/// somebody stored to that tail through a mapping since is there rightly. A write that is not
+/// complete yet (a transfer) may show, and a page that truncate has not got to yet: between
+/// i_size_write (T6) and the removal of the page (T7) a load through an entry that is still there
+/// comes before the truncate, as it were. After a power loss what was cut off may be back: only
+/// strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
     doc: "Data beyond i_size, or a stranger's old data, becomes readable.",

@@ -5,8 +5,8 @@ use super::axis::axis;
 axis! {
     /// What reclaim does with a pinned page's private data.
     Reclaim {
-        /// It looks at no pin: buffers are stripped (release_folio) before the reference freeze notices the
-        /// extra reference (before 6.4).
+        /// It looks at no pin: buffers are stripped (release_folio) before the reference freeze
+        /// notices the extra reference (before 6.4).
         Strip = "strip",
         /// A page that may be pinned is activated after unmapping (d824ec2a1546, 6.4).
         SkipPinned = "skip-pinned",
@@ -25,7 +25,8 @@ axis! {
     NoBuffers {
         /// BUG_ON(!page_has_buffers(page)) in ext4_writepages: the machine stops (before 5.18).
         Bug = "bug",
-        /// Warns, clears the dirty flag and skips the page: its data is lost, the machine goes on (5.18).
+        /// Warns, clears the dirty flag and skips the page: its data is lost, the machine goes on
+        /// (5.18).
         Warn = "warn",
     }
 }
