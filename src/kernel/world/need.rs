@@ -184,7 +184,9 @@ impl Need {
                 let disk = Disk::pack(Some(d)) as u16;
                 each(whoever(w, |a| w.get::<Engaged>(a).pgmap() == disk))
             }
-            Need::NoDio(f) => each(whoever(w, |a| w.get::<Engaged>(a).dio() == File::pack(Some(f)))),
+            Need::NoDio(f) => {
+                each(whoever(w, |a| w.get::<Engaged>(a).dio() == File::pack(Some(f))))
+            }
             Need::NotInvalidating(mm) | Need::SeqPassed(mm, _) => {
                 each(whoever(w, |a| w.get::<Engaged>(a).range() == Mm::pack(Some(mm))))
             }
