@@ -406,23 +406,12 @@ mod tests {
 
     #[test]
     fn a_long_term_pin_of_dax_is_refused_where_gup_fast_finds_an_ordinary_entry() {
+        // The store before the pin leaves an entry that GUP-fast could take.
         for (rule, expected) in [(Longterm::RefuseFile, -EOPNOTSUPP), (Longterm::Allow, 1)] {
             for write in [false, true] {
-                // The store before it leaves an entry that GUP-fast could take.
                 assert_eq!(longterm(rule, FsKind::Dax, true, write), expected, "{rule:?} {write}");
             }
         }
-        let store = Op::Store { at: VPage(0), part: WHOLE };
-        let call = PinCall::PinFast;
-        let slot = Slot(0);
-        let op = Op::Pin { first: VPage(0), pages: 1, write: false, longterm: true, call, slot };
-        let (kit, first, _) = pins(FsKind::Dax, &[InitPage::Cold], true, &[store, op]);
-        let mut sim = kit.sim("linux-6.18");
-        run_until(&mut sim, 0, "gup_fast: folio_is_longterm_pinnable");
-        let frame = sim.world.get::<Pte>(VPage(0)).frame().unwrap();
-        assert_eq!(sim.world.counts(frame).refs(), 2, "mapped, and in GUP-fast's hands");
-        run(&mut sim);
-        assert_eq!((ret(&sim, first.plus(1)), sim.world.counts(frame).refs()), (-EOPNOTSUPP, 1));
     }
 
     #[test]
