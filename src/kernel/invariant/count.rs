@@ -117,7 +117,8 @@ pub const PIN_MISSED: Invariant = Invariant {
     name: "pin-missed",
     doc: "The strategy answers \"not pinned\" for a page that is pinned. (A false positive costs \
           something and is counted; only a false negative breaks anything.)",
-    source: "folio_maybe_dma_pinned: \"false\" is certain; Documentation/core-api/pin_user_pages.rst",
+    source: "folio_maybe_dma_pinned: \"false\" is certain; \
+             Documentation/core-api/pin_user_pages.rst",
     premise: "the strategy is asked about a folio that is pinned",
     arises: Premise::Checked,
     watches: &[],

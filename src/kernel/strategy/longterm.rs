@@ -9,8 +9,9 @@ axis! {
         Allow = "allow",
         /// Nobody on a mapping of a DAX file: EOPNOTSUPP (2bb6d2837083, 4.15; claim 39).
         RefuseDax = "refuse-dax",
-        /// As refuse-dax, and beyond it no writing long-term pin of a shared mapping of a file that needs
-        /// dirty tracking: EFAULT (writable_file_mapping_allowed and reject_file_backed, 6.5).
+        /// As refuse-dax, and beyond it no writing long-term pin of a shared mapping of a file that
+        /// needs dirty tracking: EFAULT (writable_file_mapping_allowed and reject_file_backed,
+        /// 6.5).
         RefuseFile = "refuse-file",
     }
 }

@@ -7,12 +7,12 @@ use crate::kernel::world::plan::PinCall;
 axis! {
     /// Where a pin is counted.
     Pin {
-        /// Nowhere: a pin is a plain reference (get_page). Asked whether a page is pinned, the kernel
-        /// answers no. The kernel of 2018.
+        /// Nowhere: a pin is a plain reference (get_page). Asked whether a page is pinned, the
+        /// kernel answers no. The kernel of 2018.
         None = "none",
-        /// refcount += 1024 for a base page, an exact pincount beside the reference for a larger folio
-        /// (try_grab_folio; merged in 5.7, exact for all large folios since 5.18). "Maybe pinned" is
-        /// refcount >= 1024 or pincount > 0.
+        /// refcount += 1024 for a base page, an exact pincount beside the reference for a larger
+        /// folio (try_grab_folio; merged in 5.7, exact for all large folios since 5.18). "Maybe
+        /// pinned" is refcount >= 1024 or pincount > 0.
         FolioPincount = "folio-pincount",
     }
 }
