@@ -76,7 +76,7 @@ fn run(sim: &mut Sim, seed: u64) -> usize {
 fn leftovers(sim: &Sim) -> Vec<String> {
     let w = &sim.world;
     let threads = w.map.plan.threads.len() as u32;
-    if w.get::<Budget>(One(0)).crashed() || (0..threads).any(|a| sim.top(a).is_some()) {
+    if w.get::<Power>(One(0)).crashed() || (0..threads).any(|a| sim.top(a).is_some()) {
         return Vec::new();
     }
     let mut left = Vec::new();

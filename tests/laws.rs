@@ -215,7 +215,8 @@ proptest! {
             sim.moves(&mut moves);
             let Some(mv) = pick(&moves, number) else { break };
             let stepped = sim.apply(mv);
-            prop_assert_eq!(Props(stepped.broken.0 & balance.0), Props::NONE, "{:?}", sim.broken());
+            let unbalanced = Props(stepped.broken.0 & balance.0);
+            prop_assert_eq!(unbalanced, Props::NONE, "{:?}", (mv, sim.top(mv.agent), sim.findings()));
         }
     }
 

@@ -1,8 +1,12 @@
 //! The bundled scenarios: they load, are complete, and are found by their names.
 
 use gupsim::engine::model::Model;
+use gupsim::kernel::invariant::find;
 use gupsim::kernel::sim::Sim;
+use gupsim::report::run::{Choose, record};
 use gupsim::scenario;
+use gupsim::scenario::expect::Expected;
+use gupsim::scenario::types::Verdict;
 
 /// Documents point to these names.
 const FIXED: &[&str] = &[
@@ -52,6 +56,33 @@ fn every_bundled_scenario_says_what_it_shows_where_it_comes_from_and_what_is_exp
         assert!(lower || scenario.title.split(' ').next().unwrap().len() > 1, "{name}: title");
         assert!(scenario.title.len() <= 100, "{name}: title fits on a line");
     }
+}
+
+#[test]
+fn a_scenarios_own_schedule_fits_to_its_end_and_breaks_what_is_expected_to_break() {
+    let mut scheduled = 0;
+    for (name, text) in scenario::bundled() {
+        let loaded = scenario::load::text(name, text).unwrap();
+        let Some(schedule) = &loaded.schedule else { continue };
+        scheduled += 1;
+        let start = Sim::new(loaded.plan.clone(), loaded.strategy);
+        let choose = Choose { schedule: Some(schedule), seed: 0, timed: false, steps: 10_000 };
+        let (run, divergence) = record(&start, &choose);
+        assert_eq!(divergence, None, "{name}");
+        assert_eq!(run.moves.len(), schedule.0.len(), "{name}: the schedule is the whole run");
+        let own = loaded
+            .expectations
+            .iter()
+            .filter(|e| e.under.iter().any(|(_, strategy)| *strategy == loaded.strategy));
+        let breaks = own.filter_map(|e| match &e.what {
+            Expected::Invariant(i, verdict) if *verdict != Verdict::Never => find(i),
+            _ => None,
+        });
+        let breaks: Vec<usize> = breaks.map(|(i, _)| i).collect();
+        let shown = breaks.is_empty() || breaks.iter().any(|&i| run.broken.has(i));
+        assert!(shown, "{name}: {:?}", run.broken);
+    }
+    assert!(scheduled >= 6, "{scheduled}");
 }
 
 #[test]

@@ -49,6 +49,10 @@ fn stated(w: &World, fact: Fact) -> String {
         Fact::RemoteGot { at, got, .. } => {
             format!("the remote peer got {} from {}", text(got), names::region_page(w, at))
         }
+        Fact::Transferred { tag, block } => {
+            let disk = map.actor_name(map.tag_actor(tag));
+            format!("{disk} has got the data for block {}", map.block_name(block))
+        }
         Fact::BlockWritten { tag, block } => {
             let disk = map.actor_name(map.tag_actor(tag));
             format!("{disk} has written block {}", map.block_name(block))

@@ -17,7 +17,7 @@ pub fn object(w: &World, kind: Kind, n: u32) -> String {
         }
         Kind::CacheSlot => format!("cache {}", map.file_page_name(FilePage(n))),
         Kind::Extent => format!("extent {}", map.file_page_name(FilePage(n))),
-        Kind::Newest | Kind::Promised => map.file_page_name(FilePage(n)),
+        Kind::Newest | Kind::Promised | Kind::Excused => map.file_page_name(FilePage(n)),
         Kind::BlockState | Kind::BlockData | Kind::BlockDurable => {
             format!("block {}", map.block_name(Block(n)))
         }

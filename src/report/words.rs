@@ -19,7 +19,7 @@ fn fields(kind: Kind, word: u64) -> Vec<(&'static str, Field)> {
 /// Facets that no kernel has: what the model keeps in order to judge.
 fn is_ghost(kind: Kind) -> bool {
     use Kind::*;
-    matches!(kind, Holders | Newest | Promised | Asked | BlockDurable | Engaged | Verdict)
+    matches!(kind, Holders | Newest | Promised | Excused | Asked | BlockDurable | Engaged | Verdict)
 }
 
 /// Facets whose changes other lines of the trace say already: who holds a lock shows at the lock,
@@ -67,7 +67,9 @@ fn reference(w: &World, kind: RefKind, n: u32) -> String {
 pub fn change(w: &World, cell: u32, old: u64, ghosts: bool) -> Option<Change> {
     let (kind, n) = w.locate(cell)?;
     let new = w.word(cell);
-    if old == new || is_quiet(kind) || (is_ghost(kind) && !ghosts) {
+    // A bio that is done takes its data with it.
+    let freed = new == 0 && matches!(kind, Kind::BioData | Kind::BioSum);
+    if old == new || freed || is_quiet(kind) || (is_ghost(kind) && !ghosts) {
         return None;
     }
     let mut changed = Vec::new();
@@ -118,6 +120,12 @@ fn field_words(kind: Kind, change: &FieldChange) -> String {
         (_, Value::Flag(false)) if (kind, name) == (Kind::Pte, "writable") => "ro".into(),
         (_, Value::Flag(true)) => name.to_string(),
         (_, Value::Flag(false)) => format!("!{name}"),
+        // After the first half of a transfer the rest is not zero, but not there yet.
+        (Value::Word(before), Value::Word(after)) if kind == Kind::BioData => {
+            let rest = before == "zeroes";
+            let so_far = after.strip_suffix(", 2048-4095 zeroes").filter(|_| rest);
+            format!("{name} {}", so_far.unwrap_or(after))
+        }
         (_, after) if matches!(kind, Kind::OpValue | Kind::BioSum | Kind::BioData) => {
             format!("{name} {after}")
         }
@@ -144,7 +152,7 @@ fn whole(w: &World, kind: Kind, old: u64, new: u64) -> Option<(String, String)> 
         Kind::Extent => both(extent),
         Kind::BlockState => both(block),
         Kind::Pinned => both(pinned),
-        Kind::Bio => both(bio),
+        Kind::Bio => Some(bio_step(w, old, new)),
         Kind::FolioLock => {
             let locked = FolioLock::unpack(new).owner() != 0;
             Some((String::new(), if locked { "locked" } else { "unlocked" }.into()))
@@ -264,6 +272,19 @@ fn bio(w: &World, bits: u64) -> String {
     format!("{} ({}{of}){}", bio.step().label(), bio.kind().label(), words(&set))
 }
 
+/// How far a bio has come: all of it as it begins, then what is new.
+fn bio_step(w: &World, old: u64, new: u64) -> (String, String) {
+    let (before, after) = (Bio::unpack(old), Bio::unpack(new));
+    if before.step() == BioStep::Idle || after.step() == BioStep::Idle {
+        return (String::new(), bio(w, new));
+    }
+    let failed = if after.error() && !before.error() { ", EIO" } else { "" };
+    if before.step() == after.step() {
+        return (String::new(), format!("{}{failed}", after.step().label()));
+    }
+    (before.step().label().into(), format!("{}{failed}", after.step().label()))
+}
+
 /// What a slot page holds.
 pub fn pinned(w: &World, bits: u64) -> String {
     let pin = Pinned::unpack(bits);
@@ -291,6 +312,7 @@ pub fn state(w: &World, cell: u32) -> String {
         Kind::Holders => " holders",
         Kind::Newest => " newest",
         Kind::Promised => " promised",
+        Kind::Excused => " excused",
         Kind::Owner => " owner",
         _ => "",
     };

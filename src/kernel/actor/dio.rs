@@ -19,7 +19,8 @@ use super::pin::{GupFlags, PinPages};
 use super::release::Release;
 use super::routine::call;
 use super::step::*;
-use super::writeback::{WaitPages, WritePages, bytes_inside, disk_of, target};
+use super::writeback::{WritePages, bytes_inside, disk_of, target};
+use super::writeback_wait::WaitPages;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Page, Toucher};
@@ -348,7 +349,8 @@ impl Machine for Dio {
                 self.invalidate_again(cx)
             }
             Place::Stale => {
-                set_error(cx, self.at);
+                let stale = cx.get::<Newest>(self.at).0;
+                set_error(cx, self.at, EIO, stale);
                 self.to(Place::End(PAGE_SIZE as Ret))
             }
             Place::End(ret) => {

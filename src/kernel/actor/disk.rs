@@ -5,6 +5,7 @@
 //! (kernel-facts B10, 3.2). The second half carries the device's verdict; completion (B11) is a
 //! step of its own, in the interrupt.
 
+use super::errno::{EIO, ENOSPC};
 use super::step::*;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
@@ -22,6 +23,10 @@ const HALVES: [Part; 2] = [(0, 2048), (2048, PAGE_SIZE as u16)];
 ///
 /// A writeback or a read into the page cache ends there; for the other kinds the tag stays done
 /// until the submitter, who waits with [`Need::BioDone`], has collected it with [`reap`].
+///
+/// A device that wants a checksum with the data gets one that is taken here, by the submitter
+/// (`blk_mq_submit_bio` calls `bio_integrity_prep`); it reads the page again for the transfer.
+/// The lock of a folio that is read in passes to the tag: the completion unlocks it.
 pub fn submit(
     cx: &mut Step,
     disk: Disk,
@@ -39,6 +44,13 @@ pub fn submit(
     let end = BioEnd::new().with_block_bits(Block::pack(block)).with_submitter(submitter);
     cx.set(tag, end);
     cx.update::<DiskState>(disk, |d| d.with_in_flight(d.in_flight() + 1));
+    if writes(kind) && has_checksum(cx, tag) {
+        take_checksum(cx, tag);
+    }
+    if let (BioKind::ReadIn, Some(folio)) = (kind, frame) {
+        let service = cx.map.tag_actor(tag);
+        cx.hand_over_folio(folio, service);
+    }
     tag
 }
 
@@ -78,22 +90,23 @@ pub fn end_page_writeback(w: &mut World, frame: Frame) {
 }
 
 /// `mapping_set_error`: the next fsync reports it, once.
-pub fn set_error(w: &mut World, at: FilePage) {
+/// Ghost: what was to be written is excused, now that the error is on record.
+pub fn set_error(w: &mut World, at: FilePage, errno: i32, unwritten: Contents) {
     let file = w.map.file_of(at);
-    w.update::<FileState>(file, |s| s.with_wb_err(s.wb_err().wrapping_add(1)));
+    w.update::<FileState>(file, |s| {
+        s.with_wb_err(s.wb_err().wrapping_add(1)).with_wb_nospc(errno == ENOSPC)
+    });
+    w.set(at, Excused(unwritten));
 }
 
 /// The service of a tag.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DiskTag {
-    /// Waits for a bio. B10: the first access: a checksum where the device wants one
-    /// (`bio_integrity_prep`), else the first half of the transfer; a cache flush begins.
+    /// Waits for a bio. B10: the first half of the transfer; or a cache flush begins.
     Begin(Tag),
-    /// B10: the first half of the transfer, after the checksum.
-    First(Tag),
     /// B10: the second half, and the device's verdict: it may fail, or find that the data does
     /// not match the checksum (DIF).
-    Second(Tag),
+    Finish(Tag),
     /// B11: the completion interrupt (`bio_endio`).
     Complete(Tag),
 }
@@ -115,16 +128,15 @@ impl Machine for DiskTag {
     }
 
     fn outcomes(self, cx: &Scene) -> u8 {
-        let DiskTag::Second(tag) = self else { return 1 };
+        let DiskTag::Finish(tag) = self else { return 1 };
         let may_fail = cx.w.get::<Budget>(One(0)).io_errors() > 0;
         if may_fail && writes(cx.w.get::<Bio>(tag).kind()) { 2 } else { 1 }
     }
 
     fn label(self) -> Label {
         match self {
-            DiskTag::Begin(_) => Label::new("B10", "device begins the request", Cost::DiskHalf),
-            DiskTag::First(_) => Label::new("B10", "device transfers 1st half", Cost::DiskHalf),
-            DiskTag::Second(_) => Label::new("B10", "device transfers 2nd half", Cost::DiskHalf),
+            DiskTag::Begin(_) => Label::new("B10", "device begins the transfer", Cost::DiskHalf),
+            DiskTag::Finish(_) => Label::new("B10", "device ends the transfer", Cost::DiskHalf),
             DiskTag::Complete(_) => Label::new("B11", "bio_endio", Cost::Step),
         }
     }
@@ -132,12 +144,7 @@ impl Machine for DiskTag {
     fn step(self, cx: &mut Step, outcome: u8) -> Next {
         match self {
             DiskTag::Begin(tag) => begin(cx, tag),
-            DiskTag::First(tag) => {
-                transfer(cx, tag, HALVES[0]);
-                advance(cx, tag, BioStep::Half);
-                DiskTag::Second(tag).into()
-            }
-            DiskTag::Second(tag) => {
+            DiskTag::Finish(tag) => {
                 transfer(cx, tag, HALVES[1]);
                 advance(cx, tag, BioStep::Transferred);
                 if writes(cx.get::<Bio>(tag).kind()) {
@@ -183,12 +190,9 @@ fn begin(cx: &mut Step, tag: Tag) -> Next {
         advance(cx, tag, BioStep::Transferred);
         return DiskTag::Complete(tag).into();
     }
-    let summed = bio.step() == BioStep::Summed;
-    if writes(bio.kind()) && has_checksum(cx, tag) && !summed {
-        take_checksum(cx, tag);
-        return DiskTag::First(tag).into();
-    }
-    DiskTag::First(tag).step(cx, 0)
+    transfer(cx, tag, HALVES[0]);
+    advance(cx, tag, BioStep::Half);
+    DiskTag::Finish(tag).into()
 }
 
 fn take_checksum(cx: &mut Step, tag: Tag) {
@@ -253,15 +257,36 @@ fn verdict(cx: &mut Step, tag: Tag, fails: bool) {
     }
     let data = cx.get::<BioData>(tag).0;
     let mismatch = has_checksum(cx, tag) && cx.get::<BioSum>(tag).0 != data;
-    match block_of(cx, tag) {
-        Some(block) if !fails && !mismatch => {
-            cx.write_block(block, data);
-            cx.facts.push(Fact::BlockWritten { tag, block });
-        }
-        _ => {
-            cx.update::<Bio>(tag, |b| b.with_error(true));
-        }
+    let Some(block) = block_of(cx, tag) else { return };
+    cx.facts.push(Fact::Transferred { tag, block });
+    if fails || mismatch {
+        cx.update::<Bio>(tag, |b| b.with_error(true));
+        return;
     }
+    cx.write_block(block, data);
+    cx.facts.push(Fact::BlockWritten { tag, block });
+    if cx.get::<Bio>(tag).kind() == BioKind::DioWrite
+        && let Some(at) = cx.block_owner(block).filter(|&at| !overtaken(cx, at))
+    {
+        // Whoever reads the file from here on may see it, though the extent map may still say
+        // that nothing was written.
+        cx.set(at, Newest(data));
+    }
+}
+
+/// Whether the page cache has contents that are still to be written over what the device has just
+/// got for a page: a store that ran beside the direct write counts as the later of the two.
+fn overtaken(w: &World, at: FilePage) -> bool {
+    let slot = w.get::<CacheSlot>(at);
+    let Some(frame) = slot.frame() else { return false };
+    let head = w.get::<CacheSlot>(FilePage(at.0 - (frame.0 - w.head(frame).0)));
+    let disk = w.map.file(w.map.file_of(at)).disk;
+    let tags = disk.map_or(0..0, |disk| w.map.tags[disk.index()].clone());
+    let landed = tags.map(|t| w.get::<Bio>(Tag(t))).any(|bio| {
+        let ours = Frame::unpack(bio.frame_bits()) == Some(frame);
+        ours && bio.kind() == BioKind::Writeback && bio.step() == BioStep::Transferred
+    });
+    head.tag_dirty() || (slot.tag_writeback() && !landed)
 }
 
 fn complete(cx: &mut Step, tag: Tag) {
@@ -285,7 +310,7 @@ fn complete(cx: &mut Step, tag: Tag) {
         (BioKind::DioWrite, _) => {
             let block = block_of(cx, tag);
             if let Some((block, at)) = block.and_then(|b| Some((b, cx.block_owner(b)?))) {
-                end_direct_write(cx.w, tag, at, block, bio.error());
+                end_direct_write(cx.w, at, block, bio.error());
             }
             advance(cx, tag, BioStep::Done);
         }
@@ -300,22 +325,20 @@ fn end_writeback(w: &mut World, tag: Tag, frame: Frame, error: bool) {
         if !error {
             end_io(w, at, block);
         } else {
-            set_error(w, at);
+            let unwritten = w.get::<BioData>(tag).0;
+            set_error(w, at, EIO, unwritten);
             if w.get::<Extent>(at).block() != Some(block) {
                 w.free_block(block);
             }
         }
     }
-    w.change_flags(frame, |f| f.with_error(error));
     end_page_writeback(w, frame);
 }
 
 /// `iomap_dio_bio_end_io` of a write: the file has the new contents, or keeps the old.
-fn end_direct_write(w: &mut World, tag: Tag, at: FilePage, block: Block, error: bool) {
+fn end_direct_write(w: &mut World, at: FilePage, block: Block, error: bool) {
     if !error {
         end_io(w, at, block);
-        let data = w.get::<BioData>(tag).0;
-        w.set(at, Newest(data));
     } else if w.get::<Extent>(at).block() != Some(block) {
         w.free_block(block);
     }

@@ -23,24 +23,12 @@ pub fn remove(w: &mut World, first: FilePage, pages: u32) {
 
 /// One owner of a block less; the last one frees it.
 fn release(w: &mut World, block: Block, at: FilePage) {
-    let state = w.get::<BlockState>(block);
-    if state.owners() <= 1 {
-        if let Some(frame) = w.map.pmem_frame(block) {
-            w.set(frame, Owner::new());
-        }
-        return w.free_block(block);
+    if w.get::<BlockState>(block).owners() <= 1
+        && let Some(frame) = w.map.pmem_frame(block)
+    {
+        w.set(frame, Owner::new());
     }
-    let left = state.owners() - 1;
-    let state = state.with_owners(left);
-    let state = if left == 1 { state.with_state(BlockUse::Owned) } else { state };
-    let link = if state.link() == at.0 + 1 { another_owner(w, block) } else { state.link() };
-    w.set(block, state.with_link(link));
-}
-
-/// A page of a file that shares a block, packed.
-fn another_owner(w: &World, block: Block) -> u32 {
-    let mut pages = (0..w.map.plan.file_pages()).map(FilePage);
-    FilePage::pack(pages.find(|&at| w.get::<Extent>(at).block() == Some(block)))
+    w.put_block(block, at);
 }
 
 /// Ghost: bytes of a page of a file are zero from now on, and no fsync has promised anything

@@ -152,7 +152,7 @@ fn a_checksum_mismatch_needs_a_writer_that_does_not_wait() {
     thread(&mut plan, &[WRITE]);
     let mut sim = Sim::new(plan, preset("linux-6.18"));
     let (mut refused, mut fine) = (0, 0);
-    explore(&mut sim, |s| match result(s, fsync) {
+    explore_past(&mut sim, &["unstable-io"], |s| match result(s, fsync) {
         Some(ret) if ret == -EIO => refused += 1,
         _ => fine += 1,
     });
@@ -207,7 +207,9 @@ fn a_direct_read_that_meets_writeback_dirties_the_page_again() {
         thread(&mut plan, &[]);
         let mut sim = Sim::new(plan, preset(name));
         let (mut cleaned_during, mut ends) = (0, 0);
-        explore(&mut sim, |s| {
+        // Writeback reads what the disk is about to write: until the page is written once more,
+        // the block holds a mixture.
+        explore_past(&mut sim, &["torn-snapshot", "clean-but-newer"], |s| {
             ends += 1;
             assert_eq!(result(s, op), Some(BYTES));
             assert_eq!(in_cache(s, 0).and_then(author), Some(op));
@@ -236,6 +238,42 @@ fn a_direct_write_replaces_block_and_cache() {
 }
 
 #[test]
+fn a_reader_beside_a_direct_write_sees_the_old_or_the_new_and_nothing_strange() {
+    for page in [InitPage::Clean, InitPage::Hole] {
+        let mut plan = one(FsKind::Ext4, InitPage::Dirty, Populate::Write);
+        let to = second_file(&mut plan, page);
+        thread(&mut plan, &[Op::DioWrite { to, from: VPage(0) }]);
+        let read = thread(&mut plan, &[Op::Read { at: to }]);
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        let (old, new) = (sim.world.disk_contents(to), in_cache(&sim, 0));
+        let mut seen = [false; 2];
+        explore(&mut sim, |s| {
+            let got = s.world.get::<OpValue>(read).0;
+            // Reading takes more than one access: half of it may be of before.
+            let halves = [0, 4095].map(|byte| s.world.patches.at(got, byte));
+            assert!(halves.iter().all(|&half| half == old || Some(half) == new));
+            seen[usize::from(got != old)] = true;
+            assert_eq!(Some(s.world.get::<Newest>(to).0), new);
+        });
+        assert_eq!(seen, [true, true]);
+    }
+}
+
+#[test]
+fn the_lock_of_a_folio_that_is_read_in_belongs_to_the_disk() {
+    let mut plan = one(FsKind::Ext4, InitPage::Cold, Populate::None);
+    thread(&mut plan, &[Op::Load { at: VPage(0) }]);
+    thread(&mut plan, &[Op::Read { at: PAGE }]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    let tag = sim.world.map.tag_actor(Tag(0));
+    run_while(&mut sim, |s| s.world.get::<Bio>(Tag(0)).step() == BioStep::Idle);
+    assert_eq!(sim.world.folio_locked_by(frame(&sim)), Some(tag));
+    assert_eq!(sim.world.get::<Held>(tag).folios(), 1);
+    assert_eq!(run(&mut sim), Ending::Finished);
+    at_rest(&sim);
+}
+
+#[test]
 fn reclaim_evicts_a_clean_page_and_keeps_one_that_is_dirty_or_held() {
     let evicts = |page, prepare: &dyn Fn(&mut Sim)| {
         let mut plan = one(FsKind::Ext4, page, Populate::Read);
@@ -261,7 +299,8 @@ fn buffers_of_a_page_that_direct_io_holds_are_stripped_unless_reclaim_asks() {
         let last = thread(&mut plan, &[]);
         let mut sim = Sim::new(plan, preset(name));
         let mut seen = false;
-        explore(&mut sim, |s| {
+        let broken = ["torn-snapshot", "clean-but-newer", "dirty-without-mkwrite", "lost-write"];
+        explore_past(&mut sim, &broken[..if stripped { 4 } else { 2 }], |s| {
             assert_eq!(result(s, op).is_some(), s.ending() == Ending::Finished);
             let cached = s.world.cached(PAGE).map(|f| s.world.flags(f));
             seen |= cached.is_some_and(|f| f.dirty() && !f.buffers());

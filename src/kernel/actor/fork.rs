@@ -70,6 +70,13 @@ impl ForkMm {
         ForkMm { state, ..self }.into()
     }
 
+    /// Whether the child has been made, though it may not run yet.
+    fn exists(self, w: &World) -> bool {
+        let of_child = |v: &u32| w.map.vma(Vma(*v)).mm == self.child;
+        let mut vmas = (0..w.map.plan.vmas.len() as u32).filter(of_child);
+        w.get::<MmState>(self.child).live() || vmas.any(|v| w.get::<VmaState>(Vma(v)).mapped())
+    }
+
     /// The next mapping of the child from `self.vma` on, with the parent's.
     fn mapping(self, w: &World) -> Option<(ForkMm, Vma)> {
         let vmas = &w.map.plan.vmas;
@@ -288,7 +295,7 @@ impl Machine for ForkMm {
             return Next::Return(-EINVAL);
         };
         match self.state {
-            State::Lock if cx.get::<MmState>(self.child).live() => Next::Return(-EAGAIN),
+            State::Lock if self.exists(cx) => Next::Return(-EAGAIN),
             State::Lock => {
                 let lock = cx.map.mmap_lock(parent);
                 cx.lock(me, lock, Mode::Exclusive);

@@ -5,8 +5,8 @@
 //! looks whether the page is pinned. Between F9 and F13 a reference may exist to a page that is
 //! unmapped, truncated, or freed and somebody else's already.
 //!
-//! F3 and F5 find nothing here (one level of page tables, no PROT_NONE entries), F10 needs zones,
-//! F12 is a statistic, F16 is for s390.
+//! F3 and F5 find nothing here (one level of page tables, no PROT_NONE entries), F10 knows DAX but
+//! no zones, F12 is a statistic, F16 is for s390.
 
 use super::gup_slow::GupSlow;
 use super::pin::*;
@@ -45,6 +45,8 @@ enum State {
     Live(Pte),
     /// F9: before the reference is taken.
     Grab(Pte),
+    /// F10 found that the page may not be pinned for long: before the reference is dropped.
+    Unpinnable(Frame),
     /// F11: before the reference becomes a pin.
     Count(Pte),
     /// F13: before the PTE is read again.
@@ -104,7 +106,7 @@ impl GupFast {
             return self.stop();
         }
         if pte.devmap() && cx.strategy.unbind.takes_live_ref() {
-            if self.request.flags.longterm {
+            if self.bars_dax(cx) {
                 return self.stop();
             }
             return self.go(if self.pgmap == 0 { State::Live(pte) } else { State::Grab(pte) });
@@ -123,13 +125,22 @@ impl GupFast {
         }
     }
 
-    /// F9: `try_get_folio`.
+    /// Whether this is a long-term pin, and DAX pages get none: at a devmap PTE the walk stops
+    /// (5.2), else `folio_is_longterm_pinnable` says no to `folio_is_fsdax` (6.15).
+    fn bars_dax(self, cx: &Step) -> bool {
+        self.request.flags.longterm && cx.strategy.longterm.refuses(true, false).is_some()
+    }
+
+    /// F9, F10: `try_get_folio`, `folio_is_longterm_pinnable`.
     fn grab(self, cx: &mut Step, pte: Pte) -> Next {
         let Some(frame) = pte.frame() else { return self.stop() };
         if !cx.try_get(frame) {
             return self.stop();
         }
         cx.hold(frame, Holder::Ref, 1);
+        if cx.flags(frame).pmem() && self.bars_dax(cx) {
+            return self.go(State::Unpinnable(frame));
+        }
         if !self.is_pin() {
             return self.go(State::Reread(pte));
         }
@@ -224,6 +235,7 @@ impl Machine for GupFast {
             State::Read => ("F4", "gup_fast: ptep_get_lockless", Cost::Walk),
             State::Live(_) => ("F7", "gup_fast: get_dev_pagemap", Cost::Atomic),
             State::Grab(_) => ("F9", "gup_fast: try_get_folio", Cost::Atomic),
+            State::Unpinnable(_) => ("F10", "gup_fast: folio_is_longterm_pinnable", Cost::Atomic),
             State::Count(_) => ("F11", "gup_fast: account the pin", Cost::Atomic),
             State::Reread(_) => ("F13", "gup_fast: re-read the PTE", Cost::Step),
             State::Allowed(_) => ("F14", "gup_fast_folio_allowed", Cost::Step),
@@ -257,6 +269,10 @@ impl Machine for GupFast {
             State::Read => self.read(cx),
             State::Live(pte) => self.live(cx, pte),
             State::Grab(pte) => self.grab(cx, pte),
+            State::Unpinnable(frame) => {
+                put(cx, frame, false);
+                self.stop()
+            }
             State::Count(pte) => {
                 if let Some(frame) = pte.frame() {
                     count_pin(cx, frame);

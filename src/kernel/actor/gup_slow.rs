@@ -405,6 +405,16 @@ mod tests {
     }
 
     #[test]
+    fn a_long_term_pin_of_dax_is_refused_where_gup_fast_finds_an_ordinary_entry() {
+        // The store before the pin leaves an entry that GUP-fast could take.
+        for (rule, expected) in [(Longterm::RefuseFile, -EOPNOTSUPP), (Longterm::Allow, 1)] {
+            for write in [false, true] {
+                assert_eq!(longterm(rule, FsKind::Dax, true, write), expected, "{rule:?} {write}");
+            }
+        }
+    }
+
+    #[test]
     fn an_error_after_some_pages_is_lost() {
         for call in CALLS {
             let ops = [pin(VPage(0), 2, Slot(0), false, call)];

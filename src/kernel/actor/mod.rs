@@ -53,6 +53,7 @@ pub mod truncate_pages;
 pub mod unbind;
 pub mod worker;
 pub mod writeback;
+pub mod writeback_wait;
 pub mod zap;
 pub mod zero_tail;
 

@@ -24,7 +24,7 @@ use super::sync::Sync;
 use super::sync_calls::{Fsync, Msync, SyncFileRange};
 use super::truncate::TruncateFile;
 use super::unbind::UnbindDevice;
-use super::writeback::WritebackInode;
+use super::writeback_wait::WritebackInode;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;

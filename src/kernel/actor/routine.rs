@@ -128,9 +128,9 @@ routines! {
     /// Writes the dirty pages of a file: cleaning skips what is busy, integrity waits.
     WritePages(writeback::WritePages),
     /// Waits until no page of a file is under writeback.
-    WaitPages(writeback::WaitPages),
+    WaitPages(writeback_wait::WaitPages),
     /// A flusher's pass over a file.
-    WritebackInode(writeback::WritebackInode),
+    WritebackInode(writeback_wait::WritebackInode),
     /// Writeback of a DAX file: flushes CPU caches and write-protects its mappings.
     DaxWriteback(dax_writeback::DaxWriteback),
     /// fsync: writes, waits, commits the journal, flushes the disk's cache, reports errors once.

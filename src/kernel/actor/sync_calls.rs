@@ -1,10 +1,11 @@
 //! fsync, msync, sync_file_range (kernel-facts 3.6).
 
 use super::disk::{reap, submit};
-use super::errno::{EIO, ENOMEM};
+use super::errno::{EIO, ENOMEM, ENOSPC};
 use super::routine::call;
 use super::step::*;
-use super::writeback::{WaitPages, WritePages};
+use super::writeback::WritePages;
+use super::writeback_wait::WaitPages;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::BioKind;
 use crate::kernel::world::need::Need;
@@ -20,7 +21,7 @@ fn check_error(cx: &mut Step, file: File) -> Ret {
         return 0;
     }
     cx.set(file, state.with_wb_err_seen(state.wb_err()));
-    -EIO
+    if state.wb_nospc() { -ENOSPC } else { -EIO }
 }
 
 /// `vfs_fsync_range`.
@@ -53,7 +54,7 @@ enum FsyncPlace {
 }
 
 impl Fsync {
-    /// fsync or fdatasync of a file. Returns 0 or -EIO.
+    /// fsync or fdatasync of a file. Returns 0, -EIO or -ENOSPC.
     pub fn new(file: File, data_only: bool) -> Fsync {
         Fsync { file, data_only, place: FsyncPlace::Begin }
     }

@@ -1,6 +1,6 @@
 //! What writeback, the disk and the sync calls have to do, each rule in a small machine.
 
-use super::errno::EIO;
+use super::errno::{EIO, ENOSPC};
 use super::routine::Routine;
 use super::testkit::*;
 use crate::engine::model::{Ending, Model};
@@ -125,6 +125,20 @@ fn a_failed_write_is_reported_once_and_the_old_data_stays_on_disk() {
         }
     });
     assert!(failed > 0 && fine > 0);
+}
+
+#[test]
+fn delayed_allocation_on_a_full_disk_loses_the_page_and_fsync_says_so_once() {
+    let mut plan = machine(FsKind::Ext4, plain_disk(), &[InitPage::Hole], Populate::None);
+    plan.disks[0].spare_blocks = 0;
+    let write = Op::Write { at: PAGE, part: WHOLE };
+    let first = thread(&mut plan, &[write, FSYNC, FSYNC]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    assert_eq!(run(&mut sim), Ending::Finished);
+    assert_eq!(result(&sim, first.plus(1)), Some(-ENOSPC));
+    assert_eq!(result(&sim, first.plus(2)), Some(0));
+    assert!(!flags(&sim).dirty());
+    assert_eq!(sim.verdict().0, 0, "lost, and on record: {:?}", sim.findings());
 }
 
 #[test]

@@ -10,7 +10,9 @@ use crate::kernel::world::{Actor, Block, Contents, FilePage, Frame, Tag, Version
 
 /// See its `doc`.
 ///
-/// A bounced bio carries its own copy, so that checksum and transfer see the same.
+/// Judged as the device has got all data, before it accepts them: a device that checks the sum
+/// (DIF) refuses what does not match, and the write fails with an error; one that only stores it
+/// lets a later read fail.
 pub const UNSTABLE_IO: Invariant = Invariant {
     name: "unstable-io",
     doc: "The contents changed between checksum and transfer (DIF/DIX, RAID parity, the checksum \
@@ -19,13 +21,13 @@ pub const UNSTABLE_IO: Invariant = Invariant {
     premise: "a bio over whose page a checksum was taken transfers it",
     arises: Premise::Checked,
     watches: &[],
-    hears: &[FactKind::BlockWritten],
+    hears: &[FactKind::Transferred],
     check: unstable_io,
     fatal: false,
 };
 
 fn unstable_io(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
-    let Subject::Fact(Fact::BlockWritten { tag, block }) = subject else {
+    let Subject::Fact(Fact::Transferred { tag, block }) = subject else {
         return Judgement::NotAsked;
     };
     if !summed(w, tag, block) {
@@ -102,7 +104,7 @@ fn torn(w: &World, at: Option<FilePage>, written: Contents) -> bool {
         };
         let complete = reaches(w.patches.at(newest, first), whole);
         let mixed =
-            anywhere(w, (written, newest), (0, bytes), |_, found, newest| match found.version() {
+            anywhere(w, [written, newest], (0, bytes), |[found, newest]| match found.version() {
                 Some(v) => v.origin == whole.origin && v.seq < whole.seq,
                 None if complete => newest == run.holds,
                 None => !reaches(newest, whole),

@@ -166,11 +166,14 @@ fn moved(w: &World) -> bool {
 ///
 /// What a byte of a page may show is what the file's own history put there. Another origin (a
 /// stranger's old data in a block that was handed on) is right only where the file's newest
-/// contents have that origin too, as after a reflink. Data that the file's newest contents do not
-/// have because it was cut off or punched out is wrong to show, be it within i_size (the file was
-/// extended again) or in the tail of the last page; what somebody stored to that tail through a
-/// mapping since is there rightly. A write that is not complete yet (a transfer) may show. After
-/// a power loss what was cut off may be back: only strangers' data is judged.
+/// contents have that origin too, as after a reflink, or where a direct write brings it. Data that
+/// the file's newest contents do not have because it was cut off or punched out is wrong to show,
+/// be it within i_size (the file was extended again) or in the tail of the last page; what
+/// somebody stored to that tail through a mapping since is there rightly. A write that is not
+/// complete yet (a transfer) may show, and a page that truncate has not got to yet: between
+/// i_size_write (T6) and the removal of the page (T7) a load through an entry that is still there
+/// comes before the truncate, as it were. After a power loss what was cut off may be back: only
+/// strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
     doc: "Data beyond i_size, or a stranger's old data, becomes readable.",
@@ -194,14 +197,13 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
     }
     let own = w.map.origin_of_file(at);
     let crashed = w.get::<Power>(One(0)).crashed();
-    let exposed = anywhere(w, (contents, newest), WHOLE, |_, shown, newest| {
+    let exposed = anywhere(w, [contents, newest], WHOLE, |[shown, newest]| {
         let Some(version) = shown.version() else { return false };
         let same = newest.version().is_some_and(|n| n.origin == version.origin);
-        if version.origin != own && !same {
+        if version.origin != own && !same && !brought(w, at, version.origin) {
             return true;
         }
-        // A page that lies beyond the end as a whole has no tail to store to.
-        !crashed && (bytes == 0 || (newest == Contents::ZERO && complete(w, version)))
+        !crashed && newest == Contents::ZERO && complete(w, version)
     });
     if exposed {
         let size = w.cell::<Size>(w.map.file_of(at));
@@ -211,6 +213,20 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
         || w.patches.runs(newest).any(|r| r.holds == Contents::ZERO)
         || contents == Contents::ZERO;
     if asked { Judgement::Holds } else { Judgement::NotAsked }
+}
+
+/// Whether some program writes contents of this origin directly to a page of a file. Until the
+/// page cache's copy, if there is a newer one, has been written over it, the disk may show it.
+fn brought(w: &World, at: FilePage, origin: u32) -> bool {
+    let from = |op: &Op| match *op {
+        Op::DioWrite { to, from } if to == at => Some(from),
+        _ => None,
+    };
+    let programs = w.map.plan.threads.iter().flat_map(|t| &t.program);
+    programs.filter_map(from).any(|page| {
+        let file = w.map.backing(page).map(|p| w.map.origin_of_file(p));
+        file == Some(origin) || w.map.origin_of_vpage(page) == origin
+    })
 }
 
 /// Whether a write is of a kind that is complete as soon as it shows: a store or write(2), or what

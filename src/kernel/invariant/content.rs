@@ -19,9 +19,10 @@ use crate::kernel::world::{
 /// not completed yet). After a power loss the same is asked of what survives and of what fsync
 /// had promised; what was truncated or punched since may be there or not.
 ///
-/// Excused: tmpfs; bytes beyond i_size; files whose write errors were recorded (`wb_err`), for an
-/// error is counted per file, not per page; after a crash, a btrfs page whose new block is still
-/// in the volatile cache: the tree on the disk points to its old block, which is not simulated.
+/// Excused: tmpfs; bytes beyond i_size; bytes that a failed write carried, and whatever is older
+/// than those (the error is on record, [`Excused`]); after a crash, a btrfs page whose new block
+/// is still in the volatile cache: the tree on the disk points to its old block, which is not
+/// simulated.
 pub const LOST_WRITE: Invariant = Invariant {
     name: "lost-write",
     doc: "After a final sync at the end of the run (or after a crash, of what fsync had \
@@ -47,7 +48,7 @@ fn lost_write(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
     let mut judgement = Judgement::NotAsked;
     for at in file_pages(w) {
         let file = w.map.file_of(at);
-        if w.map.file(file).fs == FsKind::Tmpfs || w.get::<FileState>(file).wb_err() > 0 {
+        if w.map.file(file).fs == FsKind::Tmpfs {
             continue;
         }
         let wanted = if crashed { w.get::<Promised>(at).0 } else { w.get::<Newest>(at).0 };
@@ -63,14 +64,22 @@ fn lost_write(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
     judgement
 }
 
+/// Whether a byte was lost with an error on record: a failed write carried it, or something newer
+/// that was to take its place.
+fn excused(lost: Contents, carried: Contents) -> bool {
+    lost == carried || older(lost, carried)
+}
+
 /// Whether a page of a file would lack something of its newest contents after a final sync.
 fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
     let synced = match w.cached(at).filter(|&f| will_be_written(w, at, f)) {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
     };
-    anywhere(w, (synced, newest), (0, bytes_in_file(w, at)), |_, found, newest| {
-        newest != Contents::ZERO && found != newest && !older(newest, found)
+    let all = [synced, newest, w.get::<Excused>(at).0];
+    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, newest, carried]| {
+        let lost = newest != Contents::ZERO && found != newest && !older(newest, found);
+        lost && !excused(newest, carried)
     })
 }
 
@@ -104,11 +113,11 @@ fn lost_in_crash(w: &World, at: FilePage, promised: Contents) -> bool {
         }
         _ => Contents::ZERO,
     };
-    let newest = w.get::<Newest>(at).0;
-    anywhere(w, (durable, promised), (0, bytes_in_file(w, at)), |byte, found, promised| {
-        let now = w.patches.at(newest, byte);
+    let all = [durable, promised, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
+    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, promised, now, carried]| {
         let superseded = now == Contents::ZERO || found == now;
-        promised != Contents::ZERO && found != promised && !older(promised, found) && !superseded
+        let lost = promised != Contents::ZERO && found != promised && !older(promised, found);
+        lost && !superseded && !excused(promised, carried)
     })
 }
 
@@ -127,10 +136,11 @@ fn where_it_is(w: &World, at: FilePage) -> [u32; 2] {
 /// See its `doc`.
 ///
 /// Judged where nobody is about to put it right: the folio is uptodate, unlocked (write(2),
-/// page_mkwrite and truncate change a page and mark it dirty under its lock) and has no error.
-/// Bytes beyond i_size never get to the disk. A clean page that is *older* than the disk (a direct
-/// write went past the page cache) is stale, not newer; neither is a zero that a direct write has
-/// filled. DAX and tmpfs have no second copy.
+/// page_mkwrite and truncate change a page and mark it dirty under its lock). Bytes that a failed
+/// write carried are excused, as in [`LOST_WRITE`]: the page is clean, and the error is on record
+/// (kernel truth G40). Bytes beyond i_size never get to the disk. A clean page that is *older*
+/// than the disk (a direct write went past the page cache) is stale, not newer; neither is a zero
+/// that a direct write has filled. DAX and tmpfs have no second copy.
 pub const CLEAN_BUT_NEWER: Invariant = Invariant {
     name: "clean-but-newer",
     doc: "A page in a file is clean and not under writeback, and its contents are newer than the \
@@ -146,6 +156,7 @@ pub const CLEAN_BUT_NEWER: Invariant = Invariant {
         Kind::CacheSlot,
         Kind::Extent,
         Kind::BlockData,
+        Kind::Newest,
         Kind::Size,
     ],
     hears: &[],
@@ -209,14 +220,19 @@ fn of_page(w: &World, at: FilePage) -> Judgement {
     }
     let head = w.head(frame);
     let flags = w.get::<Flags>(head);
-    let settled = flags.uptodate() && !flags.dirty() && !flags.writeback() && !flags.error();
+    let settled = flags.uptodate() && !flags.dirty() && !flags.writeback();
     if !settled || w.get::<FolioLock>(head).owner() != 0 {
         return Judgement::NotAsked;
     }
     let (data, disk) = (w.data(frame), w.disk_contents(at));
-    let newer =
-        |_, cached, disk| cached != disk && cached != Contents::ZERO && !older(cached, disk);
-    if data != disk && anywhere(w, (data, disk), (0, bytes_in_file(w, at)), newer) {
+    let all = [data, disk, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
+    let newer = |[cached, disk, newest, carried]: [Contents; 4]| {
+        let newer = cached != disk && cached != Contents::ZERO && !older(cached, disk);
+        // What a direct write has put on the disk may be the contents of another file.
+        let stale = newest == disk && !older(newest, cached);
+        newer && !stale && !excused(cached, carried)
+    };
+    if data != disk && anywhere(w, all, (0, bytes_in_file(w, at)), newer) {
         return Judgement::Broken([w.cell::<Data>(frame), w.cell::<Flags>(head)]);
     }
     let initial = data.version().map_or(!data.is_patched(), |v| v.author == OpId(0));

@@ -137,7 +137,7 @@ fn corrupt_remote_read(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> 
     }
     let inside = (part.0.min(bytes), part.1.min(bytes));
     let now = w.file_contents(page);
-    if anywhere(w, (got, now), inside, |_, got, now| got != now) {
+    if anywhere(w, [got, now], inside, |[got, now]| got != now) {
         let moved = frame.map_or(w.cell::<Xlat>(at), |f| w.cell::<Owner>(f));
         return Judgement::Broken([moved, w.cell::<Xlat>(at)]);
     }

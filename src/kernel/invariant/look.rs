@@ -15,13 +15,13 @@ pub fn bytes_in_file(w: &World, at: FilePage) -> u16 {
     size.saturating_sub(start).min(u64::from(PAGE_SIZE)) as u16
 }
 
-/// Whether, somewhere in the bytes `part`, two contents stand in a relation; it is shown the
-/// first byte of each stretch in which both are uniform, and what they hold there.
-pub fn anywhere(
+/// Whether, somewhere in the bytes `part`, some contents stand in a relation; it is shown what
+/// they hold in each stretch in which all of them are uniform.
+pub fn anywhere<const N: usize>(
     w: &World,
-    (a, b): (Contents, Contents),
+    all: [Contents; N],
     part: Part,
-    mut related: impl FnMut(u16, Contents, Contents) -> bool,
+    mut related: impl FnMut([Contents; N]) -> bool,
 ) -> bool {
     let piece = |of: Contents, at: u16| {
         let run = w.patches.runs(of).find(|r| at < r.end);
@@ -29,11 +29,11 @@ pub fn anywhere(
     };
     let mut at = part.0;
     while at < part.1 {
-        let ((end_a, of_a), (end_b, of_b)) = (piece(a, at), piece(b, at));
-        if related(at, of_a, of_b) {
+        let pieces = all.map(|of| piece(of, at));
+        if related(pieces.map(|(_, holds)| holds)) {
             return true;
         }
-        at = end_a.min(end_b);
+        at = pieces.iter().map(|(end, _)| *end).min().unwrap_or(part.1);
     }
     false
 }

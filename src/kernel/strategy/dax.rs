@@ -6,8 +6,8 @@ use crate::kernel::world::objects::Counts;
 axis! {
     /// What refcount an unused DAX page has.
     DaxIdle {
-        /// A page that nobody uses has refcount 1; mapping it takes no reference. A refcount above
-        /// 1 is busy (fs/dax.c until 6.14: dax_page_refcount / page_ref_count(page) != 1).
+        /// A page that nobody uses has refcount 1; mapping it takes no reference. Busy is any other
+        /// refcount (fs/dax.c until 6.14: dax_page_refcount / page_ref_count(page) != 1).
         RefcountOne = "refcount-1",
         /// Each mapping holds a real reference, a page that nobody uses has refcount 0; busy is
         /// refcount - mapcount != 0 (7851bf649d42, 6.15: fs/dax: properly refcount fs dax pages).

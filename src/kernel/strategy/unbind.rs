@@ -8,12 +8,12 @@ axis! {
         /// They do not: GUP-fast takes references on whatever the PTE names (claim 97; before 4.5).
         Unguarded = "unguarded",
         /// At a devmap PTE GUP-fast takes a live reference on dev_pagemap first, which fails once
-        /// removal has begun; but removal waits for nobody who took a page in time: it kills, puts and removes
-        /// in one go (4.5 to 5.2; devm_memremap_pages_release).
+        /// removal has begun; but removal waits for nobody who took a page in time: it kills, puts
+        /// and removes in one go (4.5 to 5.2; devm_memremap_pages_release).
         LiveRefNoWait = "live-ref-nowait",
         /// The same live reference, and removal waits: for live references, and for references to
-        /// single pages, the last of which drops pgmap->ref (claims 90, 95, 98; 50f44ee7248a, 5.3, to
-        /// 5.17; what the mails of 2021 argue about).
+        /// single pages, the last of which drops pgmap->ref (claims 90, 95, 98; 50f44ee7248a, 5.3,
+        /// to 5.17; what the mails of 2021 argue about).
         LiveRef = "live-ref",
         /// A mapped DAX page holds a real reference, so that the ordinary rule (get unless zero,
         /// re-read the PTE) suffices; removal unmaps first (6.15 to 6.17).

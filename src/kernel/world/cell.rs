@@ -96,6 +96,8 @@ kinds! {
     Newest = "newest",
     /// Ghost: what fsync promised of a page of a file.
     Promised = "promised",
+    /// Ghost: what of a page of a file was lost with an error on record.
+    Excused = "excused",
     /// Ghost: what was newest when a sync call that is under way began.
     Asked = "asked",
     /// A block's state and owner.
@@ -173,7 +175,7 @@ impl Kind {
         use Kind::*;
         match self {
             Counts | Flags | Owner | FolioLock | Data | Holders => Counts,
-            CacheSlot | Extent | Newest | Promised => CacheSlot,
+            CacheSlot | Extent | Newest | Promised | Excused => CacheSlot,
             BlockState | BlockData | BlockDurable => BlockState,
             Size | FileState | Lease => Size,
             Bio | BioEnd | BioData | BioSum => Bio,

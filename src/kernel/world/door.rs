@@ -83,7 +83,15 @@ fn holds_contents(kind: Kind) -> bool {
     use Kind::*;
     matches!(
         kind,
-        Data | Newest | Promised | Asked | BlockData | BlockDurable | BioData | BioSum | OpValue
+        Data | Newest
+            | Promised
+            | Excused
+            | Asked
+            | BlockData
+            | BlockDurable
+            | BioData
+            | BioSum
+            | OpValue
     )
 }
 

@@ -40,7 +40,9 @@ pub enum Fact {
     DmaDone { at: RegionPage, page: Page, wrote: Contents },
     /// A remote peer received a part of a page of a region.
     RemoteGot { at: RegionPage, part: Part, got: Contents },
-    /// A bio transferred contents to its block.
+    /// A device has got all the data of a bio that writes; whether it accepts them comes next.
+    Transferred { tag: Tag, block: Block },
+    /// A bio's data are the contents of its block now.
     BlockWritten { tag: Tag, block: Block },
     /// The strategy was asked whether a folio may be pinned, and answered.
     PinAsked { frame: Frame, answer: bool },
@@ -92,6 +94,6 @@ macro_rules! fact_kinds {
 }
 
 fact_kinds! {
-    Touch Dma DmaDone RemoteGot BlockWritten PinAsked Stored StructPageUsed Shown MaySleep Locked
+    Touch Dma DmaDone RemoteGot Transferred BlockWritten PinAsked Stored StructPageUsed Shown MaySleep Locked
     RangeStarted Dirtied Crashed Blocked Ended
 }

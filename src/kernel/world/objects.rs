@@ -91,6 +91,9 @@ contents_facet! {
     Newest of FilePage;
     /// Ghost: what of a page of a file a successful fsync has promised to survive a crash.
     Promised of FilePage;
+    /// Ghost: what of a page of a file could not be written, and was put on record as an error
+    /// that fsync reports.
+    Excused of FilePage;
     /// Ghost: what of a page of a file was newest when a thread's sync call under way began: what
     /// it will have promised if it succeeds.
     Asked of AskedPage;
@@ -150,8 +153,6 @@ pub struct Flags {
     /// The filesystem has reserved or allocated what the next writeback of this page needs
     /// (delalloc, COW broken) since the last one. Real as EXTENT_DELALLOC in btrfs.
     pub prepared: bool,
-    /// PG_error: the last write failed.
-    pub error: bool,
     /// PageAnonExclusive
     pub exclusive: bool,
     /// PG_reserved: the zero page.
@@ -173,12 +174,12 @@ pub struct Flags {
     /// Bumped each time the frame is freed.
     #[bits(16)]
     pub generation: u16,
-    #[bits(17)]
+    #[bits(18)]
     __: u32,
 }
 facet!(Flags of Frame {
     dirty: flag, writeback: flag, uptodate: flag, referenced: flag, lru: flag, active: flag,
-    reclaim: flag, swapbacked: flag, mlocked: flag, buffers: flag, prepared: flag, error: flag,
+    reclaim: flag, swapbacked: flag, mlocked: flag, buffers: flag, prepared: flag,
     exclusive: flag, free: flag, removed: flag, order: int, generation: int,
 });
 
@@ -435,10 +436,14 @@ pub struct FileState {
     #[bits(16)]
     pub dio_count: u16,
     /// Blocks detached from the file that wait for the last pin.
-    #[bits(16)]
+    #[bits(15)]
     pub busy: u16,
+    /// The last error recorded is ENOSPC; else it is EIO.
+    pub wb_nospc: bool,
 }
-facet!(FileState of File { wb_err: int, wb_err_seen: int, dio_count: int, busy: int, });
+facet!(FileState of File {
+    wb_err: int, wb_err_seen: int, dio_count: int, busy: int, wb_nospc: flag,
+});
 
 small! {
     /// The state of a file's layout lease.

@@ -191,7 +191,8 @@ pub enum Populate {
     None,
     /// Read-only PTEs for cached pages.
     Read,
-    /// Writable, dirty PTEs (and dirty pages) as after a store; private memory has pages of its own.
+    /// Writable, dirty PTEs (and dirty pages) as after a store; private memory has pages of its
+    /// own.
     Write,
 }
 

@@ -19,7 +19,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
     match kind {
         Counts | Flags | Owner | FolioLock | Data | Holders => map.frames(),
         Pte => plan.vpages(),
-        CacheSlot | Extent | Newest | Promised => plan.file_pages(),
+        CacheSlot | Extent | Newest | Promised | Excused => plan.file_pages(),
         BlockState | BlockData | BlockDurable => map.blocks(),
         Asked => map.asked_pages(),
         Tlb => plan.cpus * TLB_SLOTS,

@@ -229,6 +229,16 @@ impl World {
         self.update::<Held>(by, |h| h.with_folios(h.folios().saturating_add(1).min(15)));
     }
 
+    /// The lock of a folio passes from whoever holds it to another agent, who will unlock it.
+    pub fn hand_over_folio(&mut self, frame: Frame, to: Actor) {
+        let head = self.head(frame);
+        let before = self.update::<FolioLock>(head, |l| l.with_owner(Actor::pack(Some(to))));
+        if let Some(from) = Actor::unpack(before.owner()) {
+            self.update::<Held>(from, |h| h.with_folios(h.folios().saturating_sub(1)));
+        }
+        self.update::<Held>(to, |h| h.with_folios(h.folios().saturating_add(1).min(15)));
+    }
+
     /// `folio_unlock`.
     pub fn unlock_folio(&mut self, frame: Frame) {
         let head = self.head(frame);

@@ -16,6 +16,7 @@ fn written(w: &mut World, at: FilePage, contents: Contents) {
     let (block, frame) = (w.get::<Extent>(at).block().unwrap(), w.cached(at));
     w.set(TAG, Bio::new().with_frame_bits(Frame::pack(frame)).with_step(BioStep::Transferred));
     w.set(TAG, BioData(contents));
+    w.facts.push(Fact::Transferred { tag: TAG, block });
     w.write_block(block, contents);
     w.facts.push(Fact::BlockWritten { tag: TAG, block });
 }
@@ -42,10 +43,22 @@ fn a_clean_page_at_the_end_has_lost_its_write() {
         w.strip_buffers(frame);
         ended(w);
     });
-    b.silent("lost-write", |w| {
-        w.set(File(0), FileState::new().with_wb_err(1));
-        ended(w);
-    });
+}
+
+#[test]
+fn what_a_failed_write_carried_is_excused_and_what_came_after_it_is_not() {
+    let (failed, later) = (version(DATA, 2, STORE), version(DATA, 3, DMA_WRITE));
+    let mut b = Bench::new();
+    b.step(|w| w.set(DATA, Excused(failed)));
+    b.holds("clean-but-newer", |w| write(w, DATA, failed));
+    b.holds("lost-write", ended);
+    b.breaks("clean-but-newer", |w| write(w, DATA, later));
+    b.breaks("lost-write", ended);
+    // Of another page of the file nobody has said anything.
+    let mut b = Bench::new();
+    b.step(|w| w.set(DATA, Excused(failed)));
+    b.breaks("clean-but-newer", |w| write(w, DATA.plus(1), version(DATA.plus(1), 2, STORE)));
+    b.breaks("lost-write", ended);
 }
 
 #[test]
@@ -297,8 +310,10 @@ fn what_was_cut_off_must_not_come_back() {
     // A transfer that has not completed may show.
     let part = b.w.patches.overlay(cut, (2048, 4096), version(DATA, 5, DMA_WRITE));
     b.holds(name, |w| w.facts.push(shown(part)));
-    // Beyond the end as a whole.
+    // Beyond the end as a whole: until truncate has come to the page, and after.
     b.step(|w| w.set(File(0), Size::new()));
+    b.holds(name, |w| w.facts.push(shown(cut)));
+    b.step(|w| w.set(DATA, Newest(Contents::ZERO)));
     b.breaks(name, |w| w.facts.push(shown(cut)));
 }
 
