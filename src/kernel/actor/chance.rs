@@ -55,7 +55,7 @@ impl Machine for Chance {
 fn crash(cx: &mut Step) {
     cx.update::<Budget>(One(0), |b| b.with_crashed(true));
     cx.facts.push(Fact::Crashed);
-    for at in (0..cx.map.plan.file_pages()).map(FilePage) {
+    for at in (0..cx.map.file_page_count()).map(FilePage) {
         if let Some(contents) = cx.after_crash(at) {
             cx.facts.push(Fact::Shown { at, contents });
         }

@@ -39,7 +39,7 @@ fn release(w: &mut World, block: Block, at: FilePage) {
 
 /// A page of a file that shares a block, packed.
 fn another_owner(w: &World, block: Block) -> u32 {
-    let mut pages = (0..w.map.plan.file_pages()).map(FilePage);
+    let mut pages = (0..w.map.file_page_count()).map(FilePage);
     FilePage::pack(pages.find(|&at| w.get::<Extent>(at).block() == Some(block)))
 }
 
