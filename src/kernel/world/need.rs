@@ -156,29 +156,40 @@ impl Need {
         })
     }
 
+    /// The one agent that stands in the way, if there is at most one; `None` if there may be
+    /// several ([`Need::holders`]).
+    pub fn holder(self, w: &World) -> Option<Option<Actor>> {
+        match self {
+            Need::Lock(lock, _) => match w.get::<LockState>(lock).writer() {
+                0 => None,
+                writer => Some(Actor::unpack(writer)),
+            },
+            Need::FolioLock(f) => Some(w.folio_locked_by(f)),
+            Need::BioDone(t) => Some(Some(w.map.tag_actor(t))),
+            Need::IrqsOn(c) => Some(Actor::unpack(w.get::<CpuState>(c).irq_off())),
+            Need::WorkerIdle(k) => Some(Some(w.map.worker_actor(k))),
+            Need::LeaseAnswered(f) => Some(Actor::unpack(w.get::<Lease>(f).holder())),
+            Need::WritebackEnd(_) | Need::DaxIdle { .. } | Need::Unpinned(_) | Need::Posted(_) => {
+                None
+            }
+            _ => Some(None),
+        }
+    }
+
     /// The agents that stand in the way: each of them has to do something before it is met. For
     /// reports and for the search for cycles; may look at every agent.
     pub fn holders(self, w: &World) -> Vec<Actor> {
-        let map = &w.map;
-        let actors = || (0..map.actors()).map(Actor);
+        if let Some(one) = self.holder(w) {
+            return one.into_iter().collect();
+        }
         match self {
-            Need::Lock(lock, _) if w.get::<LockState>(lock).writer() != 0 => {
-                Actor::unpack(w.get::<LockState>(lock).writer()).into_iter().collect()
-            }
             Need::Lock(lock, _) => {
-                actors().filter(|&a| w.get::<Held>(a).locks().any(|l| l == lock)).collect()
+                let actors = (0..w.map.actors()).map(Actor);
+                actors.filter(|&a| w.get::<Held>(a).locks().any(|l| l == lock)).collect()
             }
-            Need::FolioLock(f) => w.folio_locked_by(f).into_iter().collect(),
             Need::WritebackEnd(f) => bios_of(w, f),
-            Need::BioDone(t) => vec![map.tag_actor(t)],
-            Need::IrqsOn(c) => Actor::unpack(w.get::<CpuState>(c).irq_off()).into_iter().collect(),
             Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => pinners(w, frame),
-            Need::WorkQueued(_) => Vec::new(),
-            Need::WorkerIdle(k) => vec![map.worker_actor(k)],
-            Need::LeaseAnswered(f) => {
-                Actor::unpack(w.get::<Lease>(f).holder()).into_iter().collect()
-            }
-            Need::Posted(e) => map.posters(e).to_vec(),
+            Need::Posted(e) => w.map.posters(e).to_vec(),
             _ => Vec::new(),
         }
     }
