@@ -7,6 +7,7 @@
 
 mod farm;
 
+use std::hint::black_box;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,7 @@ fn small() -> Vec<(&'static str, Sim)> {
 }
 
 /// Runs of each scenario.
-const RUNS: u64 = 4_000;
+const RUNS: u64 = 2_000;
 
 /// Many random runs, each taken back by undoing its moves.
 fn walks(start: Sim) -> Work {
@@ -108,6 +109,9 @@ fn random_walks(c: &mut Criterion) {
     println!("walk, all: {:.2} M steps/s, {:.0} k runs/s", rate(steps) / 1e6, rate(runs) / 1e3);
 }
 
+/// States of an exploration that can be timed; smaller ones are repeated.
+const AT_LEAST: u64 = 100_000;
+
 /// Complete searches, every state looked at once.
 fn exploration(c: &mut Criterion) {
     let options = Options { witness_states: 0, max_states: Some(2_000_000), ..Options::default() };
@@ -118,8 +122,10 @@ fn exploration(c: &mut Criterion) {
             || start.clone(),
             |start| {
                 let report = explore(&start, &options, &());
+                let times = AT_LEAST.div_ceil(report.states);
+                (1..times).for_each(|_| drop(black_box(explore(&start, &options, &()))));
                 let hash = mix2(report.transitions, report.end_states());
-                Work { units: report.states, hash: mix2(hash, u64::from(report.broken.0)) }
+                Work { units: times * report.states, hash: mix2(hash, u64::from(report.broken.0)) }
             },
         );
     }

@@ -58,6 +58,7 @@ pub(super) fn weight(slot: u32, routine: Option<Routine>) -> u64 {
 }
 
 impl Sim {
+    #[inline]
     pub(super) fn depth(&self, actor: Actor) -> usize {
         self.world.get::<ActorState>(actor).depth() as usize
     }

@@ -25,6 +25,8 @@ pub struct Layout {
     vmas_of_file: Vec<Vec<Vma>>,
     /// For each mapping that no fork made: itself and its copies.
     families: Vec<Vec<Vma>>,
+    /// The processors on which threads of each address space run, ascending.
+    cpus_of: Vec<Vec<Cpu>>,
     /// The first block of each disk that has any, ascending.
     first_blocks: Vec<(u32, Disk)>,
     /// The region pages of each region.
@@ -104,6 +106,7 @@ impl Layout {
             ..Layout::default()
         };
         layout.find_families();
+        layout.find_cpus();
         layout.number_blocks();
         layout.number_frames();
         layout.find_notified();
@@ -169,6 +172,19 @@ impl Layout {
         let ranges = self.disk_blocks.iter().enumerate().filter(|(_, r)| !r.is_empty());
         self.first_blocks = ranges.map(|(d, r)| (r.start, Disk(d as u32))).collect();
         self.first_blocks.sort_unstable();
+    }
+
+    fn find_cpus(&mut self) {
+        self.cpus_of = vec![Vec::new(); self.plan.mms.len()];
+        for thread in &self.plan.threads {
+            if let Role::User(mm) = thread.role {
+                self.cpus_of[mm.index()].push(thread.cpu);
+            }
+        }
+        for cpus in &mut self.cpus_of {
+            cpus.sort_unstable();
+            cpus.dedup();
+        }
     }
 
     fn find_families(&mut self) {
@@ -328,6 +344,12 @@ impl Layout {
     #[inline]
     pub fn mappings(&self, file: File) -> &[Vma] {
         &self.vmas_of_file[file.index()]
+    }
+
+    /// The processors on which threads of an address space run, ascending.
+    #[inline]
+    pub fn cpus_of(&self, mm: Mm) -> &[Cpu] {
+        &self.cpus_of[mm.index()]
     }
 
     /// Regions of devices with notifiers that watch an address space.
