@@ -55,7 +55,7 @@ impl Machine for Chance {
 fn crash(cx: &mut Step) {
     cx.set(One(0), Power::new().with_crashed(true));
     cx.facts.push(Fact::Crashed);
-    for at in (0..cx.map.plan.file_pages()).map(FilePage) {
+    for at in (0..cx.map.file_page_count()).map(FilePage) {
         if let Some(contents) = cx.after_crash(at) {
             cx.facts.push(Fact::Shown { at, contents });
         }

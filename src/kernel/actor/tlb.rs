@@ -6,7 +6,6 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Pte;
-use crate::kernel::world::plan::Role;
 use crate::kernel::world::{Cpu, Mm, VPage, World};
 
 /// `flush_tlb_range()` of pages of one mapping.
@@ -39,8 +38,7 @@ impl FlushTlb {
 /// The first processor from `from` on that can hold translations of an address space
 /// (`mm_cpumask`): one on which a thread of it runs.
 fn next_cpu(map: &Layout, mm: Mm, from: u32) -> Option<Cpu> {
-    let users = map.plan.threads.iter().filter(|t| t.role == Role::User(mm));
-    users.map(|t| t.cpu).filter(|cpu| cpu.0 >= from).min()
+    map.cpus_of(mm).iter().copied().find(|cpu| cpu.0 >= from)
 }
 
 /// Drops pages of a mapping from one processor's TLB.

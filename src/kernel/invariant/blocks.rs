@@ -81,7 +81,7 @@ fn double_owned_block(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
         file_pages(w).find(has)
     } else {
         let had = (before.state() != BlockUse::Free).then(|| before.link().checked_sub(1));
-        let known = |at: &FilePage| at.0 < w.map.plan.file_pages() && has(at);
+        let known = |at: &FilePage| at.0 < w.map.file_page_count() && has(at);
         had.flatten().map(FilePage).filter(known).or(w.block_owner(block).filter(known))
     };
     claimant.map_or(Judgement::Holds, |at| claimed(w, at, block))
@@ -232,9 +232,6 @@ fn brought(w: &World, at: FilePage, origin: u32) -> bool {
 /// Whether a write is of a kind that is complete as soon as it shows: a store or write(2), or what
 /// was there at the start. A transfer shows before it is complete.
 fn complete(w: &World, version: Version) -> bool {
-    let threads = w.map.plan.threads.iter();
-    let owner = threads.rev().find(|t| t.first_op <= version.author && version.author.0 > 1);
-    let Some(thread) = owner else { return version.author.0 <= 1 };
-    let op = thread.program.get((version.author.0 - thread.first_op.0) as usize);
-    matches!(op, Some(Op::Store { .. } | Op::Write { .. }))
+    version.author.0 <= 1
+        || matches!(w.map.op(version.author), Some(Op::Store { .. } | Op::Write { .. }))
 }

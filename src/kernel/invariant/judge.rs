@@ -4,7 +4,7 @@ use super::look::taken_away;
 use super::{Judgement, Premise, Subject, TABLE, Waits};
 use crate::engine::model::Props;
 use crate::kernel::world::door::Change;
-use crate::kernel::world::facts::FactKind;
+use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::{Actor, Kind, World};
 
 /// Which invariants watch each facet.
@@ -121,6 +121,22 @@ impl Verdicts {
                 on_broken(Broken { invariant, subject, evidence });
             }
         }
+    }
+}
+
+impl Verdicts {
+    /// Adds what the invariants say of one more fact.
+    pub fn hear(
+        &mut self,
+        w: &World,
+        waits: &dyn Waits,
+        fact: Fact,
+        mover: Actor,
+        mut on_broken: impl FnMut(Broken),
+    ) {
+        let which = HEARERS[fact.kind() as usize];
+        let note = |subject, i, judgement| self.note(&mut on_broken, (i, subject), judgement);
+        ask(w, waits, which, Subject::Fact(fact), mover, note);
     }
 }
 

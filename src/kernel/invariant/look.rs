@@ -140,7 +140,7 @@ pub fn frame_of(w: &World, at: FilePage) -> Option<Frame> {
 
 /// The pages of all files.
 pub fn file_pages(w: &World) -> impl Iterator<Item = FilePage> + use<> {
-    (0..w.map.plan.file_pages()).map(FilePage)
+    (0..w.map.file_page_count()).map(FilePage)
 }
 
 /// Whether a mapping is private memory: anonymous, or a private mapping of a file.

@@ -79,6 +79,12 @@ fn times_out(waits: &dyn Waits, actor: Actor) -> bool {
 
 /// A cycle of agents each of which waits for the next, through this agent.
 pub fn cycle_from(w: &World, waits: &dyn Waits, start: Actor) -> Option<Vec<Actor>> {
+    // Most waits are for somebody who can go on: no cycle begins there.
+    let stuck = |holder: Actor| holder == start || waits.blocked(holder);
+    match waits.need(start).holder(w) {
+        Some(holder) if !holder.is_some_and(stuck) => return None,
+        _ => {}
+    }
     let mut path = vec![start];
     let mut tried = vec![start];
     search(w, waits, start, &mut path, &mut tried).then_some(path)

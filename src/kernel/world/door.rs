@@ -162,10 +162,22 @@ impl World {
     #[inline]
     pub fn get<T: Facet>(&self, of: T::Of) -> T {
         let cell = self.cell::<T>(of);
+        self.read_cell(cell);
+        T::unpack(self.cells[cell as usize])
+    }
+
+    /// Notes that somebody looked at a facet of an object by other means.
+    #[inline]
+    pub fn read<T: Facet>(&self, of: T::Of) {
+        self.read_cell(self.cell::<T>(of));
+    }
+
+    /// The same by number of the cell.
+    #[inline]
+    pub fn read_cell(&self, cell: u32) {
         if self.recording {
             self.reads.borrow_mut().push(cell);
         }
-        T::unpack(self.cells[cell as usize])
     }
 
     /// Reads the word of a cell, unrecorded: for reports.
@@ -269,15 +281,15 @@ impl World {
         self.log.clear();
     }
 
-    /// Switches the recording of reads on or off.
-    pub fn record(&mut self, on: bool) {
-        self.recording = on;
+    /// Begins to record reads, with none.
+    pub fn record(&mut self) {
+        self.recording = true;
         self.reads.borrow_mut().clear();
     }
 
-    /// Forgets the reads recorded so far.
-    pub fn clear_reads(&mut self) {
-        self.reads.borrow_mut().clear();
+    /// Records no more reads; those recorded so far stay.
+    pub fn pause(&mut self) {
+        self.recording = false;
     }
 
     /// Adds the recorded reads to `out`.

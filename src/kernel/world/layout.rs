@@ -2,7 +2,7 @@
 
 use super::contents::Version;
 use super::ids::*;
-use super::plan::{Backing, DiskKind, FilePlan, FsKind, Op, Plan, Role, VmaPlan};
+use super::plan::{Backing, DiskKind, FilePlan, FsKind, Op, Plan, Role, ThreadPlan, VmaPlan};
 use std::ops::Range;
 
 /// TLB slots of each processor. Virtual pages share slots modulo this number, as in a
@@ -22,6 +22,12 @@ pub struct Layout {
     vma_of: Vec<u32>,
     /// The mappings of each file.
     vmas_of_file: Vec<Vec<Vma>>,
+    /// For each mapping that no fork made: itself and its copies.
+    families: Vec<Vec<Vma>>,
+    /// The processors on which threads of each address space run, ascending.
+    cpus_of: Vec<Vec<Cpu>>,
+    /// The first block of each disk that has any, ascending.
+    first_blocks: Vec<(u32, Disk)>,
     /// The region pages of each region.
     pub region_pages: Vec<Range<u32>>,
     /// The regions of notifier devices that may cover mappings of each address space.
@@ -104,6 +110,8 @@ impl Layout {
             plan,
             ..Layout::default()
         };
+        layout.find_families();
+        layout.find_cpus();
         layout.number_blocks();
         layout.number_frames();
         layout.find_notified();
@@ -187,6 +195,30 @@ impl Layout {
             }
         }
         self.disk_blocks = ranges;
+        let ranges = self.disk_blocks.iter().enumerate().filter(|(_, r)| !r.is_empty());
+        self.first_blocks = ranges.map(|(d, r)| (r.start, Disk(d as u32))).collect();
+        self.first_blocks.sort_unstable();
+    }
+
+    fn find_cpus(&mut self) {
+        self.cpus_of = vec![Vec::new(); self.plan.mms.len()];
+        for thread in &self.plan.threads {
+            if let Role::User(mm) = thread.role {
+                self.cpus_of[mm.index()].push(thread.cpu);
+            }
+        }
+        for cpus in &mut self.cpus_of {
+            cpus.sort_unstable();
+            cpus.dedup();
+        }
+    }
+
+    fn find_families(&mut self) {
+        self.families = vec![Vec::new(); self.plan.vmas.len()];
+        for vma in (0..self.plan.vmas.len() as u32).map(Vma) {
+            let root = self.root(vma);
+            self.families[root.index()].push(vma);
+        }
     }
 
     fn number_frames(&mut self) {
@@ -340,6 +372,12 @@ impl Layout {
         &self.vmas_of_file[file.index()]
     }
 
+    /// The processors on which threads of an address space run, ascending.
+    #[inline]
+    pub fn cpus_of(&self, mm: Mm) -> &[Cpu] {
+        &self.cpus_of[mm.index()]
+    }
+
     /// Regions of devices with notifiers that watch an address space.
     #[inline]
     pub fn notified(&self, mm: Mm) -> &[Region] {
@@ -412,10 +450,8 @@ impl Layout {
     pub fn kin(&self, page: VPage) -> impl Iterator<Item = VPage> + '_ {
         let vma = self.vma_of(page);
         let offset = page.0 - self.vma_pages[vma.index()].start;
-        let root = self.root(vma);
-        let all = (0..self.plan.vmas.len() as u32).map(Vma);
-        all.filter(move |&v| self.root(v) == root)
-            .map(move |v| VPage(self.vma_pages[v.index()].start + offset))
+        let family = &self.families[self.root(vma).index()];
+        family.iter().map(move |v| VPage(self.vma_pages[v.index()].start + offset))
     }
 
     /// The mapping that a mapping descends from by fork.
@@ -446,14 +482,13 @@ impl Layout {
 
     /// The disk of a block.
     pub fn disk_of(&self, block: Block) -> Disk {
-        let at = self.disk_blocks.iter().position(|r| r.contains(&block.0));
-        Disk(at.unwrap_or_default() as u32)
+        let after = self.first_blocks.partition_point(|&(first, _)| first <= block.0);
+        after.checked_sub(1).map_or(Disk(0), |n| self.first_blocks[n].1)
     }
 
     /// The disk of a tag.
     pub fn disk_of_tag(&self, tag: Tag) -> Disk {
-        let at = self.tags.iter().position(|r| r.contains(&tag.0));
-        Disk(at.unwrap_or_default() as u32)
+        Disk(self.tags.partition_point(|r| r.end <= tag.0) as u32)
     }
 
     /// The TLB slot in which a processor may hold a virtual page.
@@ -476,7 +511,7 @@ impl Layout {
     /// The logical page that contents written through a virtual page belong to: the file's, or
     /// that of the private copy.
     pub fn origin_of_vpage(&self, page: VPage) -> u32 {
-        (1 + self.plan.file_pages() + page.0) % Version::ORIGINS
+        (1 + self.file_page_count() + page.0) % Version::ORIGINS
     }
 
     /// The logical page of a page of a file.
@@ -487,18 +522,30 @@ impl Layout {
 
     /// The logical page that an operation of a neighbour writes to memory of its own.
     pub fn origin_of_neighbour(&self, op: OpId) -> u32 {
-        (1 + self.plan.file_pages() + self.plan.vpages() + op.0) % Version::ORIGINS
+        (1 + self.file_page_count() + self.vma_of.len() as u32 + op.0) % Version::ORIGINS
+    }
+
+    /// Number of all file pages.
+    #[inline]
+    pub fn file_page_count(&self) -> u32 {
+        self.file_of.len() as u32
+    }
+
+    /// The thread that an operation belongs to; none for what was there at the start.
+    pub fn thread_of(&self, op: OpId) -> Option<&ThreadPlan> {
+        let after = self.plan.threads.partition_point(|t| t.first_op <= op);
+        self.plan.threads[..after].last().filter(|_| op.0 > 1)
     }
 
     /// An operation by its number.
     pub fn op(&self, op: OpId) -> Option<Op> {
-        let thread = self.plan.threads.iter().rev().find(|t| t.first_op <= op && op.0 > 1)?;
+        let thread = self.thread_of(op)?;
         thread.program.get((op.0 - thread.first_op.0) as usize).copied()
     }
 
     /// The page of a file that a version belongs to; none for private memory.
     pub fn file_page_of(&self, version: Version) -> Option<FilePage> {
         let n = version.origin.checked_sub(1)?;
-        (n < self.plan.file_pages()).then_some(FilePage(n))
+        (n < self.file_page_count()).then_some(FilePage(n))
     }
 }

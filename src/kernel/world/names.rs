@@ -7,8 +7,7 @@ use super::machine::LockClass;
 impl Layout {
     /// What an operation is called: its label, or thread and position.
     pub fn op_name(&self, op: OpId) -> String {
-        let owner = self.plan.threads.iter().rev().find(|t| t.first_op <= op && op.0 > 1);
-        let Some(thread) = owner else {
+        let Some(thread) = self.thread_of(op) else {
             return ["initial", "earlier"][op.index().min(1)].to_string();
         };
         let i = (op.0 - thread.first_op.0) as usize;

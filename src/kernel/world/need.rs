@@ -156,6 +156,24 @@ impl Need {
         })
     }
 
+    /// The one agent that stands in the way, for needs of which that can be told at once;
+    /// `None` if there may be several ([`Need::awaits`]).
+    pub fn holder(self, w: &World) -> Option<Option<Actor>> {
+        match self {
+            Need::Lock(lock, _) => match w.get::<LockState>(lock).writer() {
+                0 => None,
+                writer => Some(Actor::unpack(writer)),
+            },
+            Need::FolioLock(f) => Some(w.folio_locked_by(f)),
+            Need::BioDone(t) => Some(Some(w.map.tag_actor(t))),
+            Need::IrqsOn(c) => Some(Actor::unpack(w.get::<CpuState>(c).irq_off())),
+            Need::WorkerIdle(k) => Some(Some(w.map.worker_actor(k))),
+            Need::LeaseAnswered(f) => Some(Actor::unpack(w.get::<Lease>(f).holder())),
+            Need::Nothing | Need::Never | Need::BioSubmitted(_) | Need::WorkQueued(_) => Some(None),
+            _ => None,
+        }
+    }
+
     /// Who stands in the way: of each group somebody has to do something before it is met, and
     /// whoever of the group does it will do. For reports and for the search for cycles; may look
     /// at every agent. A service that waits to be given something to do waits for nobody.

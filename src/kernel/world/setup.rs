@@ -52,9 +52,14 @@ pub fn world(map: Arc<Layout>, rules: Rules) -> World {
     let next = files(&mut w);
     free_lists(&mut w, next);
     mappings(&mut w);
+    forget(&mut w);
+    w
+}
+
+/// The way to the first state is nobody's business; a large machine's would fill the memory.
+fn forget(w: &mut World) {
     w.facts.clear();
     w.forget();
-    w
 }
 
 /// The struct pages of pmem devices.
@@ -91,6 +96,7 @@ fn files(w: &mut World) -> (Frame, Vec<Block>) {
                 frame = frame.plus(1);
             }
         }
+        forget(w);
     }
     (frame, blocks)
 }
@@ -197,6 +203,7 @@ fn mappings(w: &mut World) {
                 populate(w, vma, page);
             }
         }
+        forget(w);
     }
 }
 

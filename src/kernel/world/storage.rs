@@ -62,7 +62,7 @@ impl World {
         if state.state() != BlockUse::Shared || state.owners() <= 1 {
             return self.free_block(block);
         }
-        let mut pages = (0..self.map.plan.file_pages()).map(FilePage);
+        let mut pages = (0..self.map.file_page_count()).map(FilePage);
         let heir = pages.find(|&p| p != leaver && self.get::<Extent>(p).block() == Some(block));
         let link = heir.map_or(state.link(), |p| p.0 + 1);
         let left = state.owners() - 1;

@@ -1,0 +1,192 @@
+//! The speed of the kernel model with every invariant on: random walks and explorations of the
+//! bundled scenarios, and timed runs of generated machines from 16 to a million pages and from 8
+//! to ten thousand agents.
+//!
+//! `cargo bench --bench kernel [FILTER]`. Every line has a hash of the work done: faster by doing
+//! something else shows.
+
+mod farm;
+
+use std::hint::black_box;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput};
+use gupsim::engine::explore::{Options, explore};
+use gupsim::engine::hash::mix2;
+use gupsim::engine::model::Model;
+use gupsim::engine::run::{Limits, Runner, Scheduler};
+use gupsim::kernel::sim::Sim;
+use gupsim::scenario::bundled;
+use gupsim::schedule::random::RandomWalk;
+use gupsim::schedule::timed::{EventQueue, Pace};
+
+/// What was done, and in how many units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Work {
+    units: u64,
+    hash: u64,
+}
+
+/// Processor time of this thread: what the work took, whoever else the machine works for. Elsewhere
+/// than on Linux, the time of day.
+fn now() -> Duration {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = text.and_then(|t| t.split(' ').next()?.parse().ok());
+    nanos.map_or_else(|| BEGIN.elapsed(), Duration::from_nanos)
+}
+
+/// Does the work once and prints how fast; then lets criterion measure it. `setup` is not part of
+/// the work.
+fn measure<T>(
+    c: &mut Criterion,
+    (group, name, unit): (&str, &str, &str),
+    setup: impl Fn() -> T,
+    mut work: impl FnMut(T) -> Work,
+) -> Figures {
+    let mut timed = || {
+        let input = setup();
+        let begin = now();
+        let done = work(input);
+        (done, now() - begin)
+    };
+    let (Work { units, hash }, time) = timed();
+    let rate = units as f64 / time.as_secs_f64() / 1e6;
+    println!("{group}, {name}: {units} {unit}, {rate:.2} M/s, work {hash:016x}");
+    let mut group = c.benchmark_group(group);
+    group.sample_size(10).throughput(Throughput::Elements(units));
+    group.bench_function(name, |b| {
+        b.iter_custom(|times| (0..times).map(|_| timed().1).sum());
+    });
+    group.finish();
+    Figures { units, time }
+}
+
+/// What a measurement came to.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    units: u64,
+    time: Duration,
+}
+
+/// The bundled scenarios that can be exhausted, by name.
+fn small() -> Vec<(&'static str, Sim)> {
+    let names = bundled::bundled().iter().filter(|(name, _)| !name.starts_with("scale/"));
+    names
+        .map(|&(name, text)| {
+            let loaded = gupsim::scenario::load::text(name, text);
+            let loaded = loaded.unwrap_or_else(|_| panic!("{name} does not load"));
+            (name, Sim::new(loaded.plan, loaded.strategy))
+        })
+        .collect()
+}
+
+/// Runs of each scenario.
+const RUNS: u64 = 2_000;
+
+/// Many random runs, each taken back by undoing its moves.
+fn walks(start: Sim) -> Work {
+    let mut runner = Runner::new(start);
+    let mut scheduler = RandomWalk::new(1);
+    let (mut hash, mut units) = (0, 0);
+    for run in 0..RUNS {
+        let outcome = runner.run(&mut scheduler, run, Limits::default(), |_, _, _| ());
+        let outcome = outcome.unwrap_or_default();
+        units += outcome.steps as u64;
+        hash = mix2(hash, runner.model().fingerprint() ^ u64::from(outcome.broken.0));
+    }
+    Work { units, hash }
+}
+
+fn random_walks(c: &mut Criterion) {
+    let (mut steps, mut time, mut runs) = (0, Duration::ZERO, 0);
+    for (name, start) in &small() {
+        let figures = measure(c, ("walk", name, "steps"), || start.clone(), walks);
+        (steps, time, runs) = (steps + figures.units, time + figures.time, runs + RUNS);
+    }
+    let rate = |n: u64| n as f64 / time.as_secs_f64();
+    println!("walk, all: {:.2} M steps/s, {:.0} k runs/s", rate(steps) / 1e6, rate(runs) / 1e3);
+}
+
+/// States of an exploration that can be timed; smaller ones are repeated.
+const AT_LEAST: u64 = 100_000;
+
+/// Complete searches, every state looked at once.
+fn exploration(c: &mut Criterion) {
+    let options = Options { witness_states: 0, max_states: Some(2_000_000), ..Options::default() };
+    for (name, start) in &small() {
+        measure(
+            c,
+            ("explore", name, "states"),
+            || start.clone(),
+            |start| {
+                let report = explore(&start, &options, &());
+                let times = AT_LEAST.div_ceil(report.states);
+                (1..times).for_each(|_| drop(black_box(explore(&start, &options, &()))));
+                let hash = mix2(report.transitions, report.end_states());
+                Work { units: times * report.states, hash: mix2(hash, u64::from(report.broken.0)) }
+            },
+        );
+    }
+}
+
+/// Steps of a timed run.
+const STEPS: u64 = 500_000;
+
+/// A timed run of so many steps that forgets how it came about, as long runs do.
+fn timed(mut sim: Sim) -> Work {
+    let mut queue = EventQueue::new(1, Pace::Exact);
+    queue.begin(&sim, 0);
+    let (mut hash, mut made) = (0, 0);
+    while made < STEPS {
+        let Some(mv) = queue.pick(&sim) else { break };
+        let stepped = sim.apply(mv);
+        hash = mix2(hash, u64::from(stepped.broken.0));
+        made += 1;
+        if made % 1024 == 0 {
+            sim.forget();
+        }
+    }
+    Work { units: made, hash: mix2(hash, sim.fingerprint()) }
+}
+
+fn scale(c: &mut Criterion) {
+    for (name, agents, pages) in [
+        ("8 agents, 16 pages", 8, 16),
+        ("8 agents, 1k pages", 8, 1_000),
+        ("8 agents, 1M pages", 8, 1_000_000),
+        ("8 agents, 10k pages", 8, 10_000),
+        ("1k agents, 10k pages", 1_000, 10_000),
+        ("10k agents, 10k pages", 10_000, 10_000),
+    ] {
+        let begin = now();
+        let start = farm::machine(agents, pages);
+        println!(
+            "timed, {name}: set up in {:.0} ms, {:.1} bytes of cells per page",
+            (now() - begin).as_secs_f64() * 1e3,
+            start.world.bytes() as f64 / f64::from(pages)
+        );
+        measure(c, ("timed", name, "steps"), || start.clone(), timed);
+    }
+    let name = "scale/rdma-farm";
+    let loaded = bundled::open(name).unwrap_or_else(|_| panic!("{name} does not load"));
+    let start = Sim::new(loaded.plan, loaded.strategy);
+    measure(c, ("timed", name, "steps"), || start.clone(), timed);
+}
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let only = std::env::args().nth(1).filter(|a| !a.starts_with('-'));
+    let wanted = |group: &str| only.as_deref().is_none_or(|f| f.starts_with(group));
+    if wanted("walk") {
+        random_walks(&mut criterion);
+    }
+    if wanted("explore") {
+        exploration(&mut criterion);
+    }
+    if wanted("timed") {
+        scale(&mut criterion);
+    }
+    criterion.final_summary();
+}

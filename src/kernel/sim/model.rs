@@ -1,0 +1,217 @@
+//! What the engine and the schedulers ask of the machine.
+
+use super::stack::weight;
+use super::{Class, Mark, Move, Sim};
+use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
+use crate::kernel::actor::Routine;
+use crate::kernel::actor::step::Step;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::machine::{ActorState, Power, Verdict};
+use crate::kernel::world::plan::Op;
+use crate::kernel::world::{Actor, Id, One};
+
+impl Model for Sim {
+    type Move = Move;
+
+    fn agents(&self) -> usize {
+        self.needs.len()
+    }
+
+    fn moves(&self, out: &mut Vec<Move>) {
+        out.clear();
+        if self.over() {
+            return;
+        }
+        for agent in self.ready.iter() {
+            let outcomes = self.outcomes(agent) as u8;
+            out.extend((0..outcomes).map(|outcome| Move { agent, outcome }));
+        }
+    }
+
+    fn ready(&self) -> usize {
+        if self.over() { 0 } else { self.ready.len() }
+    }
+
+    fn nth_ready(&self, k: usize) -> Agent {
+        self.ready.nth(k)
+    }
+
+    fn outcomes(&self, agent: Agent) -> usize {
+        let routine = self.top(agent);
+        routine.map_or(1, |r| usize::from(r.outcomes(&self.scene(agent))))
+    }
+
+    fn move_of(&self, agent: Agent, outcome: usize) -> Move {
+        Move { agent, outcome: outcome as u8 }
+    }
+
+    fn agent(&self, mv: Move) -> Agent {
+        mv.agent
+    }
+
+    fn apply(&mut self, mv: Move) -> Stepped {
+        let actor = Actor(mv.agent);
+        let mark = self.marks.len();
+        let cells = self.world.mark();
+        let need = self.needs[actor.index()];
+        self.marks.push(Mark { cells, stacks: self.stack_log.len(), agent: mv.agent, need });
+        self.world.facts.clear();
+        if self.recording {
+            self.world.record();
+            self.read_guards(mv.agent);
+        }
+        if self.thorough {
+            self.before = self.standing(actor);
+        }
+        let (op, top) = (self.op(mv.agent), self.top(mv.agent));
+        if let Some(routine) = top {
+            let (w, strategy) = (&mut self.world, &self.strategy);
+            let next = routine.step(&mut Step { w, strategy, me: actor, op }, mv.outcome);
+            self.follow(actor, next);
+        }
+        self.wake(cells, mv.agent);
+        let verdicts = self.judge(cells, actor, (op, top));
+        self.world.pause();
+        Stepped { broken: verdicts.broken, reached: verdicts.reached, mark }
+    }
+
+    fn undo(&mut self, stepped: Stepped) {
+        let Some(mark) = self.marks.get(stepped.mark).copied() else { return };
+        self.marks.truncate(stepped.mark);
+        let agent = Actor(mark.agent);
+        let finished = self.top(mark.agent).is_none();
+        self.rewind_stacks(mark.stacks);
+        self.changed.clear();
+        for change in self.world.since(mark.cells) {
+            self.changed.extend(self.waiters.of(change.cell));
+            if change.kind == crate::kernel::world::Kind::ActorState {
+                self.changed.push(change.object);
+            }
+        }
+        self.world.rewind(mark.cells);
+        if finished && self.class[agent.index()] == Class::Main {
+            self.unfinished += 1;
+        }
+        for i in 0..self.changed.len() {
+            let other = self.changed[i];
+            if other != mark.agent {
+                self.set_ready(other, self.needs[other as usize]);
+            }
+        }
+        self.set_need(mark.agent, mark.need);
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.world.fingerprint() ^ self.stack_hash
+    }
+
+    fn state(&self, out: &mut Vec<u8>) {
+        self.world.state(out);
+        for routine in &self.stacks {
+            out.extend(weight(1, *routine).to_le_bytes());
+        }
+    }
+
+    fn record_footprints(&mut self, on: bool) {
+        self.recording = on;
+    }
+
+    fn footprint(&self, out: &mut Footprint) {
+        out.clear();
+        let Some(mark) = self.marks.last() else { return };
+        // Which invariants have been broken so far is a union over all steps, in any order; that a
+        // run is cut is for the engine to see.
+        let verdict = self.world.cell::<Verdict>(One(0));
+        self.world.reads(&mut out.reads);
+        out.reads.retain(|&cell| cell != verdict);
+        let written = self.world.since(mark.cells).iter().map(|change| change.cell);
+        out.writes.extend(written.filter(|&cell| cell != verdict));
+        // The agent's own control state stands for its stack.
+        out.writes.push(self.world.cell::<ActorState>(Actor(mark.agent)));
+        // Whoever the run does not wait for can go on only while others do: everybody reads the
+        // cell that says whether the power is on.
+        if matches!(self.class[mark.agent as usize], Class::Background | Class::Chance) {
+            out.writes.push(self.world.cell::<Power>(One(0)));
+        }
+        out.seal();
+    }
+
+    fn place(&self, agent: Agent) -> u32 {
+        let digest = self.stack_digest(agent);
+        (digest ^ digest >> 32) as u32
+    }
+
+    fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {
+        if !self.over() && !self.ready.has(agent) {
+            out.extend(self.needs[agent as usize].cell(&self.world));
+            if self.top(agent).is_some_and(Routine::interruptible) {
+                out.push(self.world.cell::<ActorState>(Actor(agent)));
+            }
+        }
+        true
+    }
+
+    fn broken(&self) -> Props {
+        self.verdict()
+    }
+
+    fn ending(&self) -> Ending {
+        if self.world.get::<Verdict>(One(0)).cut() {
+            return Ending::Cut;
+        }
+        if self.unfinished == 0 || self.crashed() {
+            return Ending::Finished;
+        }
+        if crate::kernel::invariant::wait::cycle(&self.world, &self.waits()).is_some() {
+            Ending::Deadlock
+        } else {
+            Ending::Stall
+        }
+    }
+}
+
+impl Sim {
+    /// Reads what decided that an agent has moves, and how many.
+    fn read_guards(&self, agent: Agent) {
+        self.needs[agent as usize].met(&self.world);
+        self.world.read::<ActorState>(Actor(agent));
+        self.world.read::<Power>(One(0));
+        self.outcomes(agent);
+    }
+}
+
+impl Timed for Sim {
+    fn delay_ns(&self, agent: Agent) -> u64 {
+        let Some(routine) = self.top(agent) else { return 0 };
+        let cost = routine.label().cost;
+        if cost == Cost::Think {
+            let thread = self.world.map.plan.threads.get(agent as usize);
+            let op = thread.and_then(|t| t.program.get((self.op(agent).0 - t.first_op.0) as usize));
+            if let Some(Op::Sleep { ns }) = op {
+                return *ns;
+            }
+        }
+        self.world.map.plan.costs.ns(cost)
+    }
+
+    fn changed(&self) -> &[Agent] {
+        &self.changed
+    }
+
+    fn is_ready(&self, agent: Agent) -> bool {
+        self.ready.has(agent)
+    }
+
+    fn timed_outcome(&self, agent: Agent, random: u64) -> usize {
+        let outcomes = self.outcomes(agent);
+        if outcomes < 2 {
+            return 0;
+        }
+        let faults = &self.world.map.plan.faults;
+        let rate = match self.top(agent) {
+            Some(r) if r.is_device() => faults.io_error_rate,
+            _ => faults.enomem_rate,
+        };
+        usize::from((random & 0xffff) < u64::from(rate))
+    }
+}

@@ -1,0 +1,136 @@
+//! The agents' stacks of machines, with their hash and the log that takes changes back.
+
+use super::{Class, DEPTH, Sim};
+use crate::engine::model::Agent;
+use crate::kernel::actor::Routine;
+use crate::kernel::world::door::mix;
+use crate::kernel::world::machine::{ActorState, Life};
+use crate::kernel::world::{Actor, Id, OpId};
+use std::hash::{Hash, Hasher};
+
+/// One change of a slot of the stacks: what was there, and what it added to the hash.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StackChange {
+    slot: u32,
+    old: Option<Routine>,
+    weight: u64,
+}
+
+/// Hashes the derived `Hash` of a routine the same way on every machine.
+struct Digest(u64);
+
+impl Hasher for Digest {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(u64::from(n));
+    }
+    fn write_u16(&mut self, n: u16) {
+        self.write_u64(u64::from(n));
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
+    #[inline]
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0.rotate_left(23) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+    fn write_isize(&mut self, n: isize) {
+        self.write_u64(n as u64);
+    }
+}
+
+/// What a slot of the stacks adds to the hash of all of them.
+pub(super) fn weight(slot: u32, routine: Option<Routine>) -> u64 {
+    let Some(routine) = routine else { return 0 };
+    let mut digest = Digest(0x51ed_270b_27b4_5c3f);
+    routine.hash(&mut digest);
+    mix(u64::from(slot) + 1, digest.finish())
+}
+
+impl Sim {
+    #[inline]
+    pub(super) fn depth(&self, actor: Actor) -> usize {
+        self.world.get::<ActorState>(actor).depth() as usize
+    }
+
+    /// The machine that an agent is in; none if it has finished.
+    pub fn top(&self, agent: Agent) -> Option<Routine> {
+        let depth = self.depth(Actor(agent));
+        depth.checked_sub(1).and_then(|d| self.stacks[agent as usize * DEPTH + d])
+    }
+
+    /// The machines on an agent's stack, outermost first.
+    pub fn stack(&self, agent: Agent) -> impl Iterator<Item = Routine> + '_ {
+        let at = agent as usize * DEPTH;
+        self.stacks[at..at + self.depth(Actor(agent))].iter().copied().flatten()
+    }
+
+    pub(super) fn write_stack(&mut self, actor: Actor, level: usize, routine: Option<Routine>) {
+        let slot = actor.0 * DEPTH as u32 + level as u32;
+        let old = self.stacks[slot as usize];
+        if old != routine {
+            let weight = weight(slot, routine);
+            let old_weight = std::mem::replace(&mut self.weights[slot as usize], weight);
+            self.stacks[slot as usize] = routine;
+            self.stack_hash ^= old_weight ^ weight;
+            self.stack_log.push(StackChange { slot, old, weight: old_weight });
+        }
+    }
+
+    /// Ends a change of an agent's stack: levels that were left are emptied.
+    pub(super) fn set_depth(&mut self, actor: Actor, from: usize, to: usize) {
+        for level in to..from {
+            self.write_stack(actor, level, None);
+        }
+        if from != to {
+            self.world.update::<ActorState>(actor, |s| s.with_depth(to as u8));
+        }
+    }
+
+    pub(super) fn finish(&mut self, actor: Actor) {
+        self.set_depth(actor, self.depth(actor), 0);
+        self.world.update::<ActorState>(actor, |s| {
+            let killed = s.life() == Life::Killed;
+            s.with_life(if killed { Life::Killed } else { Life::Done })
+        });
+        if self.class[actor.index()] == Class::Main {
+            self.unfinished -= 1;
+        }
+    }
+
+    /// The operation that an agent's program is in.
+    pub fn op(&self, agent: Agent) -> OpId {
+        match (self.stacks[agent as usize * DEPTH], self.world.map.plan.threads.get(agent as usize))
+        {
+            (Some(Routine::Program(p)), Some(thread)) => p.op(thread.first_op),
+            _ => OpId(0),
+        }
+    }
+
+    /// Takes back every change of the stacks since a mark.
+    pub(super) fn rewind_stacks(&mut self, mark: usize) {
+        while self.stack_log.len() > mark {
+            if let Some(StackChange { slot, old, weight }) = self.stack_log.pop() {
+                self.stacks[slot as usize] = old;
+                self.stack_hash ^= std::mem::replace(&mut self.weights[slot as usize], weight);
+                self.stack_hash ^= weight;
+            }
+        }
+    }
+
+    /// A hash of an agent's stack alone.
+    pub(super) fn stack_digest(&self, agent: Agent) -> u64 {
+        let at = agent as usize * DEPTH;
+        self.weights[at..at + DEPTH].iter().fold(0, |h, w| h ^ w)
+    }
+}

@@ -1,0 +1,42 @@
+//! Reduction against plain search on the bundled scenarios: the same violations, premises and end
+//! states. Prints what is left of the moves.
+
+use gupsim::engine::explore::{Options, explore};
+use gupsim::kernel::invariant::LOCK_ORDER;
+use gupsim::kernel::sim::Sim;
+use gupsim::scenario::{bundled, load};
+
+/// States of the largest full search.
+const MOST: u64 = 100_000;
+
+#[test]
+fn reduced_and_full_search_agree_on_the_bundled_scenarios() {
+    // Lock orders are a matter of all transitions made together, not of states.
+    let judged = |props: u32| props & !(1 << LOCK_ORDER);
+    let mut compared = 0;
+    for (name, text) in bundled::bundled().iter().filter(|(n, _)| !n.starts_with("scale/")) {
+        let loaded = load::text(name, text).expect("a bundled scenario");
+        let start = Sim::new(loaded.plan, loaded.strategy);
+        let plain = Options { witness_states: 0, max_states: Some(MOST), ..Options::default() };
+        let full = explore(&start, &plain, &());
+        if !full.is_complete() {
+            println!("{name}: more than {MOST} states");
+            continue;
+        }
+        let reduced = explore(&start, &Options { reduction: true, ..plain }, &());
+        println!(
+            "{name}: {} of {} states, {} of {} moves ({:.2})",
+            reduced.states,
+            full.states,
+            reduced.transitions,
+            full.transitions,
+            reduced.transitions as f64 / full.transitions as f64
+        );
+        assert_eq!(judged(full.broken.0), judged(reduced.broken.0), "{name}: broken");
+        assert_eq!(judged(full.reached.0), judged(reduced.reached.0), "{name}: reached");
+        assert_eq!(full.ends, reduced.ends, "{name}: end states");
+        assert_eq!(full.violating_ends, reduced.violating_ends, "{name}: violating ends");
+        compared += 1;
+    }
+    assert!(compared >= 10, "only {compared} scenarios were small enough");
+}
