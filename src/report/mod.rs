@@ -20,6 +20,7 @@ pub mod run;
 pub mod shell;
 pub mod text;
 pub mod trace;
+pub mod verdicts;
 pub mod words;
 
 pub use format::Format;
