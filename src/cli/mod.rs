@@ -8,11 +8,14 @@ mod exit;
 mod explain;
 mod explore;
 mod failure;
+mod findings;
+mod fuzz;
 mod list;
 mod out;
 mod replay;
 mod schema;
 mod search;
+mod selftest;
 mod setting;
 mod strategy;
 mod watch;
@@ -75,6 +78,8 @@ impl When {
 enum Command {
     Replay(replay::Args),
     Explore(explore::Args),
+    Fuzz(fuzz::Args),
+    Selftest(selftest::Args),
     List(list::Args),
     Explain(explain::Args),
     Schema(schema::Args),
@@ -101,6 +106,8 @@ pub fn run() -> Exit {
     let done = match cli.command {
         Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
