@@ -10,6 +10,7 @@ use crate::kernel::strategy::Strategy;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::plan::{Op, ThreadPlan};
+use crate::report::run::broken_by;
 use crate::scenario::condition::Condition;
 use crate::scenario::expect::{Expectation, Expected};
 use crate::scenario::load::Loaded;
@@ -23,16 +24,13 @@ pub const MOST_CONDITIONS: usize = 32 - TABLE.len();
 /// A machine whose end states are held against conditions: condition `i` is property
 /// `TABLE.len() + i`, "broken" where it is met.
 ///
-/// Three things that no single state of [`Sim`] can answer are answered here for a whole search:
-/// agents that wait for ever from the start on (no step led there that could be judged), the
-/// order of locks (over all transitions, whichever thread of the search made them), and who owes
-/// something.
+/// Three things that no single step of [`Sim`] can answer are answered here: whether agents wait
+/// for ever without a step that led there, the order of locks (over all transitions of a search,
+/// whichever of its threads made them), and who owes something.
 #[derive(Clone, Debug)]
 pub struct Judged {
     sim: Sim,
     conditions: Arc<Vec<Condition>>,
-    /// What is broken although nothing moves.
-    stuck: Props,
     /// The lock orders of all clones together.
     orders: Arc<Mutex<LockGraph>>,
     /// Orders of this clone that `orders` has.
@@ -44,12 +42,11 @@ pub struct Judged {
 impl Judged {
     /// A machine with conditions, [`MOST_CONDITIONS`] at most.
     pub fn new(sim: Sim, conditions: Vec<Condition>) -> Judged {
-        let stuck = if sim.ready() == 0 { broken_by(sim.ending()) } else { Props::NONE };
         let for_ever = |op: &Op| matches!(op, Op::Repeat { times: 0, .. });
         let ends = |t: &ThreadPlan| !t.background && !t.program.iter().any(for_ever);
         let ends = sim.world.map.plan.threads.iter().map(ends).collect();
         let (conditions, ends) = (Arc::new(conditions), Arc::new(ends));
-        Judged { sim, conditions, stuck, orders: Default::default(), known: 0, ends }
+        Judged { sim, conditions, orders: Default::default(), known: 0, ends }
     }
 
     /// The machine.
@@ -88,16 +85,6 @@ impl Judged {
         orders.merge(own);
         self.known = own.orders().len();
     }
-}
-
-/// The invariant that an ending breaks by itself.
-fn broken_by(ending: Ending) -> Props {
-    let name = match ending {
-        Ending::Deadlock => "deadlock",
-        Ending::Stall => "stall",
-        Ending::Finished | Ending::Cut => return Props::NONE,
-    };
-    invariant::find(name).map_or(Props::NONE, |(i, _)| Props::one(i))
 }
 
 impl Model for Judged {
@@ -176,7 +163,7 @@ impl Model for Judged {
         if self.sim.ending() == Ending::Cut {
             return (Props::NONE, Props::NONE);
         }
-        let mut met = self.stuck;
+        let mut met = broken_by(self.sim.ending());
         for (i, condition) in self.conditions.iter().enumerate() {
             if condition.met(&self.sim.world) {
                 met = met.union(Props::one(TABLE.len() + i));

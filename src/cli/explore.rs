@@ -116,10 +116,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let start = Sim::new(loaded.plan.clone(), strategy);
     let (options, method) = options(args, &loaded, &start);
     watch::interrupts()?;
-    let setting = Setting {
-        repeat: repeat(args),
-        ..setting::of(&loaded, &args.strategy, strategy)
-    };
+    let setting =
+        Setting { repeat: repeat(args), ..setting::of(&loaded, &args.strategy, strategy) };
     let mut found: Option<Verdicts> = None;
     for (n, asked) in Asked::of(&loaded, strategy).iter().enumerate() {
         let judged = Judged::new(start.clone(), asked.conditions.clone());
@@ -166,12 +164,16 @@ fn options(args: &Args, loaded: &Loaded, start: &Sim) -> (Options, String) {
         jobs: args.jobs.map_or_else(cores, usize::from),
         ..Options::default()
     };
+    let most = |p: u32| match p {
+        1 => "at most 1 preemption".to_string(),
+        p => format!("at most {p} preemptions"),
+    };
     let mut method = match (options.preemptions, options.depth) {
         (None, None) => "every interleaving".to_string(),
-        (Some(p), None) => format!("interleavings with at most {p} preemptions"),
+        (Some(p), None) => format!("interleavings with {}", most(p)),
         (None, Some(d)) => format!("interleavings up to {}", verdicts::steps(d)),
         (Some(p), Some(d)) => {
-            format!("interleavings with at most {p} preemptions, up to {}", verdicts::steps(d))
+            format!("interleavings with {}, up to {}", most(p), verdicts::steps(d))
         }
     };
     if options.is_reduced() && start.agents() <= reduce::MAX_AGENTS {
@@ -337,7 +339,12 @@ fn shorter(start: &Judged, witness: &explore::Witness<Move>) -> Vec<Move> {
     }
 }
 
-fn trace_of(args: &Args, start: &Sim, moves: &[Move], setting: &Setting) -> crate::report::data::Report {
+fn trace_of(
+    args: &Args,
+    start: &Sim,
+    moves: &[Move],
+    setting: &Setting,
+) -> crate::report::data::Report {
     let schedule = schedule(start, moves);
     let choose = Choose { schedule: Some(&schedule), steps: moves.len(), ..Choose::default() };
     let (run, _) = record(start, &choose);

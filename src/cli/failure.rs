@@ -20,6 +20,8 @@ pub enum Failure {
     Scenario(Box<Problems>),
     /// Output could not be written.
     Output(io::Error),
+    /// The program contradicts itself.
+    Internal(String),
     /// A file that was asked for could not be written.
     File(PathBuf, io::Error),
 }
@@ -45,6 +47,10 @@ impl Failure {
                 anstream::eprintln!("{red}error:{red:#} {problems}");
                 anstream::eprintln!("{}", problems.plain(super::out::stderr_width()).trim_end());
                 Exit::Usage
+            }
+            Failure::Internal(what) => {
+                anstream::eprintln!("{red}error:{red:#} this is a bug in gupsim: {what}");
+                Exit::Internal
             }
             Failure::File(path, error) => {
                 let path = path.display();

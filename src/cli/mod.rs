@@ -17,6 +17,7 @@ mod schema;
 mod search;
 mod selftest;
 mod setting;
+mod shrink;
 mod strategy;
 mod watch;
 
@@ -79,6 +80,7 @@ enum Command {
     Replay(replay::Args),
     Explore(explore::Args),
     Fuzz(fuzz::Args),
+    Shrink(shrink::Args),
     Selftest(selftest::Args),
     List(list::Args),
     Explain(explain::Args),
@@ -107,6 +109,7 @@ pub fn run() -> Exit {
         Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -14,7 +14,7 @@ use crate::scenario::{Loaded, open};
 use clap::builder::PossibleValue;
 
 /// Longest run whose every step is shown unless asked for otherwise.
-const SMALL: usize = 400;
+pub const SMALL: usize = 400;
 
 /// Run one interleaving of a scenario and show it step by step
 ///

@@ -46,7 +46,7 @@ pub struct Verdicts {
 }
 
 /// A setting without what only single runs have.
-fn searched<S: Serializer>(setting: &Setting, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn searched<S: Serializer>(setting: &Setting, to: S) -> Result<S::Ok, S::Error> {
     let strategy: IndexMap<&str, &str> = setting.strategy.iter().copied().collect();
     let mut map = to.serialize_map(Some(6))?;
     map.serialize_entry("scenario", &setting.scenario)?;
@@ -288,8 +288,7 @@ impl Verdicts {
             wrap(out, width.max(72), "         ", "         ", &command);
         }
         let safe = |name: &&String| !starvation.starved.iter().any(|l| l.agent == **name);
-        let safe: Vec<&str> =
-            starvation.tested.iter().filter(safe).map(String::as_str).collect();
+        let safe: Vec<&str> = starvation.tested.iter().filter(safe).map(String::as_str).collect();
         if !safe.is_empty() {
             let text = match starvation.bound {
                 None => format!("{} in every fair run", paint(HELD, &safe.join(", "))),
