@@ -131,8 +131,8 @@ pub fn simplify(
         let hint = schedule(best.start.sim(), &best.moves);
         let candidates = candidates(&best.loaded.scenario);
         let n = candidates.len();
-        let order = (0..n).map(|i| (from + i) % n.max(1));
-        let better = order.into_iter().find_map(|i| {
+        let mut order = (0..n).map(|i| (from + i) % n.max(1));
+        let better = order.find_map(|i| {
             let failing = Failing::of(&candidates[i], &hint, signature)?;
             Some((i, failing))
         });
