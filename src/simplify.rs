@@ -162,7 +162,7 @@ pub fn size(scenario: &Scenario) -> [u64; 4] {
 /// Scenarios that are simpler by one thing, those that are simpler by most first.
 fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     let mut out = Vec::new();
-    let mut with = |change: &dyn Fn(&mut Scenario)| {
+    let mut with = |change: &Change| {
         let mut changed = scenario.clone();
         change(&mut changed);
         if changed != *scenario {
@@ -189,13 +189,15 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     out
 }
 
+/// A change of a scenario.
+type Change<'a> = dyn Fn(&mut Scenario) + 'a;
+
+/// Takes changes that may make a scenario simpler.
+type With<'a> = dyn FnMut(&Change) + 'a;
+
 /// Simpler machines: what is declared left out, sizes smaller, settings at their defaults.
-fn machines(scenario: &Scenario, with: &mut dyn FnMut(&dyn Fn(&mut Scenario))) {
-    fn each<T>(
-        of: &Named<T>,
-        with: &mut dyn FnMut(&dyn Fn(&mut Scenario)),
-        remove: fn(&mut Scenario, &str),
-    ) {
+fn machines(scenario: &Scenario, with: &mut With) {
+    fn each<T>(of: &Named<T>, with: &mut With, remove: fn(&mut Scenario, &str)) {
         of.keys().for_each(|name| with(&|s| remove(s, name)));
     }
     each(&scenario.devices, with, |s, n| {
