@@ -2,16 +2,20 @@
 //! name.
 
 use crate::engine::explore::{self, Bound, Control, Options, Report};
-use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped};
-use crate::kernel::invariant::{self, TABLE};
+use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
+use crate::kernel::invariant::lock::Seen;
+use crate::kernel::invariant::{self, LOCK_ORDER, LockGraph, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::layout::Layout;
+use crate::kernel::world::machine::LockClass;
+use crate::kernel::world::plan::{Op, ThreadPlan};
+use crate::report::run::broken_by;
 use crate::scenario::condition::Condition;
 use crate::scenario::expect::{Expectation, Expected};
 use crate::scenario::load::Loaded;
 use crate::scenario::types::Verdict;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Conditions that one search can hold against the end states: what is left of the 32 properties
 /// of a model.
@@ -19,16 +23,67 @@ pub const MOST_CONDITIONS: usize = 32 - TABLE.len();
 
 /// A machine whose end states are held against conditions: condition `i` is property
 /// `TABLE.len() + i`, "broken" where it is met.
-#[derive(Clone)]
+///
+/// Three things that no single step of [`Sim`] can answer are answered here: whether agents wait
+/// for ever without a step that led there, the order of locks (over all transitions of a search,
+/// whichever of its threads made them), and who owes something.
+#[derive(Clone, Debug)]
 pub struct Judged {
     sim: Sim,
     conditions: Arc<Vec<Condition>>,
+    /// The lock orders of all clones together.
+    orders: Arc<Mutex<LockGraph>>,
+    /// Orders of this clone that `orders` has.
+    known: usize,
+    /// By agent: whether it has a program that ends.
+    ends: Arc<Vec<bool>>,
 }
 
 impl Judged {
     /// A machine with conditions, [`MOST_CONDITIONS`] at most.
     pub fn new(sim: Sim, conditions: Vec<Condition>) -> Judged {
-        Judged { sim, conditions: Arc::new(conditions) }
+        let for_ever = |op: &Op| matches!(op, Op::Repeat { times: 0, .. });
+        let ends = |t: &ThreadPlan| !t.background && !t.program.iter().any(for_ever);
+        let ends = sim.world.map.plan.threads.iter().map(ends).collect();
+        let (conditions, ends) = (Arc::new(conditions), Arc::new(ends));
+        Judged { sim, conditions, orders: Default::default(), known: 0, ends }
+    }
+
+    /// The machine.
+    pub fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
+    /// A cycle in the order in which all clones have taken locks: each class was taken under the
+    /// one before, the first under the last. Which one does not depend on who saw what first.
+    pub fn lock_cycle(&self) -> Option<Vec<LockClass>> {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = |s: &Seen| (s.held.into_bits(), s.taken.into_bits());
+        let mut seen: Vec<Seen> = orders.orders().to_vec();
+        seen.sort_unstable_by_key(pair);
+        let mut sorted = LockGraph::default();
+        for s in seen {
+            sorted.note(s.taken, 1 << s.held.into_bits(), || (s.by, s.op, s.step));
+        }
+        let mut cycle: Vec<LockClass> = sorted.cycle()?.into_iter().map(|s| s.held).collect();
+        let least = (0..cycle.len()).min_by_key(|&i| cycle[i].into_bits())?;
+        cycle.rotate_left(least);
+        Some(cycle)
+    }
+
+    /// Adds to a report what only the search as a whole has found.
+    pub fn complete(&self, mut report: Report<Move>) -> Report<Move> {
+        if self.lock_cycle().is_some() {
+            report.broken = report.broken.union(Props::one(LOCK_ORDER));
+        }
+        report
+    }
+
+    fn share_orders(&mut self) {
+        let own = self.sim.lock_orders();
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.merge(own);
+        self.known = own.orders().len();
     }
 }
 
@@ -56,9 +111,6 @@ impl Model for Judged {
     fn agent(&self, mv: Move) -> Agent {
         self.sim.agent(mv)
     }
-    fn apply(&mut self, mv: Move) -> Stepped {
-        self.sim.apply(mv)
-    }
     fn undo(&mut self, stepped: Stepped) {
         self.sim.undo(stepped);
     }
@@ -80,19 +132,59 @@ impl Model for Judged {
     fn broken(&self) -> Props {
         self.sim.broken()
     }
+    fn canonical(&self) -> u64 {
+        self.sim.canonical()
+    }
+    fn place(&self, agent: Agent) -> u32 {
+        self.sim.place(agent)
+    }
+    fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {
+        self.sim.waits_on(agent, out)
+    }
+
+    #[inline]
+    fn apply(&mut self, mv: Move) -> Stepped {
+        let mut stepped = self.sim.apply(mv);
+        if self.sim.lock_orders().orders().len() > self.known {
+            self.share_orders();
+        }
+        // What this clone has seen of the order of locks is not all that has been seen.
+        stepped.broken.0 &= !Props::one(LOCK_ORDER).0;
+        stepped
+    }
+
+    /// A thread whose program ends owes that end.
+    fn owes(&self, agent: Agent) -> bool {
+        self.ends.get(agent as usize) == Some(&true) && self.sim.top(agent).is_some()
+    }
 
     fn judge_end(&self) -> (Props, Props) {
         // A run that was cut has no final state.
         if self.sim.ending() == Ending::Cut {
             return (Props::NONE, Props::NONE);
         }
-        let mut met = Props::NONE;
+        let mut met = broken_by(self.sim.ending());
         for (i, condition) in self.conditions.iter().enumerate() {
             if condition.met(&self.sim.world) {
                 met = met.union(Props::one(TABLE.len() + i));
             }
         }
         (met, met)
+    }
+}
+
+impl Timed for Judged {
+    fn delay_ns(&self, agent: Agent) -> u64 {
+        self.sim.delay_ns(agent)
+    }
+    fn changed(&self) -> &[Agent] {
+        self.sim.changed()
+    }
+    fn is_ready(&self, agent: Agent) -> bool {
+        self.sim.is_ready(agent)
+    }
+    fn timed_outcome(&self, agent: Agent, random: u64) -> usize {
+        self.sim.timed_outcome(agent, random)
     }
 }
 
@@ -116,6 +208,8 @@ pub struct Line {
     pub under: String,
     /// The expectation as it is written.
     pub text: String,
+    /// The property: an invariant's place in the table, or beyond it.
+    pub property: usize,
     /// How it fared.
     pub fate: Fate,
     /// End states in which the invariant was broken, or the condition met.
@@ -126,6 +220,70 @@ pub struct Line {
     pub states: u64,
     /// The shortest run that shows it, if one was looked for.
     pub witness: Option<Vec<Move>>,
+}
+
+/// Expectations that one search holds under one strategy.
+#[derive(Clone, Debug, Default)]
+pub struct Asked<'a> {
+    /// Each with the strategy as it names it and its property.
+    list: Vec<(&'a Expectation, &'a str, usize)>,
+    /// The conditions among them.
+    pub conditions: Vec<Condition>,
+}
+
+impl<'a> Asked<'a> {
+    /// What a scenario expects under a strategy, in as many parts as it takes searches; at least
+    /// one, though it may be empty.
+    pub fn of(loaded: &'a Loaded, strategy: Strategy) -> Vec<Asked<'a>> {
+        let named = loaded.expectations.iter().flat_map(|e| {
+            let named = e.under.iter().filter(|(_, s)| *s == strategy);
+            named.map(move |(name, _)| (e, name.as_str()))
+        });
+        let mut parts = vec![Asked::default()];
+        for (expectation, name) in named {
+            let is_condition = !matches!(expectation.what, Expected::Invariant(..));
+            match parts.last() {
+                Some(last) if is_condition && last.conditions.len() == MOST_CONDITIONS => {
+                    parts.push(Asked::default());
+                }
+                _ => {}
+            }
+            if let Some(last) = parts.last_mut() {
+                last.add(expectation, name);
+            }
+        }
+        parts
+    }
+
+    fn add(&mut self, expectation: &'a Expectation, name: &'a str) {
+        let property = match &expectation.what {
+            Expected::Invariant(name, _) => invariant::find(name).map(|(i, _)| i),
+            Expected::Exists(c) | Expected::Forall(c) => {
+                self.conditions.push(c.clone());
+                Some(TABLE.len() + self.conditions.len() - 1)
+            }
+        };
+        self.list.extend(property.map(|p| (expectation, name, p)));
+    }
+
+    /// What a search found about them.
+    pub fn lines(&self, report: &Report<Move>) -> Vec<Line> {
+        let line = |&(expectation, under, property): &(&Expectation, &str, usize)| {
+            let with = report.violating_ends[property];
+            let shown = report.witnesses.iter().find(|w| w.property == property);
+            Line {
+                under: under.to_string(),
+                text: expectation.text.clone(),
+                property,
+                fate: fate(&expectation.what, report, property),
+                with,
+                without: report.end_states() - with,
+                states: report.states,
+                witness: shown.map(|w| w.moves.clone()),
+            }
+        };
+        self.list.iter().map(line).collect()
+    }
 }
 
 /// Checks all expectations of a scenario, one search for each strategy that they name.
@@ -139,55 +297,14 @@ pub fn check(loaded: &Loaded, options: &Options, control: &impl Control<Judged>)
     }
     let mut lines = Vec::new();
     for strategy in strategies {
-        let asked = loaded.expectations.iter().flat_map(|e| {
-            let named = e.under.iter().filter(|(_, s)| *s == strategy);
-            named.map(move |(name, _)| (e, name.as_str()))
-        });
-        let asked: Vec<(&Expectation, &str)> = asked.collect();
-        for group in asked.chunks(MOST_CONDITIONS) {
+        for asked in Asked::of(loaded, strategy) {
             let sim = Sim::with_layout(map.clone(), strategy);
-            check_group(sim, group, options, control, &mut lines);
+            let start = Judged::new(sim, asked.conditions.clone());
+            let report = start.complete(explore::explore(&start, options, control));
+            lines.extend(asked.lines(&report));
         }
     }
     lines
-}
-
-fn check_group(
-    sim: Sim,
-    group: &[(&Expectation, &str)],
-    options: &Options,
-    control: &impl Control<Judged>,
-    lines: &mut Vec<Line>,
-) {
-    let mut conditions = Vec::new();
-    let mut property = Vec::new();
-    for (expectation, _) in group {
-        property.push(match &expectation.what {
-            Expected::Invariant(name, _) => invariant::find(name).map(|(i, _)| i),
-            Expected::Exists(c) | Expected::Forall(c) => {
-                conditions.push(c.clone());
-                Some(TABLE.len() + conditions.len() - 1)
-            }
-        });
-    }
-    let report = explore::explore(&Judged::new(sim, conditions), options, control);
-    for ((expectation, under), property) in group.iter().zip(property) {
-        let Some(property) = property else { continue };
-        let with = report.violating_ends[property];
-        lines.push(Line {
-            under: (*under).to_string(),
-            text: expectation.text.clone(),
-            fate: fate(&expectation.what, &report, property),
-            with,
-            without: report.end_states() - with,
-            states: report.states,
-            witness: report
-                .witnesses
-                .iter()
-                .find(|w| w.property == property)
-                .map(|w| w.moves.clone()),
-        });
-    }
 }
 
 fn fate(what: &Expected, report: &Report<Move>, property: usize) -> Fate {

@@ -4,8 +4,10 @@
 pub mod check;
 pub mod cli;
 pub mod engine;
+pub mod fuzz;
 pub mod kernel;
 pub mod litmus;
 pub mod report;
 pub mod scenario;
 pub mod schedule;
+pub mod simplify;

@@ -17,15 +17,15 @@ macro_rules! exits {
 exits! {
     /// Nothing was violated (in what was looked at), or the command did what it was asked for.
     Clean = 0,
-    /// An invariant was violated.
+    /// An invariant was violated, an expectation failed, or a number is not the expected one.
     Violated = 1,
     /// Bad input or usage: nothing was run, or a schedule does not fit the model.
     Usage = 2,
-    /// Reserved for searches: a limit was hit before everything had been looked at.
+    /// A limit was hit before everything had been looked at, and nothing was violated so far.
     Bounded = 3,
-    /// Reserved for searches: nothing was violated, but a premise that was asked for never arose.
+    /// Nothing was violated, but the premise of an invariant that was asked for never arose.
     Vacuous = 4,
-    /// Reserved for searches: interrupted.
+    /// Interrupted, and nothing was violated so far.
     Interrupted = 5,
     /// A bug in gupsim, or output that could not be written.
     Internal = 6,

@@ -4,6 +4,7 @@ use super::Exit;
 use crate::scenario::Problems;
 use crate::scenario::problem::Problem;
 use std::io;
+use std::path::PathBuf;
 
 /// Why a command could not be carried out.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub enum Failure {
     Scenario(Box<Problems>),
     /// Output could not be written.
     Output(io::Error),
+    /// The program contradicts itself.
+    Internal(String),
+    /// A file that was asked for could not be written.
+    File(PathBuf, io::Error),
 }
 
 impl Failure {
@@ -42,6 +47,15 @@ impl Failure {
                 anstream::eprintln!("{red}error:{red:#} {problems}");
                 anstream::eprintln!("{}", problems.plain(super::out::stderr_width()).trim_end());
                 Exit::Usage
+            }
+            Failure::Internal(what) => {
+                anstream::eprintln!("{red}error:{red:#} this is a bug in gupsim: {what}");
+                Exit::Internal
+            }
+            Failure::File(path, error) => {
+                let path = path.display();
+                anstream::eprintln!("{red}error:{red:#} cannot write {path}: {error}");
+                Exit::Internal
             }
             Failure::Output(error) => {
                 anstream::eprintln!("{red}error:{red:#} cannot write the output: {error}");

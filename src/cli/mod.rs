@@ -6,13 +6,20 @@ mod catalog;
 mod completions;
 mod exit;
 mod explain;
+mod explore;
 mod failure;
+mod findings;
+mod fuzz;
 mod list;
 mod out;
 mod replay;
 mod schema;
 mod search;
+mod selftest;
+mod setting;
+mod shrink;
 mod strategy;
+mod watch;
 
 pub use exit::Exit;
 
@@ -40,9 +47,10 @@ Examples:
   gupsim list scenarios
   gupsim replay truncate/orphan-rdma
   gupsim replay dax/punch-foreign-dma --truncate-dax wait-unlocked
+  gupsim explore truncate/orphan-rdma --preset linux-6.18
   gupsim explain silent-orphan-dma
 
-Exit codes: 0 nothing violated, 1 violated, 2 bad input or usage;
+Exit codes: 0 nothing violated, 1 violated, 2 bad input or usage, 3 cut by a limit;
 `gupsim explain exit-codes` has them all.";
 
 /// When to use colour.
@@ -70,6 +78,10 @@ impl When {
 #[derive(Debug, Subcommand)]
 enum Command {
     Replay(replay::Args),
+    Explore(explore::Args),
+    Fuzz(fuzz::Args),
+    Shrink(shrink::Args),
+    Selftest(selftest::Args),
     List(list::Args),
     Explain(explain::Args),
     Schema(schema::Args),
@@ -95,6 +107,10 @@ pub fn run() -> Exit {
     cli.color.choose();
     let done = match cli.command {
         Command::Replay(args) => replay::run(&args),
+        Command::Explore(args) => explore::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -2,9 +2,9 @@
 
 use super::search::{self, Wanted};
 use super::strategy::StrategyFlags;
-use super::{Exit, failure::Failure, out};
+use super::{Exit, failure::Failure, out, setting};
 use crate::kernel::sim::Sim;
-use crate::kernel::strategy::{Preset, Strategy};
+use crate::kernel::strategy::Strategy;
 use crate::report::data::Setting;
 use crate::report::format::Format;
 use crate::report::run::{Choose, Divergence, Run, record, schedule};
@@ -14,7 +14,7 @@ use crate::scenario::{Loaded, open};
 use clap::builder::PossibleValue;
 
 /// Longest run whose every step is shown unless asked for otherwise.
-const SMALL: usize = 400;
+pub const SMALL: usize = 400;
 
 /// Run one interleaving of a scenario and show it step by step
 ///
@@ -165,20 +165,12 @@ fn setting(
     choose: &Choose,
     run: &Run,
 ) -> Setting {
-    let own = loaded.scenario.preset.as_deref().unwrap_or(Preset::DEFAULT);
-    let preset = args.strategy.preset().unwrap_or(own);
-    let base = Preset::find(preset).map_or(strategy, |p| p.strategy);
-    let axes = || Strategy::AXES.iter().map(|a| a.flag);
     Setting {
-        scenario: loaded.name.clone(),
-        title: loaded.scenario.title.clone(),
-        preset: preset.to_string(),
-        strategy: axes().map(|a| (a, strategy.get(a).unwrap_or_default())).collect(),
-        differs: axes().filter(|a| strategy.get(a) != base.get(a)).collect(),
         seed: choose.seed,
         scheduled: choose.schedule.map_or(0, |s| s.0.len()).min(run.moves.len()),
         timed: choose.timed,
         repeat: repeat(args, choose),
+        ..setting::of(loaded, &args.strategy, strategy)
     }
 }
 

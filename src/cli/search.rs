@@ -27,8 +27,13 @@ pub enum Wanted {
 
 /// The invariant of this name.
 pub fn named(name: &str) -> Result<Wanted, Failure> {
+    property(name).map(Wanted::These)
+}
+
+/// The property that the invariant of this name is.
+pub fn property(name: &str) -> Result<Props, Failure> {
     match invariant::find(name) {
-        Some((i, _)) => Ok(Wanted::These(Props::one(i))),
+        Some((i, _)) => Ok(Props::one(i)),
         None => {
             let known = TABLE.iter().map(|i| i.name);
             let help = suggest::cure(name, known, "there are none");

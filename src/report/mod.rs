@@ -17,9 +17,12 @@ pub mod names;
 pub mod paint;
 pub mod player;
 pub mod run;
+pub mod runs;
 pub mod shell;
+pub mod signature;
 pub mod text;
 pub mod trace;
+pub mod verdicts;
 pub mod words;
 
 pub use format::Format;

@@ -109,7 +109,7 @@ pub fn record(start: &Sim, choose: &Choose) -> (Run, Option<Divergence>) {
     if sim.ready() == 0 {
         run.ending = Some(sim.ending());
         let (broken, reached) = sim.judge_end();
-        run.broken = run.broken.union(broken).union(named(sim.ending()));
+        run.broken = run.broken.union(broken).union(broken_by(sim.ending()));
         run.reached = run.reached.union(reached).union(run.broken);
     }
     (run, None)
@@ -117,7 +117,7 @@ pub fn record(start: &Sim, choose: &Choose) -> (Run, Option<Divergence>) {
 
 /// The invariant that an ending breaks by itself, whether or not a step did: agents that wait
 /// from the start on have made no step that could be judged.
-fn named(ending: Ending) -> Props {
+pub fn broken_by(ending: Ending) -> Props {
     let name = match ending {
         Ending::Deadlock => "deadlock",
         Ending::Stall => "stall",
@@ -173,6 +173,22 @@ fn find_move(sim: &Sim, choice: &Choice) -> Result<Move, String> {
             })
         }
     }
+}
+
+/// Plays a schedule leniently: choices that cannot be made are left out, and it ends with the
+/// first move that breaks some of `wanted`. For machines that have changed since.
+pub fn lenient(start: &Sim, schedule: &Schedule, wanted: Props) -> Vec<Move> {
+    let mut sim = start.clone();
+    let mut moves = Vec::new();
+    for choice in &schedule.0 {
+        let Ok(mv) = find_move(&sim, choice) else { continue };
+        let stepped = sim.apply(mv);
+        moves.push(mv);
+        if stepped.broken.0 & wanted.0 != 0 || sim.ready() == 0 {
+            break;
+        }
+    }
+    moves
 }
 
 /// A run as a schedule, which carries the operation beside each choice.

@@ -28,11 +28,7 @@ pub fn heading(out: &mut String, report: &Report, width: usize) {
     let setting = &report.setting;
     let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
     wrap(out, width, "", "  ", &title);
-    let mut how = setting.preset.clone();
-    for axis in &setting.differs {
-        let value = setting.strategy.iter().find(|(flag, _)| flag == axis).map_or("", |v| v.1);
-        how.push_str(&format!(", {axis}={value}"));
-    }
+    let mut how = design(setting);
     how.push_str(&match (setting.scheduled, setting.timed) {
         (0, false) => format!("; seed {}, moves in any order", setting.seed),
         (0, true) => format!("; seed {}, moves when they are due", setting.seed),
@@ -41,6 +37,16 @@ pub fn heading(out: &mut String, report: &Report, width: usize) {
     });
     wrap(out, width, "", "  ", &how);
     out.push('\n');
+}
+
+/// The design: a preset, and the axes that differ from it.
+pub fn design(setting: &Setting) -> String {
+    let mut how = setting.preset.clone();
+    for axis in &setting.differs {
+        let value = setting.strategy.iter().find(|(flag, _)| flag == axis).map_or("", |v| v.1);
+        how.push_str(&format!(", {axis}={value}"));
+    }
+    how
 }
 
 /// The steps in columns, with the violations where they happened.

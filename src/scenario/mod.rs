@@ -21,6 +21,7 @@ pub mod schema;
 pub mod strategy;
 pub mod suggest;
 pub mod types;
+pub mod write;
 
 pub use bundled::{bundled, open};
 pub use load::Loaded;

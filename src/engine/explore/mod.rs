@@ -52,6 +52,18 @@ impl Bound {
         Bound::Time,
         Bound::Interruption,
     ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bound::Preemptions => "preemptions",
+            Bound::Depth => "depth",
+            Bound::States => "states",
+            Bound::Memory => "memory",
+            Bound::Time => "time",
+            Bound::Interruption => "interruption",
+        }
+    }
 }
 
 /// What a completed or bounded search says about one property.

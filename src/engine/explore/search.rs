@@ -14,6 +14,9 @@ use crate::engine::model::{Agent, Model, Stepped};
 /// States between two looks at the outside world.
 const POLL_EVERY: u32 = 1 << 12;
 
+/// Moves after which it is time for one even though the states were few.
+const POLL_MOVES: u64 = 1 << 15;
+
 /// A set of states of at most so many bytes answers from the nearest cache.
 const IN_CACHE: usize = 1 << 15;
 
@@ -125,7 +128,9 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
                 break None;
             }
             self.ticks += 1;
+            let mut due = self.ticks.is_multiple_of(POLL_EVERY);
             if self.ticks.is_multiple_of(SHARE_EVERY) {
+                due |= self.tally.transitions - self.reported >= POLL_MOVES;
                 if let Some(bound) = self.limit() {
                     break Some(Poll::Stop(bound));
                 }
@@ -133,7 +138,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
                     self.share(hub);
                 }
             }
-            if self.ticks.is_multiple_of(POLL_EVERY) {
+            if due {
                 match self.poll(hub) {
                     Poll::Continue => {}
                     stop => break Some(stop),

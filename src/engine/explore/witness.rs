@@ -6,7 +6,7 @@
 
 use super::tally::Tally;
 use super::visited::{Seen, Visited};
-use super::{Options, Witness};
+use super::{Bound, Options, Witness};
 use crate::engine::model::{Model, Props, Stepped};
 
 /// A state in the tree of first arrivals.
@@ -73,7 +73,10 @@ pub fn shortest<M: Model>(
 ) -> Vec<Witness<M::Move>> {
     let longest = tally.seen.iter().flatten().map(Vec::len).max().unwrap_or(0);
     // Under bounds on the shape of runs the shortest of all might be out of bounds.
-    let limit = if options.is_bounded() { 0 } else { options.witness_states };
+    // Who interrupted the search or set it a time does not want to wait for another one.
+    let hurry = |b: &Bound| matches!(b, Bound::Time | Bound::Interruption);
+    let hurried = tally.bounds().iter().any(hurry);
+    let limit = if options.is_bounded() || hurried { 0 } else { options.witness_states };
     let found = search(start, tally.broken, longest, limit);
     let pick = |property: usize| {
         let seen = tally.seen[property].clone().unwrap_or_default();

@@ -1,0 +1,427 @@
+//! `gupsim explore`: every interleaving of a scenario, and what that says of each invariant.
+
+use super::strategy::StrategyFlags;
+use super::watch::{self, Checkpoints, Watch};
+use super::{Exit, failure::Failure, out, search, setting};
+use crate::check::{Asked, Fate, Judged, Line};
+use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
+use crate::engine::explore::liveness::{Fairness, starvation};
+use crate::engine::explore::{self, Bound, Options, Verdict};
+use crate::engine::hash;
+use crate::engine::model::{Agent, Ending, Model, Props};
+use crate::kernel::invariant::{LOCK_ORDER, TABLE};
+use crate::kernel::sim::{Move, Sim};
+use crate::report::agents;
+use crate::report::data::Setting;
+use crate::report::run::{Choose, record, schedule};
+use crate::report::trace::{self, Show};
+use crate::report::verdicts::{self, Ends, Expectation, Lasso, Starvation, Verdicts, Witness};
+use crate::scenario::{Loaded, open};
+use crate::{engine::reduce, engine::shrink};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Search every interleaving of a scenario and prove or refute each invariant
+///
+/// A verdict is `proved` (the search is complete and the premise arose), `refuted` (with a
+/// shortest run that shows it), `bounded` (never broken as far as the search went) or `vacuous`
+/// (the premise arises in no interleaving). Ctrl-C ends the search and keeps what was found.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A scenario: the path of a file, or a name of `gupsim list scenarios`
+    #[arg(value_name = "SCENARIO")]
+    scenario: String,
+    /// Judge only these invariants (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    invariant: Vec<String>,
+    /// At most so many switches away from a thread that could have gone on
+    #[arg(long, value_name = "N")]
+    preemptions: Option<u32>,
+    /// At most so many steps from the start
+    #[arg(long, value_name = "N")]
+    depth: Option<usize>,
+    /// Stop after about so many states
+    #[arg(long, value_name = "N")]
+    max_states: Option<u64>,
+    /// Stop when the set of states takes so many MB
+    #[arg(long, value_name = "MB", default_value_t = 4096)]
+    memory: usize,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "S")]
+    time: Option<u64>,
+    /// Threads; no result depends on it [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Search orders of independent steps, too, where they would be left out
+    #[arg(long)]
+    no_reduction: bool,
+    /// Compare whole states instead of fingerprints (slow)
+    #[arg(long)]
+    exact: bool,
+    /// Look for threads that the others can put off for ever in a fair run, too
+    #[arg(long)]
+    starvation: bool,
+    /// Lay the search down in this file from time to time (searches without reduction)
+    #[arg(long, value_name = "FILE", conflicts_with = "exact")]
+    checkpoint: Option<PathBuf>,
+    /// Seconds between two checkpoints
+    #[arg(long, value_name = "S", default_value_t = 60, requires = "checkpoint")]
+    checkpoint_every: u64,
+    /// Go on where the search of this file was laid down
+    #[arg(long, value_name = "FILE", conflicts_with = "exact")]
+    resume: Option<PathBuf>,
+    /// How the verdicts are written
+    #[arg(long, value_enum, default_value_t = Style::Text)]
+    format: Style,
+    /// Show no steps of the witness
+    #[arg(long)]
+    no_trace: bool,
+    #[command(flatten)]
+    strategy: StrategyFlags,
+}
+
+/// How verdicts are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Style {
+    /// Lines for a terminal
+    Text,
+    /// One JSON document
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gupsim explore truncate/orphan-rdma
+  gupsim explore truncate/orphan-rdma --preset linux-6.18 --invariant silent-orphan-dma
+  gupsim explore my.json --preemptions 2 --time 60
+  gupsim explore my.json --checkpoint my.ckp; gupsim explore my.json --resume my.ckp
+
+Exits with 0 if everything is proved or vacuous, 1 if anything is refuted or an expectation
+failed, 2 if it could not be searched, 3 if a limit was hit, 4 if an invariant that was named
+with --invariant is vacuous, 5 if it was interrupted.";
+
+/// States of the graph that is kept to look for starvation, if no limit is given.
+const GRAPH: usize = 2_000_000;
+
+/// Searches and says what follows.
+pub fn run(args: &Args) -> Result<Exit, Failure> {
+    let loaded = open(&args.scenario)?;
+    let strategy = args.strategy.apply(loaded.strategy)?;
+    let mut wanted = Props::NONE;
+    for name in &args.invariant {
+        wanted = wanted.union(search::property(name)?);
+    }
+    let start = Sim::new(loaded.plan.clone(), strategy);
+    let (options, method) = options(args, &loaded, &start);
+    watch::interrupts()?;
+    let setting =
+        Setting { repeat: repeat(args), ..setting::of(&loaded, &args.strategy, strategy) };
+    let mut found: Option<Verdicts> = None;
+    for (n, asked) in Asked::of(&loaded, strategy).iter().enumerate() {
+        let judged = Judged::new(start.clone(), asked.conditions.clone());
+        let report = search_all(args, &loaded, &judged, &options, n == 0)?;
+        let lines = asked.lines(&report);
+        let lines = lines.iter().filter(|l| wanted.is_empty() || wanted.has(l.property));
+        let expectations = lines.map(expectation);
+        match &mut found {
+            Some(first) => first.expectations.extend(expectations),
+            None => {
+                let mut first = Verdicts {
+                    method: method.clone(),
+                    ..judge(args, &judged, &report, wanted, setting.clone())
+                };
+                first.expectations = expectations.collect();
+                found = Some(first);
+            }
+        }
+    }
+    let Some(mut found) = found else { return Ok(Exit::Clean) };
+    if args.starvation && !watch::interrupted() {
+        found.starvation = Some(starved(args, &start, &options)?);
+    }
+    out::print(&match args.format {
+        Style::Text => found.text(out::stdout_width()),
+        Style::Json => found.json(),
+    })?;
+    Ok(exit(&found, !wanted.is_empty()))
+}
+
+/// How to search, and that in words.
+fn options(args: &Args, loaded: &Loaded, start: &Sim) -> (Options, String) {
+    let limits = loaded.limits();
+    let own_depth = || limits.depth.and_then(|d| usize::try_from(d).ok());
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let laid_down = args.checkpoint.is_some() || args.resume.is_some();
+    let options = Options {
+        reduction: !args.no_reduction && !laid_down && says_where(start),
+        exact: args.exact,
+        preemptions: args.preemptions.or(limits.preemptions),
+        depth: args.depth.or_else(own_depth),
+        max_states: args.max_states.or(limits.states),
+        max_bytes: Some(args.memory.saturating_mul(1 << 20)),
+        jobs: args.jobs.map_or_else(cores, usize::from),
+        ..Options::default()
+    };
+    let most = |p: u32| match p {
+        1 => "at most 1 preemption".to_string(),
+        p => format!("at most {p} preemptions"),
+    };
+    let mut method = match (options.preemptions, options.depth) {
+        (None, None) => "every interleaving".to_string(),
+        (Some(p), None) => format!("interleavings with {}", most(p)),
+        (None, Some(d)) => format!("interleavings up to {}", verdicts::steps(d)),
+        (Some(p), Some(d)) => {
+            format!("interleavings with {}, up to {}", most(p), verdicts::steps(d))
+        }
+    };
+    if options.is_reduced() && start.agents() <= reduce::MAX_AGENTS {
+        method.push_str(", of those that differ only in the order of independent steps one");
+    }
+    (options, method)
+}
+
+/// Steps along which a model is asked whether it says where its agents are.
+const PROBED: usize = 64;
+
+/// Whether the model says where in its program an agent is: without that a reduction has to
+/// assume that everybody may touch everything at any time, and costs more than it saves.
+fn says_where(start: &Sim) -> bool {
+    let mut sim = start.clone();
+    let mut moves = Vec::new();
+    for _ in 0..PROBED {
+        if (0..sim.agents() as Agent).any(|a| sim.place(a) != 0) {
+            return true;
+        }
+        sim.moves(&mut moves);
+        match moves.first() {
+            Some(&mv) => sim.apply(mv),
+            None => return false,
+        };
+    }
+    false
+}
+
+/// Makes the search, or goes on with it.
+fn search_all(
+    args: &Args,
+    loaded: &Loaded,
+    start: &Judged,
+    options: &Options,
+    first: bool,
+) -> Result<explore::Report<Move>, Failure> {
+    let caller = identity(loaded, start);
+    let checkpoints = args.checkpoint.as_ref().filter(|_| first).map(|path| Checkpoints {
+        path: path.clone(),
+        every: Duration::from_secs(args.checkpoint_every),
+        start: Mutex::new(start.clone()),
+        options: options.clone(),
+        caller,
+    });
+    let snapshot = match args.resume.as_ref().filter(|_| first) {
+        None => None,
+        Some(path) => Some(Snapshot::load(start, options, caller, path).map_err(|e| {
+            let help = match e {
+                CheckpointError::Io(_) => "--resume takes a file that --checkpoint has written",
+                _ => "",
+            };
+            Failure::usage(format!("cannot resume {}: {e}", path.display()), help)
+        })?),
+    };
+    let watch = Watch::new(args.time.map(Duration::from_secs), checkpoints);
+    let report = match snapshot {
+        Some(snapshot) => explore::resume(start, options, &watch, snapshot),
+        None => explore::explore(start, options, &watch),
+    };
+    watch.finish()?;
+    Ok(start.complete(report))
+}
+
+/// What tells this search from others with the same start state: the scenario as a whole (its
+/// conditions are properties), and the design.
+fn identity(loaded: &Loaded, start: &Judged) -> u64 {
+    let scenario = serde_json::to_string(&loaded.scenario).unwrap_or_default();
+    hash::mix2(
+        hash::bytes(scenario.as_bytes()),
+        hash::bytes(format!("{:?}", start.sim().strategy).as_bytes()),
+    )
+}
+
+/// The verdicts of the invariants that were asked for (all, if none was).
+fn judge(
+    args: &Args,
+    start: &Judged,
+    report: &explore::Report<Move>,
+    wanted: Props,
+    setting: Setting,
+) -> Verdicts {
+    let asked = |i: &usize| wanted.is_empty() || wanted.has(*i);
+    let (mut invariants, mut notes) = (Vec::new(), Vec::new());
+    let mut shown = None;
+    for i in (0..TABLE.len()).filter(asked) {
+        let mut verdict = verdict(report, i);
+        let witness = report.witnesses.iter().find(|w| w.property == i);
+        if let Some(witness) = witness {
+            let moves = shorter(start, witness);
+            verdict.witness = Some(Witness {
+                steps: moves.len(),
+                shortest: witness.shortest,
+                replay: setting::replay(&args.scenario, &args.strategy, start.sim(), &moves),
+            });
+            // The table begins with what is worst.
+            if shown.is_none() {
+                shown = Some(trace_of(args, start.sim(), &moves, &setting));
+            }
+        }
+        if i == LOCK_ORDER {
+            let cycle = start.lock_cycle().unwrap_or_default();
+            verdict.cycle = cycle.into_iter().map(|class| class.label()).collect();
+            if args.resume.is_some() && verdict.verdict != "refuted" {
+                (verdict.verdict, verdict.by) = ("bounded", Some(Bound::Interruption.name()));
+                notes.push(
+                    "a checkpoint does not keep which locks were taken under which: lock-order \
+                     is judged by what was searched since"
+                        .to_string(),
+                );
+            }
+        }
+        invariants.push(verdict);
+    }
+    let end = |e| report.ends(e);
+    Verdicts {
+        format: verdicts::FORMAT,
+        setting,
+        method: String::new(),
+        bounds: report.bounds.iter().map(|b| b.name()).collect(),
+        states: report.states,
+        transitions: report.transitions,
+        ends: Ends {
+            finished: end(Ending::Finished),
+            deadlock: end(Ending::Deadlock),
+            stall: end(Ending::Stall),
+            cut: end(Ending::Cut),
+        },
+        collision: report.collision,
+        invariants,
+        expectations: Vec::new(),
+        starvation: None,
+        notes,
+        shown,
+    }
+}
+
+fn verdict(report: &explore::Report<Move>, i: usize) -> verdicts::Verdict {
+    let (verdict, by) = match report.verdict(i) {
+        Verdict::Proved => ("proved", None),
+        Verdict::Refuted => ("refuted", None),
+        Verdict::Bounded(by) => ("bounded", Some(by.name())),
+        Verdict::Vacuous => ("vacuous", None),
+    };
+    verdicts::Verdict {
+        invariant: TABLE[i].name,
+        verdict,
+        by,
+        violating_ends: report.violating_ends[i],
+        witness: None,
+        cycle: Vec::new(),
+    }
+}
+
+/// A witness to show: the shortest as it is; one that only happened to be seen, made shorter.
+fn shorter(start: &Judged, witness: &explore::Witness<Move>) -> Vec<Move> {
+    match witness.shortest {
+        true => witness.moves.clone(),
+        false => {
+            let wanted = Props::one(witness.property);
+            shrink::shrink(start, &witness.moves, wanted, |_| true)
+        }
+    }
+}
+
+fn trace_of(
+    args: &Args,
+    start: &Sim,
+    moves: &[Move],
+    setting: &Setting,
+) -> crate::report::data::Report {
+    let schedule = schedule(start, moves);
+    let choose = Choose { schedule: Some(&schedule), steps: moves.len(), ..Choose::default() };
+    let (run, _) = record(start, &choose);
+    let setting = Setting {
+        scheduled: moves.len(),
+        repeat: setting::replay(&args.scenario, &args.strategy, start, moves),
+        ..setting.clone()
+    };
+    trace::report(start, &run, setting, Show { steps: !args.no_trace, ghosts: false })
+}
+
+fn expectation(line: &Line) -> Expectation {
+    let fate = match line.fate {
+        Fate::Met => "met",
+        Fate::Failed => "failed",
+        Fate::Bounded(_) => "bounded",
+        Fate::Vacuous => "vacuous",
+    };
+    Expectation { text: line.text.clone(), fate, with: line.with, without: line.without }
+}
+
+/// Looks for threads that can be put off for ever. Strongly fair: whoever can move again and
+/// again does, so that a lock that is free again and again is got in the end.
+fn starved(args: &Args, sim: &Sim, options: &Options) -> Result<Starvation, Failure> {
+    let start = Judged::new(sim.clone(), Vec::new());
+    let watch = Watch::new(args.time.map(Duration::from_secs), None);
+    let limit = options.max_states.and_then(|n| usize::try_from(n).ok()).unwrap_or(GRAPH);
+    let found = starvation(&start, Fairness::Strong, limit, &watch);
+    watch.finish()?;
+    let lasso = |l: &explore::liveness::Lasso<Move>| {
+        let moves: Vec<Move> = l.stem.iter().chain(&l.cycle).copied().collect();
+        Lasso {
+            agent: agents::name(sim, l.agent),
+            stem: l.stem.len(),
+            cycle: l.cycle.len(),
+            replay: setting::replay(&args.scenario, &args.strategy, sim, &moves),
+        }
+    };
+    Ok(Starvation {
+        states: found.states,
+        bound: found.bound.map(Bound::name),
+        tested: found.owing.iter().map(|&a| agents::name(sim, a)).collect(),
+        starved: found.lassos.iter().map(lasso).collect(),
+    })
+}
+
+/// The command that repeats the search.
+fn repeat(args: &Args) -> Vec<String> {
+    let mut words = vec!["gupsim".into(), "explore".into(), args.scenario.clone()];
+    words.extend(args.strategy.typed());
+    let mut number = |flag: &str, n: Option<u64>| {
+        words.extend(n.into_iter().flat_map(|n| [format!("--{flag}"), n.to_string()]));
+    };
+    number("preemptions", args.preemptions.map(u64::from));
+    number("depth", args.depth.map(|d| d as u64));
+    number("max-states", args.max_states);
+    for name in &args.invariant {
+        words.extend(["--invariant".into(), name.clone()]);
+    }
+    let flags = [(args.no_reduction, "--no-reduction"), (args.exact, "--exact")];
+    words.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_string()));
+    words
+}
+
+/// The exit code; `named`: the invariants were named.
+fn exit(found: &Verdicts, named: bool) -> Exit {
+    let cut = found.starvation.as_ref().and_then(|s| s.bound);
+    let bounds = || found.bounds.iter().copied().chain(cut);
+    if found.refuted() {
+        Exit::Violated
+    } else if bounds().any(|b| b == Bound::Interruption.name()) || watch::interrupted() {
+        Exit::Interrupted
+    } else if bounds().next().is_some() || !found.of("bounded").is_empty() {
+        Exit::Bounded
+    } else if named && !found.of("vacuous").is_empty() {
+        Exit::Vacuous
+    } else {
+        Exit::Clean
+    }
+}

@@ -1,0 +1,370 @@
+//! `gupsim fuzz`: many random runs of one scenario or several.
+
+use super::explore::Style;
+use super::strategy::StrategyFlags;
+use super::{Exit, failure::Failure, findings, out, setting, watch};
+use crate::check::Judged;
+use crate::engine::explore::visited::Seen;
+use crate::fuzz::{self, Control, Tally};
+use crate::kernel::invariant::{LOCK_ORDER, TABLE};
+use crate::kernel::sim::{Move, Sim};
+use crate::kernel::strategy::Strategy;
+use crate::litmus::stats::interval_95;
+use crate::report::data::Setting;
+use crate::report::format::Format;
+use crate::report::run::{Choose, record, schedule};
+use crate::report::runs::{self, Broken, Held, Quickest, Runs};
+use crate::report::signature::Signature;
+use crate::report::trace::{self, Show};
+use crate::report::verdicts::grouped;
+use crate::scenario::{Loaded, bundled, open};
+use crate::schedule::{Kind, Params, TABLE as SCHEDULERS};
+use crate::simplify;
+use clap::builder::PossibleValue;
+use indicatif::ProgressBar;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Make many random runs and count what they break
+///
+/// Nothing is proved by it; it is for scenarios too large for `explore`. Without a scenario, all
+/// bundled ones are run that are not generated worlds.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Scenarios: paths of files, or names of `gupsim list scenarios`
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<String>,
+    /// Runs of each scenario [default: 10000, or without end under --time]
+    #[arg(long, value_name = "N")]
+    runs: Option<u64>,
+    /// Stop after so many seconds, shared by the scenarios
+    #[arg(long, value_name = "S")]
+    time: Option<u64>,
+    /// Who chooses the moves
+    #[arg(long, value_enum, default_value_t = Kind::Random)]
+    scheduler: Kind,
+    /// The seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// For pct: how many orderings the bugs need that it aims at
+    #[arg(long, value_name = "D", default_value_t = 3)]
+    bug_depth: usize,
+    /// End a run after so many steps
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    steps: usize,
+    /// Threads; no result depends on it [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Write a scenario file for each kind of failure to this directory, at once
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Make one run in N twice more and compare every step; 0: none
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    self_check: u64,
+    /// Show this run, step by step, and make no other
+    #[arg(long, value_name = "N", conflicts_with_all = ["runs", "time", "out"])]
+    run: Option<u64>,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Style::Text)]
+    format: Style,
+    #[command(flatten)]
+    strategy: StrategyFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gupsim fuzz truncate/orphan-rdma
+  gupsim fuzz truncate/orphan-rdma --scheduler pct --runs 100000 --out findings
+  gupsim fuzz --time 60
+  gupsim fuzz truncate/orphan-rdma --run 17
+
+Exits with 0 if nothing was broken (which proves nothing), 1 if something was, 2 if it could not
+be run, 5 if it was interrupted before anything was broken.";
+
+/// Runs of each scenario if nothing says how many.
+const RUNS: u64 = 10_000;
+
+/// Bytes that each thread's set of states may take.
+const BYTES: usize = 1 << 30;
+
+impl clap::ValueEnum for Kind {
+    fn value_variants<'a>() -> &'a [Kind] {
+        const ALL: [Kind; SCHEDULERS.len()] = {
+            let mut all = [Kind::Random; SCHEDULERS.len()];
+            let mut i = 0;
+            while i < all.len() {
+                all[i] = SCHEDULERS[i].0;
+                i += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let row = SCHEDULERS.iter().find(|row| row.0 == *self);
+        row.map(|row| PossibleValue::new(row.1).help(row.2))
+    }
+}
+
+/// Makes the runs and says what came of them.
+pub fn run(args: &Args) -> Result<Exit, Failure> {
+    let small = || bundled().iter().map(|b| b.0).filter(|name| !name.starts_with("scale/"));
+    let names: Vec<String> = match args.scenarios.is_empty() {
+        true => small().map(String::from).collect(),
+        false => args.scenarios.clone(),
+    };
+    let mut loaded = Vec::new();
+    for name in &names {
+        let scenario = open(name)?;
+        let strategy = args.strategy.apply(scenario.strategy)?;
+        loaded.push((name.as_str(), scenario, strategy));
+    }
+    if let Some(number) = args.run {
+        return match loaded.as_slice() {
+            [(name, scenario, strategy)] => show(args, name, scenario, *strategy, number),
+            _ => Err(Failure::usage("--run shows a run of one scenario", "name one scenario")),
+        };
+    }
+    watch::interrupts()?;
+    let each = args.time.map(|s| Duration::from_secs(s) / loaded.len().max(1) as u32);
+    let mut all = Vec::new();
+    for (name, scenario, strategy) in &loaded {
+        if watch::interrupted() {
+            break;
+        }
+        let found = of_scenario(args, name, scenario, *strategy, each)?;
+        if args.format == Style::Text {
+            let gap = if all.is_empty() { "" } else { "\n" };
+            out::print(&format!("{gap}{}", found.text(out::stdout_width())))?;
+        }
+        all.push(found);
+    }
+    if args.format == Style::Json {
+        // Strings, numbers and lists only: writing them out cannot fail.
+        out::print(&(serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"))?;
+    }
+    Ok(match all.iter().any(|r| !r.broken.is_empty()) {
+        true => Exit::Violated,
+        false if watch::interrupted() => Exit::Interrupted,
+        false => Exit::Clean,
+    })
+}
+
+fn options(args: &Args) -> fuzz::Options {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let endless = if args.time.is_some() { u64::MAX } else { RUNS };
+    fuzz::Options {
+        kind: args.scheduler,
+        params: Params { seed: args.seed, depth: args.bug_depth, steps: None },
+        runs: args.runs.unwrap_or(endless),
+        steps: args.steps,
+        jobs: args.jobs.map_or_else(cores, usize::from),
+        check_every: args.self_check,
+        bytes: BYTES,
+    }
+}
+
+/// The world outside of the runs of one scenario.
+struct Outside<'a> {
+    began: Instant,
+    until: Option<Duration>,
+    bar: ProgressBar,
+    loaded: &'a Loaded,
+    start: Mutex<Judged>,
+    dir: Option<&'a Path>,
+    /// The first run of each kind that has a file.
+    written: Mutex<BTreeMap<Signature, u64>>,
+    failed: Mutex<Option<Failure>>,
+}
+
+impl Control for Outside<'_> {
+    fn stop(&self, runs: u64) -> bool {
+        let elapsed = self.began.elapsed();
+        if !self.bar.is_hidden() {
+            let rate = runs as f64 / elapsed.as_secs_f64().max(1e-3);
+            let kinds = self.written.lock().unwrap_or_else(|e| e.into_inner()).len();
+            let (runs, rate) = (grouped(runs), grouped(rate as u64));
+            self.bar.set_message(format!("{runs} runs, {rate}/s, {kinds} kinds of failure"));
+        }
+        watch::interrupted() || self.until.is_some_and(|until| elapsed >= until)
+    }
+
+    fn found(&self, signature: Signature, run: u64, moves: &[Move]) {
+        // One at a time: the file of a kind ends up with the first run that shows it.
+        let mut written = self.written.lock().unwrap_or_else(|e| e.into_inner());
+        if written.get(&signature).is_some_and(|&first| first <= run) {
+            return;
+        }
+        written.insert(signature, run);
+        let Some(dir) = self.dir else { return };
+        let start = self.start.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let moves = simplify::simpler(&start, moves, signature);
+        let finding = simplify::scenario(&self.loaded.scenario, start.sim(), &moves, signature);
+        let path = findings::file(dir, self.loaded, start.sim().strategy, signature);
+        if let Err(failure) = findings::save(&path, &finding) {
+            self.failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(failure);
+        }
+    }
+}
+
+fn of_scenario(
+    args: &Args,
+    name: &str,
+    loaded: &Loaded,
+    strategy: Strategy,
+    until: Option<Duration>,
+) -> Result<Runs, Failure> {
+    let start = Judged::new(Sim::new(loaded.plan.clone(), strategy), Vec::new());
+    let options = options(args);
+    let outside = Outside {
+        began: Instant::now(),
+        until,
+        bar: watch::line(),
+        loaded,
+        start: Mutex::new(start.clone()),
+        dir: args.out.as_deref(),
+        written: Mutex::default(),
+        failed: Mutex::default(),
+    };
+    let tally = fuzz::fuzz(&start, &options, &outside);
+    let elapsed = outside.began.elapsed().as_secs_f64().max(1e-6);
+    outside.bar.finish_and_clear();
+    if let Some(failure) = outside.failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
+        return Err(failure);
+    }
+    if let Some((run, step)) = tally.diverged {
+        return Err(Failure::Internal(format!(
+            "run {run} was not the same the second time, from step {step} on: please report it \
+             with the scenario"
+        )));
+    }
+    let rate = |n: u64| grouped((n as f64 / elapsed) as u64);
+    out::say(&format!(
+        "{}: {} runs/s, {} steps/s",
+        loaded.name,
+        rate(tally.runs),
+        rate(tally.steps)
+    ));
+    let guarantee = match tally.runs {
+        0 => None,
+        _ => fuzz::one(&start, &options, 0).1,
+    };
+    let repeat = |run: Option<u64>| repeat(args, name, run);
+    let setting = Setting { repeat: repeat(None), ..setting::of(loaded, &args.strategy, strategy) };
+    let file = |s| args.out.as_ref().map(|dir| findings::file(dir, loaded, strategy, s));
+    Ok(Runs { guarantee, ..result(&start, args, setting, &tally, repeat, file) })
+}
+
+fn result(
+    start: &Judged,
+    args: &Args,
+    setting: Setting,
+    tally: &Tally,
+    repeat: impl Fn(Option<u64>) -> Vec<String>,
+    file: impl Fn(Signature) -> Option<PathBuf>,
+) -> Runs {
+    let kinds = |i: usize| {
+        let of = tally.kinds.iter().filter(move |(s, _)| s.invariant == i);
+        let kind = |(&signature, &run): (&Signature, &u64)| runs::Kind {
+            between: signature.steps(),
+            run,
+            file: file(signature).map(|f| f.display().to_string()),
+        };
+        of.map(kind).collect()
+    };
+    let broken = |i: usize| Broken {
+        invariant: TABLE[i].name,
+        runs: tally.broken[i],
+        interval: interval_95(tally.broken[i], tally.runs),
+        quickest: tally.quickest[i].map(|(steps, run)| Quickest {
+            run,
+            steps,
+            repeat: repeat(Some(run)),
+        }),
+        kinds: kinds(i),
+    };
+    let mut notes = Vec::new();
+    if let Some(cycle) = start.lock_cycle() {
+        let cycle: Vec<&str> = cycle.into_iter().map(|class| class.label()).collect();
+        let cycle = cycle.join(" > ");
+        notes.push(format!("lock-order is broken over all runs: taken in a circle: {cycle}"));
+    }
+    let all = 0..TABLE.len();
+    let is_held = |&i: &usize| {
+        let circle = i == LOCK_ORDER && !notes.is_empty();
+        tally.broken[i] == 0 && tally.reached[i] > 0 && !circle
+    };
+    let held = |i: usize| Held { invariant: TABLE[i].name, reached: tally.reached[i] };
+    let vacuous = all.clone().filter(|&i| tally.reached[i] == 0 && tally.broken[i] == 0);
+    Runs {
+        format: runs::FORMAT,
+        setting,
+        scheduler: args.scheduler.name(),
+        seed: args.seed,
+        guarantee: None,
+        runs: tally.runs,
+        steps: tally.steps,
+        states: tally.states.len() as u64,
+        more_states: tally.full,
+        checked: tally.checked,
+        ends: tally.ends,
+        broken: all.clone().filter(|&i| tally.broken[i] > 0).map(broken).collect(),
+        held: all.filter(is_held).map(held).collect(),
+        vacuous: vacuous.map(|i| TABLE[i].name).collect(),
+        notes,
+    }
+}
+
+/// The command that repeats the runs, or shows one of them.
+fn repeat(args: &Args, scenario: &str, run: Option<u64>) -> Vec<String> {
+    let mut words = vec!["gupsim".into(), "fuzz".into(), scenario.to_string()];
+    words.extend(args.strategy.typed());
+    if args.scheduler != Kind::Random {
+        words.extend(["--scheduler".into(), args.scheduler.name().into()]);
+    }
+    let mut number = |flag: &str, n: u64, usual: u64| {
+        if n != usual {
+            words.extend([format!("--{flag}"), n.to_string()]);
+        }
+    };
+    number("seed", args.seed, 0);
+    number("bug-depth", args.bug_depth as u64, 3);
+    number("steps", args.steps as u64, 20_000);
+    match run {
+        Some(run) => words.extend(["--run".into(), run.to_string()]),
+        None => {
+            words.extend(args.runs.into_iter().flat_map(|n| ["--runs".to_string(), n.to_string()]))
+        }
+    }
+    words
+}
+
+/// Shows one run.
+fn show(
+    args: &Args,
+    name: &str,
+    loaded: &Loaded,
+    strategy: Strategy,
+    number: u64,
+) -> Result<Exit, Failure> {
+    let start = Judged::new(Sim::new(loaded.plan.clone(), strategy), Vec::new());
+    let (moves, _) = fuzz::one(&start, &options(args), number);
+    let sim = start.sim();
+    let choices = schedule(sim, &moves);
+    let choose = Choose { schedule: Some(&choices), steps: moves.len(), ..Choose::default() };
+    let (run, _) = record(sim, &choose);
+    let setting = Setting {
+        seed: args.seed,
+        repeat: repeat(args, name, Some(number)),
+        ..setting::of(loaded, &args.strategy, strategy)
+    };
+    let every = Show { steps: moves.len() <= super::replay::SMALL, ghosts: false };
+    let report = trace::report(sim, &run, setting, every);
+    let format = if args.format == Style::Json { Format::Json } else { Format::Text };
+    out::print(&format.render(&report, out::stdout_width()))?;
+    Ok(if run.broken.is_empty() { Exit::Clean } else { Exit::Violated })
+}

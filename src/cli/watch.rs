@@ -1,0 +1,150 @@
+//! The outside world of a search: the clock, Ctrl-C, the progress line, the checkpoint file.
+
+use super::failure::Failure;
+use crate::check::Judged;
+use crate::engine::explore::checkpoint::Snapshot;
+use crate::engine::explore::{Bound, Control, Options, Poll, Progress};
+use crate::report::verdicts::grouped;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Whether the user has asked for an end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C asks for an end; a second one ends the process at once.
+///
+/// # Errors
+/// If the system does not let signals be handled.
+pub fn interrupts() -> Result<(), Failure> {
+    let handler = || {
+        if INTERRUPTED.swap(true, Ordering::AcqRel) {
+            std::process::exit(i32::from(super::Exit::Interrupted.code()));
+        }
+    };
+    ctrlc::set_handler(handler)
+        .map_err(|e| Failure::usage(format!("cannot listen for Ctrl-C: {e}"), ""))
+}
+
+/// Whether the user has asked for an end.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Acquire)
+}
+
+/// A progress line on stderr; invisible if that is no terminal.
+pub fn line() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Where a search is laid down and how often.
+#[derive(Debug)]
+pub struct Checkpoints {
+    /// The file.
+    pub path: PathBuf,
+    /// Time between two.
+    pub every: Duration,
+    /// Where the search that it belongs to starts.
+    pub start: Mutex<Judged>,
+    /// The options of that search.
+    pub options: Options,
+    /// What tells it from others with the same start.
+    pub caller: u64,
+}
+
+/// The outside world of one search.
+#[derive(Debug)]
+pub struct Watch {
+    began: Instant,
+    until: Option<Duration>,
+    bar: ProgressBar,
+    /// Milliseconds after the beginning at which the next checkpoint is due.
+    due_ms: AtomicU64,
+    checkpoints: Option<Checkpoints>,
+    failed: Mutex<Option<io::Error>>,
+}
+
+impl Watch {
+    /// Begins now; ends after `until`.
+    pub fn new(until: Option<Duration>, checkpoints: Option<Checkpoints>) -> Watch {
+        let due_ms = AtomicU64::new(checkpoints.as_ref().map_or(u64::MAX, |c| millis(c.every)));
+        let (began, bar) = (Instant::now(), line());
+        Watch { began, until, bar, due_ms, checkpoints, failed: Mutex::default() }
+    }
+
+    /// Removes the progress line; says if a checkpoint could not be written.
+    pub fn finish(self) -> Result<(), Failure> {
+        self.bar.finish_and_clear();
+        let failed = self.failed.into_inner().unwrap_or_else(|e| e.into_inner());
+        match (failed, self.checkpoints) {
+            (Some(error), Some(c)) => Err(Failure::File(c.path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn show(&self, now: &Progress, elapsed: Duration) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let rate = now.states as f64 / elapsed.as_secs_f64().max(1e-3);
+        let left = match now.done {
+            done if done > 0.001 => {
+                let left = elapsed.as_secs_f64() * (1.0 - done) / done;
+                format!(", {:.1}% done, at most {left:.0} s left", done * 100.0)
+            }
+            _ => String::new(),
+        };
+        self.bar.set_message(format!(
+            "{} states, {}/s, depth {}, frontier {}, {} MB{left}",
+            grouped(now.states),
+            grouped(rate as u64),
+            now.depth,
+            grouped(now.frontier as u64),
+            now.bytes >> 20,
+        ));
+    }
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Control<Judged> for Watch {
+    fn poll(&self, progress: &Progress) -> Poll {
+        if interrupted() {
+            return Poll::Stop(Bound::Interruption);
+        }
+        let elapsed = self.began.elapsed();
+        if self.until.is_some_and(|until| elapsed >= until) {
+            return Poll::Stop(Bound::Time);
+        }
+        self.show(progress, elapsed);
+        let (now, due) = (millis(elapsed), self.due_ms.load(Ordering::Acquire));
+        if now < due {
+            return Poll::Continue;
+        }
+        // One thread asks for the checkpoint; the next is due an interval later.
+        let every = self.checkpoints.as_ref().map_or(u64::MAX, |c| millis(c.every));
+        let next = now.saturating_add(every.max(1));
+        let won = self.due_ms.compare_exchange(due, next, Ordering::AcqRel, Ordering::Acquire);
+        if won.is_ok() { Poll::Checkpoint } else { Poll::Continue }
+    }
+
+    fn save(&self, snapshot: &Snapshot<Judged>) {
+        let Some(c) = &self.checkpoints else { return };
+        let start = c.start.lock().unwrap_or_else(|e| e.into_inner());
+        if let Err(error) = snapshot.save(&start, &c.options, c.caller, &c.path) {
+            *self.failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(error);
+        }
+    }
+}

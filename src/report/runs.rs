@@ -1,0 +1,175 @@
+//! What many random runs say, as data and as text.
+
+use super::data::Setting;
+use super::paint::{BROKEN, DIM, HELD, STEP, paint, wrap};
+use super::verdicts::{grouped, line, searched, steps};
+use super::{shell, text};
+use serde::Serialize;
+
+/// Version of the shape of the JSON document; a field that changes its meaning bumps it.
+pub const FORMAT: u32 = 1;
+
+/// What many runs of one scenario say.
+#[derive(Clone, Debug, Serialize)]
+pub struct Runs {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// What was run.
+    #[serde(rename = "fuzz", serialize_with = "searched")]
+    pub setting: Setting,
+    /// Who chose the moves.
+    pub scheduler: &'static str,
+    /// The seed.
+    pub seed: u64,
+    /// What the scheduler promises, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<String>,
+    /// Runs.
+    pub runs: u64,
+    /// Steps of all runs.
+    pub steps: u64,
+    /// Distinct states.
+    pub states: u64,
+    /// Whether there were more states than memory to count them.
+    pub more_states: bool,
+    /// Runs that were made again and compared step by step.
+    pub checked: u64,
+    /// Runs by how they ended: finished, deadlock, stall, cut, limit on steps.
+    pub ends: [u64; 5],
+    /// What was broken, and how often.
+    pub broken: Vec<Broken>,
+    /// Invariants that held although their premise arose, with the number of runs in which it
+    /// did.
+    pub held: Vec<Held>,
+    /// Invariants whose premise never arose.
+    pub vacuous: Vec<&'static str>,
+    /// What else is to be known.
+    pub notes: Vec<String>,
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, Serialize)]
+pub struct Broken {
+    /// The invariant.
+    pub invariant: &'static str,
+    /// Runs in which it was broken.
+    pub runs: u64,
+    /// The 95% interval of the probability that a run breaks it.
+    pub interval: (f64, f64),
+    /// The run that breaks it after the fewest steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quickest: Option<Quickest>,
+    /// The kinds of failure: between which two steps.
+    pub kinds: Vec<Kind>,
+}
+
+/// A run that breaks an invariant early.
+#[derive(Clone, Debug, Serialize)]
+pub struct Quickest {
+    /// Its number.
+    pub run: u64,
+    /// After how many steps.
+    pub steps: usize,
+    /// The command that shows it, word by word.
+    pub repeat: Vec<String>,
+}
+
+/// A kind of failure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kind {
+    /// The two steps that conflict.
+    pub between: String,
+    /// The first run in which it was seen.
+    pub run: u64,
+    /// The file that it was written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// An invariant that held.
+#[derive(Clone, Debug, Serialize)]
+pub struct Held {
+    /// The invariant.
+    pub invariant: &'static str,
+    /// Runs in which its premise arose.
+    pub reached: u64,
+}
+
+impl Runs {
+    /// As text in lines of at most `width` columns.
+    pub fn text(&self, width: usize) -> String {
+        let width = width.max(40);
+        let mut out = String::new();
+        let setting = &self.setting;
+        let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
+        wrap(&mut out, width, "", "  ", &title);
+        let design = text::design(setting);
+        let how = format!("{design}; scheduler {}, seed {}", self.scheduler, self.seed);
+        wrap(&mut out, width, "", "  ", &how);
+        out.push('\n');
+        self.counts(&mut out, width);
+        for broken in &self.broken {
+            self.failure(&mut out, width, broken);
+        }
+        if !self.held.is_empty() {
+            let held = |h: &Held| format!("{} (at risk in {})", h.invariant, grouped(h.reached));
+            let names = self.held.iter().map(held).collect::<Vec<_>>().join(", ");
+            line(&mut out, width, "held", &paint(HELD, &names));
+        }
+        if !self.vacuous.is_empty() {
+            let names = self.vacuous.join(", ");
+            line(&mut out, width, "vacuous", &format!("{names}: the premise never arose"));
+        }
+        self.notes.iter().for_each(|note| line(&mut out, width, "note", note));
+        out
+    }
+
+    fn counts(&self, out: &mut String, width: usize) {
+        let more = if self.more_states { "at least " } else { "" };
+        let again = match self.checked {
+            0 => String::new(),
+            n => format!("; {} made again, step by step the same", grouped(n)),
+        };
+        let text = format!(
+            "{}, {} steps, {more}{} distinct states{again}",
+            grouped(self.runs),
+            grouped(self.steps),
+            grouped(self.states)
+        );
+        line(out, width, "runs", &text);
+        let kinds = ["finished", "in a deadlock", "in a stall", "cut", "at the limit of steps"];
+        let some = self.ends.iter().zip(kinds).filter(|(n, _)| **n > 0);
+        let some: Vec<String> = some.map(|(n, kind)| format!("{} {kind}", grouped(*n))).collect();
+        line(out, width, "ends", &some.join(", "));
+        if let Some(guarantee) = &self.guarantee {
+            line(out, width, "promise", guarantee);
+        }
+        out.push('\n');
+    }
+
+    fn failure(&self, out: &mut String, width: usize, broken: &Broken) {
+        let (low, high) = broken.interval;
+        let mut text = format!(
+            "{}: in {} of {} runs, {:.3}% to {:.3}% of all (95%)",
+            paint(BROKEN, broken.invariant),
+            grouped(broken.runs),
+            grouped(self.runs),
+            low * 100.0,
+            high * 100.0
+        );
+        if let Some(quickest) = &broken.quickest {
+            let after = steps(quickest.steps);
+            text.push_str(&format!("; quickest: run {}, after {after}", quickest.run));
+        }
+        line(out, width, "broken", &text);
+        if let Some(quickest) = &broken.quickest {
+            let command = paint(DIM, &shell::join(&quickest.repeat));
+            wrap(out, width.max(72), "         ", "         ", &command);
+        }
+        for kind in &broken.kinds {
+            let file = kind.file.as_ref().map(|f| format!(": {f}")).unwrap_or_default();
+            let text = format!("{} (run {}){file}", kind.between, kind.run);
+            wrap(out, width, "         - ", "           ", &text);
+        }
+    }
+}

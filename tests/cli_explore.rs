@@ -1,0 +1,199 @@
+//! What `explore` promises: verdicts with their reach, witnesses that replay, the same bytes on
+//! any number of threads, and nothing lost by an interruption.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn gupsim(args: &[&str]) -> Output {
+    Command::cargo_bin("gupsim").unwrap().args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn code(args: &[&str]) -> i32 {
+    gupsim(args).status.code().unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = gupsim(&[args, &["--format", "json"]].concat());
+    serde_json::from_str(&stdout(&output)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)))
+}
+
+/// A directory of this test's own, empty.
+fn dir(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn shown(args: &[&str]) -> String {
+    let output = gupsim(args);
+    let code = output.status.code().unwrap();
+    format!("$ gupsim {}\n{}--- exit {code}\n", args.join(" "), stdout(&output))
+}
+
+const EMBRACE: &str = "tests/cli/embrace.json";
+const RELAY: &str = "tests/cli/relay.json";
+const MANY: &str = "tests/cli/many.json";
+const ORPHAN: &str = "truncate/orphan-rdma";
+
+#[test]
+fn a_refuted_invariant_is_shown_with_its_shortest_run() {
+    insta::assert_snapshot!(shown(&["explore", EMBRACE, "--no-reduction"]));
+}
+
+#[test]
+fn a_proof_says_how_far_it_reaches() {
+    insta::assert_snapshot!(shown(&["explore", RELAY, "--no-reduction", "--starvation"]));
+}
+
+#[test]
+fn a_document_has_every_verdict() {
+    let args = ["explore", EMBRACE, "--invariant", "deadlock", "--format", "json", "--no-trace"];
+    insta::assert_snapshot!(shown(&[&args[..], &["--no-reduction"]].concat()));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    for how in [&["--format", "text"][..], &["--format", "json"]] {
+        let args = ["explore", ORPHAN, "--no-reduction", "--jobs"];
+        let run = |jobs| gupsim(&[&args[..], &[jobs], how].concat());
+        assert_eq!(run("1"), run("2"));
+    }
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_worst_verdict() {
+    let new = ["explore", ORPHAN, "--preset", "linux-6.18", "--no-reduction"];
+    let with = |more: &[&str]| code(&[&new[..], more].concat());
+    assert_eq!(with(&[]), 0, "proved");
+    assert_eq!(code(&["explore", ORPHAN]), 1, "refuted");
+    assert_eq!(with(&["--invariant", "stal"]), 2, "no such invariant");
+    assert_eq!(with(&["--max-states", "40"]), 3, "bounded by states");
+    assert_eq!(with(&["--depth", "9"]), 3, "bounded by depth");
+    assert_eq!(with(&["--invariant", "silent-orphan-dma"]), 4, "vacuous");
+    assert_eq!(with(&["--depth", "100000"]), 0, "a bound that cut nothing is none");
+    let others = ["explore", ORPHAN, "--invariant", "use-after-free"];
+    assert_eq!(code(&others), 0, "only what was asked for counts");
+}
+
+#[test]
+fn a_bound_that_was_hit_is_never_a_proof() {
+    for bound in [["--preemptions", "0"], ["--depth", "20"], ["--max-states", "200"]] {
+        let found = json(&[&["explore", ORPHAN, "--no-reduction"][..], &bound].concat());
+        assert_ne!(found["bounds"].as_array().unwrap().len(), 0, "{bound:?}");
+        for verdict in found["invariants"].as_array().unwrap() {
+            let verdict = verdict["verdict"].as_str().unwrap();
+            assert!(matches!(verdict, "bounded" | "refuted"), "{bound:?}: {verdict}");
+        }
+    }
+}
+
+#[test]
+fn a_whole_comparison_of_states_changes_no_count() {
+    let plain = json(&["explore", ORPHAN, "--no-reduction"]);
+    let exact = json(&["explore", ORPHAN, "--exact"]);
+    for key in ["states", "transitions", "ends", "invariants", "expectations"] {
+        assert_eq!(plain[key], exact[key], "{key}");
+    }
+    assert_eq!(exact["collision"], 0.0);
+}
+
+#[test]
+fn leaving_out_the_reduction_changes_no_verdict() {
+    let (with, without) =
+        (json(&["explore", ORPHAN]), json(&["explore", ORPHAN, "--no-reduction"]));
+    for key in ["ends", "invariants", "expectations"] {
+        assert_eq!(with[key], without[key], "{key}");
+    }
+}
+
+#[test]
+fn the_command_of_a_witness_replays_it() {
+    let found = json(&["explore", ORPHAN]);
+    let verdicts = found["invariants"].as_array().unwrap();
+    let refuted: Vec<&Value> = verdicts.iter().filter(|v| v["verdict"] == "refuted").collect();
+    assert_eq!(refuted.len(), 2, "{refuted:?}");
+    for verdict in refuted {
+        let words = verdict["witness"]["replay"].as_array().unwrap();
+        let words: Vec<&str> = words.iter().skip(1).map(|w| w.as_str().unwrap()).collect();
+        assert_eq!(code(&words), 1);
+        let run = json(&words);
+        let broken =
+            |v: &&Value| v["invariant"] == verdict["invariant"] && v["verdict"] == "broken";
+        let broken = run["verdicts"].as_array().unwrap().iter().find(broken).unwrap();
+        assert_eq!(broken["step"], verdict["witness"]["steps"], "broken by the last step");
+    }
+}
+
+#[test]
+fn a_search_that_was_cut_goes_on_from_its_checkpoint() {
+    let file = dir("checkpoint").join("search.ckp");
+    let file = file.to_str().unwrap();
+    let cut = ["explore", ORPHAN, "--max-states", "300", "--checkpoint", file];
+    assert_ne!(json(&cut)["bounds"].as_array().unwrap().len(), 0);
+    let (whole, rest) = (
+        json(&["explore", ORPHAN, "--no-reduction"]),
+        json(&["explore", ORPHAN, "--resume", file]),
+    );
+    for key in ["states", "transitions", "ends", "expectations", "bounds"] {
+        assert_eq!(whole[key], rest[key], "{key}");
+    }
+    for (a, b) in
+        whole["invariants"].as_array().unwrap().iter().zip(rest["invariants"].as_array().unwrap())
+    {
+        // The order of locks is not laid down, and not claimed to be known.
+        match a["invariant"] == "lock-order" {
+            true => assert_eq!(b["verdict"], "bounded"),
+            false => assert_eq!(a, b),
+        }
+    }
+    let output = gupsim(&["explore", RELAY, "--resume", file]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("checkpoint of another search"), "{}", stderr(&output));
+    std::fs::write(file, "gupsick1 and nothing that follows").unwrap();
+    let output = gupsim(&["explore", ORPHAN, "--resume", file]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot resume"), "{}", stderr(&output));
+}
+
+#[test]
+fn ctrl_c_leaves_what_was_found() {
+    let bin = assert_cmd::cargo::cargo_bin("gupsim");
+    let file = dir("interrupted").join("search.ckp");
+    let child = std::process::Command::new(bin)
+        .args(["explore", MANY, "--no-reduction", "--checkpoint", file.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let began = Instant::now();
+    let killed =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(60));
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(5), "{text}{}", stderr(&output));
+    assert!(text.contains("cut by interruption") && text.contains("by interruption: "), "{text}");
+    assert_eq!(stderr(&output), "", "no progress where nobody looks");
+    assert!(file.is_file(), "a search that is interrupted is laid down");
+}
+
+#[test]
+fn a_time_limit_ends_a_search() {
+    let output = gupsim(&["explore", MANY, "--no-reduction", "--time", "1"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stdout(&output).contains("cut by time"), "{}", stdout(&output));
+}

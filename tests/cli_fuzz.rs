@@ -1,0 +1,166 @@
+//! What `fuzz`, `shrink` and `selftest` promise: runs that can be made again, findings that are
+//! whole and replay, and numbers that are held against those of others.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+fn gupsim(args: &[&str]) -> Output {
+    Command::cargo_bin("gupsim").unwrap().args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn code(args: &[&str]) -> i32 {
+    gupsim(args).status.code().unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = gupsim(&[args, &["--format", "json"]].concat());
+    serde_json::from_str(&stdout(&output)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)))
+}
+
+/// A directory of this test's own, empty.
+fn dir(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// The files of a directory, by name, with what is in them.
+fn files(dir: &Path) -> Vec<(String, String)> {
+    let read = |e: std::io::Result<std::fs::DirEntry>| {
+        let path = e.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path.file_name().unwrap().to_string_lossy().into_owned(), text)
+    };
+    let mut all: Vec<(String, String)> = std::fs::read_dir(dir).unwrap().map(read).collect();
+    all.sort();
+    all
+}
+
+const RELAY: &str = "tests/cli/relay.json";
+const ORPHAN: &str = "truncate/orphan-rdma";
+
+#[test]
+fn the_number_of_threads_changes_no_byte_of_result_or_findings() {
+    let out = |n: &str| dir(&format!("jobs-{n}"));
+    let run = |jobs: &str| {
+        let dir = out(jobs);
+        let args = ["fuzz", ORPHAN, "--runs", "1500", "--jobs", jobs, "--out"];
+        let output = gupsim(&[&args[..], &[dir.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        (stdout(&output).replace(dir.to_str().unwrap(), "DIR"), files(&dir))
+    };
+    let (one, two) = (run("1"), run("2"));
+    assert_eq!(one, two);
+    assert!(one.1.len() >= 4, "{:?}", one.1.iter().map(|f| &f.0).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_scheduler_runs_and_pct_states_its_guarantee() {
+    for scheduler in ["random", "pct", "pos", "uniform", "timed", "timed-random"] {
+        let args = ["fuzz", ORPHAN, "--runs", "65", "--scheduler", scheduler];
+        let found = &json(&args)[0];
+        assert_eq!((&found["runs"], &found["checked"]), (&65.into(), &2.into()), "{scheduler}");
+        assert!(found["states"].as_u64().unwrap() > 50, "{scheduler}");
+        assert_eq!(found["guarantee"].is_string(), scheduler == "pct", "{scheduler}");
+    }
+}
+
+#[test]
+fn the_printed_line_shows_the_run_that_failed_first() {
+    let found = &json(&["fuzz", ORPHAN, "--runs", "500", "--seed", "3"])[0];
+    for broken in found["broken"].as_array().unwrap() {
+        let words = broken["quickest"]["repeat"].as_array().unwrap();
+        let words: Vec<&str> = words.iter().skip(1).map(|w| w.as_str().unwrap()).collect();
+        let run = json(&words);
+        let same = |v: &&Value| v["invariant"] == broken["invariant"];
+        let verdict = run["verdicts"].as_array().unwrap().iter().find(same).unwrap();
+        assert_eq!(verdict["step"], broken["quickest"]["steps"]);
+    }
+}
+
+#[test]
+fn what_breaks_nothing_exits_with_0_and_what_is_no_scenario_with_2() {
+    assert_eq!(code(&["fuzz", RELAY, "--runs", "50"]), 0);
+    assert_eq!(code(&["fuzz", "no/such", "--runs", "50"]), 2);
+    assert_eq!(code(&["fuzz", RELAY, ORPHAN, "--run", "1"]), 2);
+}
+
+#[test]
+fn a_finding_shrinks_to_a_scenario_that_replays_the_same_failure() {
+    let dir = dir("shrink");
+    let out = dir.to_str().unwrap();
+    let found = json(&["fuzz", ORPHAN, "--runs", "200", "--seed", "1", "--out", out]);
+    let broken = &found[0]["broken"][0];
+    let invariant = broken["invariant"].as_str().unwrap();
+    let file = broken["kinds"][0]["file"].as_str().unwrap();
+    assert_eq!(code(&["replay", file]), 1);
+    let small = dir.join("small.json");
+    let small = small.to_str().unwrap();
+    let output = gupsim(&["shrink", file, "--out", small, "--nearest-pass"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    for part in ["failure  ", "operations 11 -> ", "passes   if ", "blame    of random runs "] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+    let replayed = stdout(&gupsim(&["replay", small]));
+    assert!(replayed.contains(&format!("** {invariant} is broken")), "{replayed}");
+    // A fixpoint: there is nothing left to leave out.
+    let again = dir.join("again.json");
+    assert_eq!(code(&["shrink", small, "--out", again.to_str().unwrap()]), 1);
+    assert_eq!(std::fs::read_to_string(small).unwrap(), std::fs::read_to_string(again).unwrap());
+}
+
+#[test]
+fn what_does_not_fail_is_not_shrunk() {
+    let output = gupsim(&["shrink", RELAY, "--out", "never-written.json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("none of 10000 random runs fails"), "{}", stderr(&output));
+    assert!(!Path::new("never-written.json").exists());
+}
+
+#[test]
+fn the_trial_of_the_engine_is_passed_and_a_wrong_number_is_seen() {
+    let output = gupsim(&["selftest"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("numbers are as expected"), "{}", stdout(&output));
+    let text = std::fs::read_to_string("tests/data/programs.json").unwrap();
+    let mut programs: Value = serde_json::from_str(&text).unwrap();
+    let states = &mut programs[0]["expect"]["states"];
+    *states = (states.as_u64().unwrap() + 1).into();
+    let file = dir("selftest").join("programs.json");
+    std::fs::write(&file, programs.to_string()).unwrap();
+    let output = gupsim(&["selftest", "--quiet", "--programs", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("wrong"), "{}", stdout(&output));
+    std::fs::write(&file, "[{}]").unwrap();
+    assert_eq!(code(&["selftest", "--programs", file.to_str().unwrap()]), 2);
+}
+
+/// Runs every command of a section of docs/exploration.md in an empty directory.
+#[test]
+fn the_commands_of_the_manual_do_what_it_says() {
+    let manual = std::fs::read_to_string("docs/exploration.md").unwrap();
+    let section = manual.split("\n## ").find(|s| s.starts_with("Commands")).unwrap();
+    let dir = dir("manual");
+    let mut count = 0;
+    for line in section.lines().filter_map(|l| l.strip_prefix("$ gupsim ")) {
+        let (command, expected) = line.split_once("# exits with ").unwrap();
+        let mut process = Command::cargo_bin("gupsim").unwrap();
+        let output = process.args(command.split_whitespace()).current_dir(&dir).output().unwrap();
+        let expected: i32 = expected.trim().parse().unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{command}: {}", stderr(&output));
+        count += 1;
+    }
+    assert!(count >= 8, "{count} commands");
+}
