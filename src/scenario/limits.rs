@@ -46,6 +46,8 @@ pub const NANOSECONDS: u64 = 1_000_000_000_000_000;
 // Everything is numbered by u32, and a program's jump target is a u16.
 const _: () = assert!(OPS_PER_PROGRAM <= u16::MAX as usize);
 const _: () = assert!(PAGES <= u32::MAX as u64 && OPS <= u32::MAX as usize);
+// Every lock has a number of 20 bits: four per file, one per address space and device.
+const _: () = assert!(OBJECTS * 6 < (1 << 20) - 1);
 // Every page and operation has a number of its own in contents (two operations are reserved).
 const _: () = assert!(PAGES < Version::ORIGINS as u64 && OPS + 2 <= Version::AUTHORS as usize);
 // serde_json refuses nesting of 128; ours must be met first, for its better message.
