@@ -40,8 +40,8 @@ impl Preset {
         Preset {
             name: "linux-4.14",
             doc: "Linux 4.14 (November 2017), what the mail of October 2017 argues about: \
-                  long-term pins of DAX mappings are allowed (the ban came in 4.15), DAX truncate does not \
-                  wait for anybody (layout breaks came in 4.18 and 4.19).",
+                  long-term pins of DAX mappings are allowed (the ban came in 4.15), DAX truncate \
+                  does not wait for anybody (layout breaks came in 4.18 and 4.19).",
             strategy: Strategy {
                 truncate_dax: Truncate::Ignore,
                 longterm: Longterm::Allow,
