@@ -165,11 +165,11 @@ fn waits_for_a_program(need: Need) -> bool {
 fn stuck_for_nothing(sim: &Sim) -> bool {
     let agents = 0..sim.world.map.plan.threads.len() as u32;
     let idle = |need| matches!(need, Need::DaxIdle { .. } | Need::Unpinned(_));
-    if agents.clone().map(|a| sim.need(a)).any(|n| idle(n) && n.holders(&sim.world).is_empty()) {
-        return true;
-    }
+    let nobody = |n: Need| idle(n) && n.holders(&sim.world).is_empty();
+    let for_nobody = agents.clone().any(|a| nobody(sim.need(a)));
     let mut unfinished = agents.filter(|&a| sim.top(a).is_some());
-    sim.ending() == Ending::Stall && unfinished.all(|a| !waits_for_a_program(sim.need(a)))
+    let for_no_program = unfinished.all(|a| !waits_for_a_program(sim.need(a)));
+    sim.ending() == Ending::Stall && (for_nobody || for_no_program)
 }
 
 fn describe(sim: &Sim) -> Vec<String> {
