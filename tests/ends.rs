@@ -160,12 +160,16 @@ fn waits_for_a_program(need: Need) -> bool {
     )
 }
 
-/// Whom a stuck run waits for: somebody has to wait for a program, or for one another.
+/// Whether a run is stuck although nobody has to wait: no thread waits for a program, or a thread
+/// waits for pins that nobody holds.
 fn stuck_for_nothing(sim: &Sim) -> bool {
-    let threads = sim.world.map.plan.threads.len() as u32;
-    let waits = |a: &u32| sim.top(*a).is_some() && !waits_for_a_program(sim.need(*a));
-    sim.ending() == Ending::Stall
-        && (0..threads).filter(|&a| sim.top(a).is_some()).all(|a| waits(&a))
+    let agents = 0..sim.world.map.plan.threads.len() as u32;
+    let idle = |need| matches!(need, Need::DaxIdle { .. } | Need::Unpinned(_));
+    let nobody = |n: Need| idle(n) && n.holders(&sim.world).is_empty();
+    let for_nobody = agents.clone().any(|a| nobody(sim.need(a)));
+    let mut unfinished = agents.filter(|&a| sim.top(a).is_some());
+    let for_no_program = unfinished.all(|a| !waits_for_a_program(sim.need(a)));
+    sim.ending() == Ending::Stall && (for_nobody || for_no_program)
 }
 
 fn describe(sim: &Sim) -> Vec<String> {
@@ -182,7 +186,11 @@ fn describe(sim: &Sim) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn every_run_ends_and_leaves_nothing_behind(
@@ -198,11 +206,32 @@ proptest! {
         if sim.ending() == Ending::Finished {
             prop_assert_eq!(leftovers(&sim), [""; 0]);
         }
-        if std::env::var_os("GUPSIM_CENSUS").is_some() {
-            eprintln!("CENSUS {:?} {} {:?}", sim.ending(), steps, sim.verdict());
-            if sim.ending() == Ending::Deadlock {
-                eprintln!("DEADLOCK {:?} {:#?}", sim.strategy, describe(&sim));
-            }
+    }
+
+    #[test]
+    fn judging_a_step_overlooks_nothing_and_undo_restores_it(
+        numbers in prop::collection::vec(any::<u16>(), 0..400),
+        seed in any::<u64>(),
+    ) {
+        let mut sim = wild::sim(&numbers, Scale { threads: 6, ops: 6 });
+        sim.set_thorough(true);
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut moves = Vec::new();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for _ in 0..300 {
+            sim.moves(&mut moves);
+            let choice = random.next_u32() as usize % moves.len().max(1);
+            let Some(&mv) = moves.get(choice) else { break };
+            before.clear();
+            sim.state(&mut before);
+            let stepped = sim.apply(mv);
+            prop_assert_eq!(sim.overlooked(), &[], "after {:?} of {:?}", mv, sim.top(mv.agent));
+            sim.undo(stepped);
+            after.clear();
+            sim.state(&mut after);
+            prop_assert!(before == after, "{:?} is not undone", mv);
+            sim.apply(mv);
+            prop_assert_eq!(sim.fingerprint(), sim.full_fingerprint());
         }
     }
 }

@@ -134,6 +134,7 @@ fn the_manual_has_the_cost_table_and_the_limits_of_the_code() {
     for limit in [
         limits::VALUES,
         limits::THREADS,
+        limits::MAPPERS,
         limits::OPS_PER_PROGRAM,
         limits::OPS,
         limits::PAGES as usize,

@@ -9,7 +9,10 @@ pub const VALUES: usize = 500_000;
 /// Nesting of JSON objects and arrays.
 pub const DEPTH: usize = 32;
 /// Threads, generated ones included.
-pub const THREADS: usize = 20_000;
+pub const THREADS: usize = 16_000;
+/// Page table entries that may map one folio: the pages of a folio times the mappings of its file,
+/// or the copies of a mapping that forks make.
+pub const MAPPERS: usize = 30_000;
 /// Operations of one program, after the compiler has added its own.
 pub const OPS_PER_PROGRAM: usize = 10_000;
 /// Operations of all programs together.
@@ -46,6 +49,10 @@ pub const NANOSECONDS: u64 = 1_000_000_000_000_000;
 // Everything is numbered by u32, and a program's jump target is a u16.
 const _: () = assert!(OPS_PER_PROGRAM <= u16::MAX as usize);
 const _: () = assert!(PAGES <= u32::MAX as u64 && OPS <= u32::MAX as usize);
+// Every lock has a number of 20 bits: four per file, one per address space and device.
+const _: () = assert!(OBJECTS * 6 < (1 << 20) - 1);
+// Counts of what threads do at once are fields of 14 bits, those of mappers of 15.
+const _: () = assert!(THREADS < 1 << 14 && MAPPERS < 1 << 15);
 // Every page and operation has a number of its own in contents (two operations are reserved).
 const _: () = assert!(PAGES < Version::ORIGINS as u64 && OPS + 2 <= Version::AUTHORS as usize);
 // serde_json refuses nesting of 128; ours must be met first, for its better message.

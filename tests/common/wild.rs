@@ -41,15 +41,15 @@ pub fn plan(dice: &mut Dice, size: Scale) -> Plan {
     for n in 0..1 + dice.below(size.threads) {
         let role = match dice.below(10) {
             0..4 => Role::User(Mm(0)),
-            4 => Role::User(Mm(1 + dice.below(MMS - 1))),
-            5 | 6 => Role::Kernel,
+            4 if dice.below(3) == 0 => Role::User(Mm(1 + dice.below(MMS - 1))),
+            4..7 => Role::Kernel,
             7 => Role::Device(Device(dice.below(DEVICES.len() as u32))),
             8 => Role::Neighbour,
             _ => Role::Chance,
         };
         let (first_op, mut program) = (OpId(plan.ops()), Vec::new());
         for _ in 0..1 + dice.below(size.ops) {
-            operation(dice, (n, role), first_op, &mut program);
+            operation(dice, size, (n, role), first_op, &mut program);
         }
         // A child is forked once.
         let forks = |p: &[Op], op: &Op| matches!(op, Op::Fork { .. }) && p.contains(op);
@@ -97,7 +97,8 @@ fn machine(dice: &mut Dice, size: Scale) -> Plan {
     let devices = DEVICES.map(|kind| DevicePlan { name: format!("{kind:?}"), kind });
     let region = |n: u32| {
         let name = format!("mr{n}");
-        RegionPlan { name, device: Device(n), pages: PAGES, slot: Slot(n) }
+        let device = Device(n % DEVICES.len() as u32);
+        RegionPlan { name, device, pages: PAGES, slot: Slot(n) }
     };
     let slot = |n: u32| SlotPlan { name: format!("slot{n}"), pages: PAGES };
     Plan {
@@ -108,8 +109,8 @@ fn machine(dice: &mut Dice, size: Scale) -> Plan {
         files,
         mms: (0..MMS).map(mm).collect(),
         devices: devices.to_vec(),
-        regions: (0..DEVICES.len() as u32).map(region).collect(),
-        slots: (0..DEVICES.len() as u32 + size.threads * SLOTS).map(slot).collect(),
+        regions: (0..size.threads).map(region).collect(),
+        slots: (0..size.threads * (1 + SLOTS)).map(slot).collect(),
         events: vec!["a".into(), "b".into()],
         workers: 1 + dice.below(2),
         faults: Faults { io_errors: dice.below(3), enomem: dice.below(3), ..Faults::default() },
@@ -184,13 +185,24 @@ fn once(op: &Op) -> bool {
 }
 
 /// Adds an operation to a program, or a pair that belongs together.
-fn operation(dice: &mut Dice, (n, role): (u32, Role), first_op: OpId, program: &mut Vec<Op>) {
+fn operation(
+    dice: &mut Dice,
+    size: Scale,
+    (n, role): (u32, Role),
+    first_op: OpId,
+    program: &mut Vec<Op>,
+) {
     let page = dice.below(PAGES);
     match role {
-        Role::User(mm) => user(dice, (n, mm), program),
+        Role::User(mm) => user(dice, (size.threads, n, mm), program),
         Role::Kernel => kernel(dice, program),
-        Role::Device(Device(n)) => {
-            let region = Region(n);
+        Role::Device(device) => {
+            let all = 0..size.threads;
+            let mine = |&n: &u32| n % DEVICES.len() as u32 == device.0;
+            let mine: Vec<u32> = all.filter(mine).collect();
+            let Some(region) = mine.first().map(|_| Region(dice.one_of(&mine))) else {
+                return program.push(sync(dice));
+            };
             program.push(match dice.below(8) {
                 0..4 => Op::DmaWrite { region, page },
                 4..6 => Op::DmaRead { region, page },
@@ -230,7 +242,7 @@ fn kernel(dice: &mut Dice, program: &mut Vec<Op>) {
     });
 }
 
-fn user(dice: &mut Dice, (n, mm): (u32, Mm), program: &mut Vec<Op>) {
+fn user(dice: &mut Dice, (threads, n, mm): (u32, u32, Mm), program: &mut Vec<Op>) {
     let vma = Vma(MAPS * mm.0 + dice.below(MAPS));
     let (page, file) = (dice.below(PAGES), File(dice.below(FILES)));
     let (first, at) = (VPage(vma.0 * PAGES), VPage(vma.0 * PAGES + page));
@@ -239,9 +251,10 @@ fn user(dice: &mut Dice, (n, mm): (u32, Mm), program: &mut Vec<Op>) {
     let file_page = FilePage(file.0 * PAGES + page);
     let part = dice.one_of(&[WHOLE, (0, 2048), (2048, 4096), (100, 200)]);
     match dice.below(20) {
-        0..3 => pin(dice, n, (from_first, pages), program),
+        0..3 => pin(dice, threads + n * SLOTS, (from_first, pages), program),
         3..5 => {
-            let region = Region(dice.below(DEVICES.len() as u32));
+            // Two threads that register one region at once are a bug of theirs.
+            let region = Region(n);
             let (write, longterm) = (dice.below(4) != 0, dice.flag());
             program.push(Op::Register { region, first: from_first, pages, write, longterm });
             if dice.below(4) != 0 {
@@ -300,11 +313,11 @@ fn how(dice: &mut Dice) -> Option<Redirty> {
 }
 
 /// Pins, and mostly releases.
-fn pin(dice: &mut Dice, n: u32, (first, pages): (VPage, u32), program: &mut Vec<Op>) {
+fn pin(dice: &mut Dice, slot: u32, (first, pages): (VPage, u32), program: &mut Vec<Op>) {
     use PinCall::*;
     let call = dice.one_of(&[PinFast, PinFast, PinSlow, GetFast, GetSlow]);
     let (write, longterm) = (dice.flag(), dice.flag() && call.is_pin());
-    let slot = Slot(DEVICES.len() as u32 + n * SLOTS + dice.below(SLOTS));
+    let slot = Slot(slot + dice.below(SLOTS));
     program.push(Op::Pin { first, pages, write, longterm, call, slot });
     for _ in 0..dice.one_of(&[1, 1, 1, 1, 0, 2]) {
         let context = dice.one_of(&[Context::Process, Context::Irq, Context::Worker]);

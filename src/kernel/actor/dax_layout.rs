@@ -11,6 +11,7 @@ use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
+use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::FsKind;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{File, FilePage, Frame, Id, Lock};
@@ -82,11 +83,12 @@ impl BreakLayouts {
         (self.first.0..self.first.0 + self.pages).map(FilePage)
     }
 
-    /// D3: the first busy page (dax_layout_busy_page_range, under the i_pages lock).
+    /// D3: the first busy page (dax_layout_busy_page_range, under the i_pages lock). A hole that
+    /// has been read shows the zero page, for which nobody waits (`dax_is_zero_entry`).
     fn busy(self, cx: &mut Step) -> Option<Frame> {
         let dax = self.dax(&cx.map);
         self.range().find_map(|at| {
-            let frame = cx.cached(at)?;
+            let frame = cx.cached(at).filter(|&frame| frame != ZERO_PAGE)?;
             let busy = match dax {
                 true => cx.strategy.dax_idle.busy(cx.get(frame)),
                 false => cx.maybe_pinned(frame),

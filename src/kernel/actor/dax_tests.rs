@@ -69,6 +69,19 @@ fn truncate_waits_for_a_reference_with_the_file_unmapped_and_whole() {
 }
 
 #[test]
+fn a_hole_that_has_been_read_keeps_nobody_waiting() {
+    for strategy in designs() {
+        let pages = [InitPage::Hole];
+        let mut plan = machine(FsKind::Dax, DiskKind::Pmem, &pages, Populate::None);
+        let load = Op::Load { at: VPage(0) };
+        let op = thread(&mut plan, &[load, truncate(0), Op::Munmap { vma: Vma(0) }]);
+        let mut sim = Sim::new(plan, strategy);
+        assert_eq!(run(&mut sim), Ending::Finished);
+        assert_eq!((result(&sim, op.plus(1)), size(&sim)), (Some(0), 0));
+    }
+}
+
+#[test]
 fn a_signal_ends_the_wait_and_leaves_the_file_alone() {
     for policy in [Truncate::WaitLocked, Truncate::WaitUnlocked] {
         let mut plan = dax(1);

@@ -8,7 +8,7 @@ use super::routine::call;
 use super::step::*;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::FolioLock;
+use crate::kernel::world::objects::{FolioLock, Owner};
 use crate::kernel::world::plan::FsKind;
 use crate::kernel::world::{File, FilePage, Frame, Id, World};
 
@@ -77,11 +77,13 @@ impl DropCaches {
     }
 }
 
-/// Clean, not under writeback, and only held by the cache, its buffers and the caller.
+/// Still a page of the file (it may have been truncated before it was locked), clean, not under
+/// writeback, and only held by the cache, its buffers and the caller (`mapping_evict_folio`).
 fn evictable(w: &World, folio: Frame) -> bool {
     let flags = w.flags(folio);
     let known = w.folio_pages(folio) as i32 + i32::from(flags.buffers()) + 1;
-    !flags.dirty() && !flags.writeback() && w.counts(folio).refs() <= known
+    let cached = w.get::<Owner>(folio).file_page().is_some();
+    cached && !flags.dirty() && !flags.writeback() && w.counts(folio).refs() <= known
 }
 
 impl Machine for DropCaches {

@@ -310,6 +310,24 @@ fn buffers_of_a_page_that_direct_io_holds_are_stripped_unless_reclaim_asks() {
 }
 
 #[test]
+fn drop_caches_leaves_a_page_that_left_its_file_before_it_was_locked() {
+    let mut plan = one(FsKind::Xfs, InitPage::Clean, Populate::None);
+    thread(&mut plan, &[Op::DropCaches { file: File(0) }]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    let orphan = frame(&sim);
+    run_until(&mut sim, 0, "folio_trylock");
+    // Truncated meanwhile, while somebody else holds a reference: as many as a cached page has.
+    sim.poke(|w| {
+        w.take_ref(orphan);
+        w.cache_remove(orphan);
+        w.put_refs(orphan, 1);
+    });
+    finish(&mut sim);
+    assert!(!sim.world.flags(orphan).free());
+    assert_eq!(sim.world.counts(orphan).refs(), 1);
+}
+
+#[test]
 fn drop_caches_leaves_mapped_dirty_and_referenced_pages() {
     let survives = |page, populate, hold: bool| {
         let mut plan = one(FsKind::Ext4, page, populate);

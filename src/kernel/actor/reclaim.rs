@@ -131,12 +131,16 @@ fn unwritable(w: &World, folio: Frame) -> bool {
 
 /// `__remove_mapping`: takes a locked folio out of the cache if the caller's reference and the
 /// cache's are the only ones, and it is not dirty. The caller's reference is dropped with them
-/// and the frame freed. In this order: somebody who writes, dirties and puts the page between the
+/// and the frame freed. A page that has left its file is none of its business (`shrink_folio_list`
+/// keeps it: `!mapping`). In this order: somebody who writes, dirties and puts the page between the
 /// two tests would lose his data otherwise.
 pub fn remove_mapping(cx: &mut Step, folio: Frame) -> bool {
     let me = cx.me;
     cx.lock_briefly(me, LockClass::IPages);
     let pages = cx.folio_pages(folio) as i32;
+    if cx.get::<Owner>(folio).file_page().is_none() {
+        return false;
+    }
     if cx.counts(folio).refs() != 1 + pages || cx.flags(folio).dirty() {
         return false;
     }

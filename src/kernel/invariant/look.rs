@@ -51,8 +51,7 @@ pub fn older(a: Contents, b: Contents) -> bool {
 #[inline]
 pub fn vpage_of(w: &World, at: RegionPage) -> Option<VPage> {
     let region = w.map.region_of(at);
-    let first = VPage::unpack(w.get::<RegionState>(region).first_bits())?;
-    Some(first.plus(at.0 - w.map.region_pages[region.index()].start))
+    w.get::<RegionState>(region).vpage(at.0 - w.map.region_pages[region.index()].start)
 }
 
 /// The page of a file that a page of a region shows, if it was registered over a shared mapping

@@ -50,35 +50,44 @@ pub struct LockState {
 }
 facet!(LockState of Lock { writer: actor, readers: int, });
 
-/// The first two locks that an agent holds (each a lock's number + 1, in no particular order),
+/// The first three locks that an agent holds (each a lock's number + 1, in no particular order),
 /// and how many folios it has locked (those know their owner themselves).
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Held {
     /// One.
-    #[bits(30)]
+    #[bits(20)]
     pub a: u32,
     /// Another.
-    #[bits(30)]
+    #[bits(20)]
     pub b: u32,
+    /// Another.
+    #[bits(20)]
+    pub c: u32,
     /// Folio locks.
     #[bits(4)]
     pub folios: u8,
 }
-facet!(Held of Actor { a: int, b: int, folios: int, });
+facet!(Held of Actor { a: int, b: int, c: int, folios: int, });
 
-/// The third and fourth lock that an agent holds; no path of the model holds five.
+/// The fourth to sixth lock that an agent holds: a reflink that unmaps pages that an ODP region
+/// shows has i_rwsem and invalidate_lock of both files, i_mmap_rwsem and umem_mutex.
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct HeldMore {
     /// One.
-    #[bits(32)]
-    pub c: u32,
-    /// Another.
-    #[bits(32)]
+    #[bits(20)]
     pub d: u32,
+    /// Another.
+    #[bits(20)]
+    pub e: u32,
+    /// Another.
+    #[bits(20)]
+    pub f: u32,
+    #[bits(4)]
+    __: u8,
 }
-facet!(HeldMore of Actor { c: int, d: int, });
+facet!(HeldMore of Actor { d: int, e: int, f: int, });
 
 /// Ghost: what an agent holds that others wait for and that is counted but has no owner in the
 /// kernel, so that a cycle of waits is seen and a report can name who stands in the way. An agent

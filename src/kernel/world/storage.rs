@@ -173,7 +173,8 @@ impl World {
     #[inline]
     pub fn held(&self, by: Actor) -> impl Iterator<Item = Lock> + use<> {
         let (few, more) = (self.get::<Held>(by), self.get::<HeldMore>(by));
-        [few.a(), few.b(), more.c(), more.d()].into_iter().filter_map(Lock::unpack)
+        let all = [few.a(), few.b(), few.c(), more.d(), more.e(), more.f()];
+        all.into_iter().filter_map(Lock::unpack)
     }
 
     /// Puts a packed lock into the first place that holds `old` (0: an empty place).
@@ -182,9 +183,11 @@ impl World {
         match old {
             _ if few.a() == old => self.set(by, few.with_a(new)),
             _ if few.b() == old => self.set(by, few.with_b(new)),
-            _ if more.c() == old => self.set(by, more.with_c(new)),
+            _ if few.c() == old => self.set(by, few.with_c(new)),
             _ if more.d() == old => self.set(by, more.with_d(new)),
-            _ => debug_assert!(false, "{by:?} holds more than four locks, or not this one"),
+            _ if more.e() == old => self.set(by, more.with_e(new)),
+            _ if more.f() == old => self.set(by, more.with_f(new)),
+            _ => debug_assert!(false, "{by:?} holds more than six locks, or not this one"),
         }
     }
 

@@ -250,3 +250,27 @@ pub fn copies_for_children(plan: &mut Plan, tables: &mut Tables, report: &mut Re
         }
     }
 }
+
+/// Whether a folio could be mapped more often than its counts can say.
+pub fn crowded(plan: &Plan, report: &mut Report) {
+    let mut of_file = vec![0usize; plan.files.len()];
+    let mut of_root = vec![0usize; plan.vmas.len()];
+    let mut roots: Vec<usize> = Vec::with_capacity(plan.vmas.len());
+    for (i, vma) in plan.vmas.iter().enumerate() {
+        // Originals come before their copies.
+        let root = vma.copy_of.and_then(|of| roots.get(of.0 as usize)).copied().unwrap_or(i);
+        roots.push(root);
+        of_root[root] += 1;
+        if let Backing::File { file, .. } = vma.backing {
+            of_file[file.0 as usize] += 1 << plan.files[file.0 as usize].folio_order;
+        }
+    }
+    if of_file.iter().chain(&of_root).any(|&n| n > limits::MAPPERS) {
+        let problem = Problem::general(format!(
+            "more than {} page table entries could map one folio",
+            limits::MAPPERS
+        ));
+        let help = "map fewer pages of one file, or fork less often";
+        report.value(&At::ROOT.key("mappings"), problem.help(help));
+    }
+}

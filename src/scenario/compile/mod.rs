@@ -91,6 +91,7 @@ pub fn compile(scenario: &Scenario, report: &mut Report) -> (Plan, Tables) {
         mappings::mappings(&section, &mut plan, &mut tables, report);
     }
     mappings::copies_for_children(&mut plan, &mut tables, report);
+    mappings::crowded(&plan, report);
     for section in sections(scenario, &ats) {
         threads::declare(&section, &mut plan, &mut tables, report);
     }

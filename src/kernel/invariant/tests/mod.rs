@@ -176,7 +176,9 @@ impl Bench {
         let mut w = setup::world(map, rules);
         for (region, first) in [(0, MAP), (1, MAP_DAX), (2, MAP), (3, ANON)] {
             let state = RegionState::new().with_state(RegionUse::Registered).with_write(true);
-            w.set(Region(region), state.with_first_bits(VPage::pack(Some(first))));
+            let pages = w.map.region_pages[region as usize].len() as u32;
+            let state = state.with_first_bits(VPage::pack(Some(first))).with_pages(pages);
+            w.set(Region(region), state);
         }
         Bench { w, needs, finished: true, orders: LockGraph::default(), findings: Vec::new() }
     }

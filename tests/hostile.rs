@@ -1,0 +1,374 @@
+//! Hostile input on the command line and in scenarios that load: no panic (exit 6), no hang, and
+//! whatever cannot be meant is refused with exit 2 and the cure.
+
+use assert_cmd::Command;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+const RELAY: &str = "tests/cli/relay.json";
+
+fn command() -> Command {
+    let mut command = Command::cargo_bin("gupsim").unwrap();
+    command.env_remove("CLICOLOR_FORCE").timeout(Duration::from_secs(30));
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    command().args(args).output().unwrap()
+}
+
+/// The exit code and what was said; a run that was killed for its length has no code.
+fn said(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Refused with exit 2, and with these words.
+fn refused(args: &[&str], words: &str) {
+    let (code, said) = said(&run(args));
+    assert_eq!(code, Some(2), "{args:?}\n{said}");
+    assert!(said.contains(words), "{args:?} said:\n{said}");
+}
+
+/// A scenario in a file of its own.
+fn scenario(name: &str, text: &str) -> String {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hostile");
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join(format!("{name}.json"));
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+/// Runs a scenario by several presets and seeds, on the clock and off: it ends, one way or
+/// another. Gives the exit codes.
+fn survives(name: &str, text: &str) -> Vec<i32> {
+    let path = scenario(name, text);
+    let mut codes = Vec::new();
+    for preset in ["linux-4.14", "linux-4.19", "linux-6.18"] {
+        for seed in ["0", "1", "18446744073709551615"] {
+            for time in ["--timed", "--untimed"] {
+                let args = ["replay", &path, "--preset", preset, "--seed", seed, time];
+                let output = run(&[&args[..], &["--steps", "20000", "--format", "jsonl"]].concat());
+                let (code, said) = said(&output);
+                let code = code.unwrap_or_else(|| panic!("{name} {args:?} hangs\n{said}"));
+                assert!(code <= 1, "{name} {args:?}: exit {code}\n{said}");
+                codes.push(code);
+            }
+        }
+    }
+    codes
+}
+
+// --- flags -----------------------------------------------------------------------------------
+
+#[test]
+fn schedules_that_mean_nothing_are_refused() {
+    refused(&["replay", RELAY, "--schedule", "nobody:nothing"], "no agent 'nobody'");
+    refused(&["replay", RELAY, "--schedule", ":::"], "names nobody");
+    refused(&["replay", RELAY, "--schedule", ",,,,"], "names nobody");
+    refused(&["replay", RELAY, "--schedule", "a=b=c"], "no agent 'a'");
+    refused(&["replay", RELAY, "--schedule", "%zz"], "hexadecimal");
+    refused(&["replay", RELAY, "--schedule", "%ff"], "UTF-8");
+    let long = vec!["nobody"; 10_000].join(",");
+    refused(&["replay", RELAY, "--schedule", &long], "no agent");
+}
+
+#[test]
+fn a_schedule_longer_than_the_run_says_where_the_run_ended() {
+    let output = run(&["replay", RELAY, "--seed", "1", "--as-schedule"]);
+    let schedule = String::from_utf8(output.stdout).unwrap();
+    let schedule = schedule.trim();
+    assert_eq!(run(&["replay", RELAY, "--schedule", schedule]).status.code(), Some(0));
+    let first = schedule.split(',').next().unwrap();
+    refused(&["replay", RELAY, "--schedule", &format!("{schedule},{first}")], "no longer fits");
+    let who = first.split(':').next().unwrap();
+    refused(&["replay", RELAY, "--schedule", &format!("{who}:nonsense")], "no longer fits");
+    refused(&["replay", RELAY, "--schedule", &format!("{first}=eio")], "ordinary outcome");
+}
+
+#[test]
+fn numbers_at_the_edges_are_run_or_refused() {
+    for seed in ["0", "18446744073709551615"] {
+        for time in ["--timed", "--untimed"] {
+            assert_eq!(run(&["replay", RELAY, "--seed", seed, time]).status.code(), Some(0));
+        }
+    }
+    for seed in ["-1", "18446744073709551616", "1e3", "", "0x10", "NaN"] {
+        refused(&["replay", RELAY, &format!("--seed={seed}")], "--seed");
+    }
+    let endless = "18446744073709551615";
+    assert_eq!(run(&["replay", RELAY, "--steps", endless]).status.code(), Some(0));
+    assert_eq!(run(&["replay", RELAY, "--seeds", "0", "--find"]).status.code(), Some(0));
+    for format in ["text", "json", "jsonl", "mail"] {
+        let none = run(&["replay", RELAY, "--steps", "0", "--format", format]);
+        assert_eq!(none.status.code(), Some(0), "{format}: nothing happened, nothing is violated");
+    }
+}
+
+#[test]
+fn flags_that_contradict_each_other_or_do_not_exist_are_refused() {
+    refused(&["replay"], "SCENARIO");
+    refused(&["replay", RELAY, "--timed", "--untimed"], "cannot be used");
+    refused(&["replay", RELAY, "--find=stall", "--seed", "1"], "cannot be used");
+    refused(&["replay", RELAY, "--find=nonsense"], "unknown invariant");
+    refused(&["replay", RELAY, "--preset", "linux-9"], "linux-9");
+    refused(&["replay", RELAY, "--truncate", "dax=,page-cache="], "");
+    refused(&["replay", RELAY, "--truncate", "="], "knows no ''");
+    refused(&["replay", RELAY, "--format", "xml"], "xml");
+    refused(&["explain", ""], "");
+    refused(&["explain", "\u{1b}[31m"], "");
+    refused(&["list", "everything"], "everything");
+    refused(&["completions", "cmd"], "cmd");
+    refused(&["\u{0}".trim_matches('\0'), "x"], "");
+}
+
+#[test]
+fn paths_that_are_no_scenario_are_refused() {
+    refused(&["replay", ""], "");
+    refused(&["replay", "."], "");
+    refused(&["replay", "/"], "");
+    refused(&["replay", "/dev/null"], "");
+    refused(&["replay", "no/such/scenario"], "no/such/scenario");
+    refused(&["replay", "../../../../etc/passwd"], "");
+    refused(&["replay", "\u{202e}gnp.exe\u{7}"], "");
+    refused(&["replay", &"x".repeat(100_000)], "");
+}
+
+#[cfg(unix)]
+#[test]
+fn arguments_that_are_no_utf8_are_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let odd = OsStr::from_bytes(b"\xff\xfe");
+    for args in [vec![odd], vec![OsStr::new("replay"), odd], vec![OsStr::new("explain"), odd]] {
+        let output = command().args(&args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?} {:?}", said(&output));
+    }
+}
+
+// --- surroundings ----------------------------------------------------------------------------
+
+#[test]
+fn an_empty_environment_changes_nothing() {
+    let usual = run(&["replay", RELAY, "--seed", "3"]);
+    let bare = command().env_clear().args(["replay", RELAY, "--seed", "3"]).output().unwrap();
+    assert_eq!(usual.stdout, bare.stdout);
+    for (name, value) in [("NO_COLOR", "1"), ("COLUMNS", "1"), ("LINES", "0"), ("TERM", "dumb")] {
+        let output = command().env(name, value).args(["replay", RELAY, "--seed", "3"]).output();
+        assert_eq!(usual.stdout, output.unwrap().stdout, "{name}");
+    }
+    for args in [&["replay", "no-such"][..], &["--help"], &["list", "scenarios"]] {
+        let output = command().env("COLUMNS", "1").args(args).output().unwrap();
+        assert!(output.status.code().is_some_and(|c| c <= 2), "{args:?}");
+    }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let bin = assert_cmd::cargo::cargo_bin("gupsim");
+    for args in [&["list", "strategies"][..], &["replay", RELAY, "--format", "json"], &["schema"]] {
+        let mut child = std::process::Command::new(&bin)
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let (code, said) = said(&output);
+        assert_eq!(code, Some(0), "{args:?}\n{said}");
+        assert!(said.is_empty(), "{said}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_said() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let bin = assert_cmd::cargo::cargo_bin("gupsim");
+    let output = std::process::Command::new(bin).args(["schema"]).stdout(full).output().unwrap();
+    let (code, said) = said(&output);
+    assert_eq!(code, Some(6));
+    assert!(said.contains("cannot write the output"), "{said}");
+}
+
+#[test]
+fn a_scenario_from_a_pipe_or_of_garbage_is_read_or_refused() {
+    for (name, bytes) in [
+        ("empty", &b""[..]),
+        ("null", b"null"),
+        ("nul", b"\0"),
+        ("utf16", b"\xff\xfe{\0}\0"),
+        ("latin1", b"{\"title\": \"caf\xe9\"}"),
+        ("brackets", "[".repeat(100_000).as_bytes()),
+    ] {
+        let path = scenario(name, "");
+        std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
+        refused(&["replay", &path], "");
+    }
+}
+
+// --- scenarios -------------------------------------------------------------------------------
+
+const FILE: &str = r#""files": {"data": {}},
+    "mappings": {"buf": {"file": "data"}}"#;
+
+fn threads(text: &str) -> String {
+    format!(r#"{{"title": "t", {FILE}, "threads": {{{text}}}}}"#)
+}
+
+#[test]
+fn programs_of_nothing_end() {
+    let nobody = scenario("nobody", r#"{"title": "t", "threads": {}}"#);
+    refused(&["replay", &nobody], "without threads");
+    survives("empty-program", &threads(r#""a": {"do": []}"#));
+    let repeat = threads(r#""a": {"do": [{"repeat": {"times": 3, "do": []}}]}"#);
+    refused(&["replay", &scenario("nothing-repeated", &repeat)], "a repeat of nothing");
+}
+
+#[test]
+fn endless_and_long_repeats_stop_at_the_limit_of_steps() {
+    let store = r#"{"store": "buf[0]"}"#;
+    let nested = format!(
+        r#""a": {{"do": [{{"repeat": {{"times": 1000000, "do": [
+            {{"repeat": {{"times": 1000000, "do": [{store}]}}}}]}}}}]}}"#
+    );
+    survives("long-repeat", &threads(&nested));
+    survives(
+        "endless-post",
+        &threads(
+            r#""a": {"background": true, "do": [{"repeat": {"do": [{"post": "e"}]}}]},
+               "b": {"do": [{"wait": "e"}]}"#,
+        ),
+    );
+}
+
+#[test]
+fn releases_of_what_is_not_held_are_errors_of_the_call() {
+    survives(
+        "unpin-twice",
+        &threads(
+            r#""a": {"do": [{"pin": {"at": "buf[0]", "slot": "s"}},
+                {"unpin": {"slot": "s"}}, {"unpin": {"slot": "s"}}]}"#,
+        ),
+    );
+    survives(
+        "pin-after-unmap",
+        &threads(
+            r#""a": {"do": [{"munmap": "buf"}, {"pin": {"at": "buf[0]", "slot": "s"}},
+                {"unpin": {"slot": "s"}}, {"munmap": "buf"}]}"#,
+        ),
+    );
+}
+
+#[test]
+fn events_that_nobody_posts_in_time_stall() {
+    let once = r#""a": {"do": [{"wait": "e"}, {"wait": "e"}]}, "b": {"do": [{"post": "e"}]}"#;
+    let path = scenario("posted-once", &threads(once));
+    refused(&["replay", &path], "posted 1 times and waited for 2 times");
+    let codes = survives(
+        "never-posted",
+        &threads(
+            r#""c": {"do": [{"wait": "f"}, {"post": "g"}]},
+               "d": {"do": [{"wait": "g"}, {"post": "f"}]}"#,
+        ),
+    );
+    assert!(codes.iter().all(|&code| code == 1), "{codes:?}");
+}
+
+#[test]
+fn a_crash_at_once_ends_the_run() {
+    survives(
+        "crash",
+        &threads(
+            r#""power": {"kind": "chance", "do": [{"crash": {}}]},
+               "a": {"do": [{"store": "buf[0]"}, {"fsync": "data"}]}"#,
+        ),
+    );
+}
+
+#[test]
+fn children_of_children_run() {
+    let text = r#"{"title": "t",
+        "mms": {"C": {"child_of": "P"}, "G": {"child_of": "C"}},
+        "files": {"data": {"pages": 1}},
+        "mappings": {"buf": {"file": "data"}, "anon": {}},
+        "threads": {
+            "p": {"do": [{"store": "anon[0]"}, {"fork": "C"}, {"store": "anon[0]"}]},
+            "c": {"mm": "C", "do": [{"store": "anon[0]"}, {"fork": "G"}, {"store": "buf[0]"}]},
+            "g": {"mm": "G", "do": [{"store": "anon[0]"}, {"load": "buf[0]"}]}
+        }}"#;
+    survives("grandchildren", text);
+    let path = scenario(
+        "fork-twice",
+        &text.replace(r#"{"fork": "C"}, "#, r#"{"fork": "C"}, {"fork": "C"}, "#),
+    );
+    refused(&["replay", &path], "forked more than once");
+}
+
+#[test]
+fn a_mapping_goes_away_under_dma() {
+    for kind in ["nic", "odp-nic", "gpu", "capture"] {
+        let text = format!(
+            r#"{{"title": "t", {FILE}, "devices": {{"dev": {{"kind": "{kind}"}}}},
+            "threads": {{
+                "a": {{"do": [{{"register": {{"at": "buf"}}}},
+                    {{"munmap": "buf"}}, {{"deregister": {{}}}}]}},
+                "d": {{"kind": "device", "device": "dev",
+                    "do": [{{"dma_write": "mr[0]"}}, {{"dma_read": "mr[0]"}}]}}
+            }}}}"#
+        );
+        survives(&format!("munmap-{kind}"), &text);
+    }
+}
+
+#[test]
+fn names_of_every_kind_are_shown_or_refused_but_never_obeyed() {
+    for name in
+        [" ", "a b", "héllo", "\u{1b}[31m", "\n", "\u{202e}", "😀", "a,b:c=d%", "-", "--help"]
+    {
+        let escaped = serde_json::to_string(name).unwrap();
+        let text = threads(&format!(r#"{escaped}: {{"do": [{{"store": "buf[0]"}}]}}"#));
+        let path = scenario("names", &text);
+        for format in ["text", "json", "jsonl", "mail"] {
+            let output = run(&["replay", &path, "--format", format]);
+            let (code, said) = said(&output);
+            assert!(code.is_some_and(|c| c <= 2), "{name:?}: {code:?}\n{said}");
+            let all = [output.stdout, output.stderr].concat();
+            assert!(!all.contains(&0x1b), "{name:?} reaches the terminal");
+        }
+    }
+    let long = "n".repeat(65);
+    let path = scenario("long-name", &threads(&format!(r#""{long}": {{"do": []}}"#)));
+    refused(&["replay", &path], "64");
+}
+
+#[test]
+fn three_hundred_transfers_through_one_translation_are_counted() {
+    let device = |i: u32| {
+        format!(
+            r#""d{i}": {{"kind": "device", "device": "dev", "do": [{{"dma_write": "mr[0]"}}]}}"#
+        )
+    };
+    let devices: Vec<String> = (0..300).map(device).collect();
+    let text = format!(
+        r#"{{"title": "t", {FILE}, "devices": {{"dev": {{"kind": "nic"}}}}, "threads": {{
+            "a": {{"do": [{{"register": {{"at": "buf"}}}}]}},
+            {}}}}}"#,
+        devices.join(",")
+    );
+    survives("many-transfers", &text);
+}
+
+#[test]
+fn more_mappers_of_a_page_than_can_be_counted_are_refused() {
+    let mapping = |i: u32| format!(r#""m{i}": {{"file": "data", "populate": "read"}}"#);
+    let mappings: Vec<String> = (0..33_000).map(mapping).collect();
+    let text = format!(
+        r#"{{"title": "t", "files": {{"data": {{"pages": 1}}}}, "mappings": {{{}}},
+            "threads": {{"a": {{"do": [{{"load": "m0[0]"}}]}}}}}}"#,
+        mappings.join(",")
+    );
+    refused(&["replay", &scenario("mappers", &text)], "could map one folio");
+}
