@@ -93,7 +93,7 @@ fn leftovers(sim: &Sim) -> Vec<String> {
     }
     for n in 0..w.map.plan.mms.len() as u32 {
         let mm = w.get::<MmState>(Mm(n));
-        note(mm.invalidating() != 0 || mm.invalidate_seq() % 2 != 0, format!("{mm:?}"));
+        note(mm.invalidating() != 0 || !mm.invalidate_seq().is_multiple_of(2), format!("{mm:?}"));
     }
     for n in 0..w.map.plan.disks.len() as u32 {
         let disk = w.get::<DiskState>(Disk(n));

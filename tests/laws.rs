@@ -216,7 +216,8 @@ proptest! {
             let Some(mv) = pick(&moves, number) else { break };
             let stepped = sim.apply(mv);
             let unbalanced = Props(stepped.broken.0 & balance.0);
-            prop_assert_eq!(unbalanced, Props::NONE, "{:?}", (mv, sim.top(mv.agent), sim.findings()));
+            let seen = (mv, sim.top(mv.agent), sim.findings());
+            prop_assert_eq!(unbalanced, Props::NONE, "{:?}", seen);
         }
     }
 

@@ -9,6 +9,8 @@ const COLUMNS: usize = 100;
 const LINES: usize = 500;
 /// Longest function, in lines.
 const FUNCTION: usize = 70;
+/// Functions that are one table, a match with a line for each variant: as long as the enumeration.
+const TABLES: &[&str] = &["src/report/names.rs: pub fn operation("];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -88,7 +90,9 @@ fn functions_are_short() {
                 && indent == at
             {
                 let length = n - from + 1;
-                if length > FUNCTION {
+                let first = text.lines().nth(from).unwrap_or_default().trim_start();
+                let is_table = TABLES.iter().any(|t| format!("{name}: {first}").starts_with(t));
+                if length > FUNCTION && !is_table {
                     complaints.push(format!("{name}:{}: a function of {length} lines", from + 1));
                 }
                 open = None;

@@ -94,6 +94,7 @@ macro_rules! fact_kinds {
 }
 
 fact_kinds! {
-    Touch Dma DmaDone RemoteGot Transferred BlockWritten PinAsked Stored StructPageUsed Shown MaySleep Locked
+    Touch Dma DmaDone RemoteGot Transferred BlockWritten PinAsked Stored StructPageUsed Shown
+    MaySleep Locked
     RangeStarted Dirtied Crashed Blocked Ended
 }
