@@ -71,7 +71,7 @@ fn every_scheduler_runs_and_pct_states_its_guarantee() {
         let args = ["fuzz", ORPHAN, "--runs", "65", "--scheduler", scheduler];
         let found = &json(&args)[0];
         assert_eq!((&found["runs"], &found["checked"]), (&65.into(), &2.into()), "{scheduler}");
-        assert!(found["states"].as_u64().unwrap() > 50, "{scheduler}");
+        assert!(found["states"].as_u64().unwrap() > 40, "{scheduler}");
         assert_eq!(found["guarantee"].is_string(), scheduler == "pct", "{scheduler}");
     }
 }
@@ -110,7 +110,7 @@ fn a_finding_shrinks_to_a_scenario_that_replays_the_same_failure() {
     let output = gupsim(&["shrink", file, "--out", small, "--nearest-pass"]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    for part in ["failure  ", "operations 11 -> ", "passes   if ", "blame    of random runs "] {
+    for part in ["failure  ", "operations 9 -> ", "passes   ", "blame    of random runs "] {
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
     let replayed = stdout(&gupsim(&["replay", small]));
