@@ -3,25 +3,10 @@
 //! The looks are held by snapshots of scenarios that use nothing but posts and waits, so that
 //! they change only when a report changes. `INSTA_UPDATE=always cargo test --test cli` blesses.
 
-use assert_cmd::Command;
-use std::process::{Output, Stdio};
+mod shell;
 
-fn gupsim(args: &[&str]) -> Output {
-    let mut command = Command::cargo_bin("gupsim").unwrap();
-    command.env_remove("CLICOLOR_FORCE").args(args).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn code(args: &[&str]) -> i32 {
-    gupsim(args).status.code().unwrap()
-}
+use shell::{code, gupsim, stderr, stdout};
+use std::process::Stdio;
 
 /// What a command prints, what it says on the side, and its exit code.
 fn shown(args: &[&str]) -> String {

@@ -1,40 +1,12 @@
 //! What `explore` promises: verdicts with their reach, witnesses that replay, the same bytes on
 //! any number of threads, and nothing lost by an interruption.
 
-use assert_cmd::Command;
+mod shell;
+
 use serde_json::Value;
-use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use shell::{code, dir, gupsim, json, stderr, stdout};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-fn gupsim(args: &[&str]) -> Output {
-    Command::cargo_bin("gupsim").unwrap().args(args).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn code(args: &[&str]) -> i32 {
-    gupsim(args).status.code().unwrap()
-}
-
-fn json(args: &[&str]) -> Value {
-    let output = gupsim(&[args, &["--format", "json"]].concat());
-    serde_json::from_str(&stdout(&output)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)))
-}
-
-/// A directory of this test's own, empty.
-fn dir(name: &str) -> PathBuf {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
 
 fn shown(args: &[&str]) -> String {
     let output = gupsim(args);

@@ -1,39 +1,12 @@
 //! What `fuzz`, `shrink` and `selftest` promise: runs that can be made again, findings that are
 //! whole and replay, and numbers that are held against those of others.
 
+mod shell;
+
 use assert_cmd::Command;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::Output;
-
-fn gupsim(args: &[&str]) -> Output {
-    Command::cargo_bin("gupsim").unwrap().args(args).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn code(args: &[&str]) -> i32 {
-    gupsim(args).status.code().unwrap()
-}
-
-fn json(args: &[&str]) -> Value {
-    let output = gupsim(&[args, &["--format", "json"]].concat());
-    serde_json::from_str(&stdout(&output)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)))
-}
-
-/// A directory of this test's own, empty.
-fn dir(name: &str) -> PathBuf {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
+use shell::{code, dir, gupsim, json, stderr, stdout};
+use std::path::Path;
 
 /// The files of a directory, by name, with what is in them.
 fn files(dir: &Path) -> Vec<(String, String)> {
