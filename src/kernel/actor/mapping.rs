@@ -178,9 +178,10 @@ impl Protect {
     }
 
     /// change_pte_range. Gives whether a flush is owed: for access that is taken away here, and for
-    /// what somebody else has taken away and not flushed yet. The real one cannot meet the latter:
-    /// it waits for the PTL, under which `ptep_clear_flush` flushes, and does a batched flush itself
-    /// (`flush_tlb_batched_pending`). Without it a store could succeed after the return.
+    /// what somebody else has taken away and not flushed yet. The real one never meets the latter:
+    /// it waits for the PTL, under which `ptep_clear_flush` flushes, and flushes itself what
+    /// `try_to_unmap` has put off (`flush_tlb_batched_pending`). Else a store could succeed after
+    /// the return.
     fn change(self, cx: &mut Step) -> bool {
         let (me, map) = (cx.me, cx.map.clone());
         cx.lock_briefly(me, LockClass::Ptl);
