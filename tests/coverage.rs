@@ -54,32 +54,10 @@ const CANARIES: &[(&str, &str, &str)] = &[
     ("stall", "waits", "a_wait_for_what_nobody_will_do_is_a_stall"),
 ];
 
-/// What no bundled scenario uses yet. A line that is no longer true fails the test, too.
-const MISSING: &[&str] = &[
-    "missing-struct-page",
-    "MapCall",
-    "Protect",
-    "Advise",
-    "DaxWriteback",
-    "LeaseCall",
-    "DaxIo",
-    "notifier=none",
-    "notifier=may-fail",
-    "cow-reuse=refcount",
-];
-
-/// Asserts that everything is used, but what is listed as missing, and that is not.
+/// Asserts that everything is used.
 fn complete(what: &str, names: impl Iterator<Item = (String, bool)>) {
-    let (mut missing, mut found) = (Vec::new(), Vec::new());
-    for (name, used) in names {
-        match (used, MISSING.contains(&name.as_str())) {
-            (false, false) => missing.push(name),
-            (true, true) => found.push(name),
-            _ => {}
-        }
-    }
+    let missing: Vec<String> = names.filter(|(_, used)| !used).map(|(name, _)| name).collect();
     assert!(missing.is_empty(), "{what}: {}", missing.join(", "));
-    assert!(found.is_empty(), "no longer missing, take it off the list: {}", found.join(", "));
 }
 
 /// The strategies under which a scenario is to be looked at: those its expectations name.

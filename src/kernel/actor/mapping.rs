@@ -177,7 +177,11 @@ impl Protect {
         pte.with_writable(writable).with_stale(pte.stale() || (pte.writable() && !writable))
     }
 
-    /// change_pte_range. Gives whether a flush is owed.
+    /// change_pte_range. Gives whether a flush is owed: for access that is taken away here, and for
+    /// what somebody else has taken away and not flushed yet. The real one never meets the latter:
+    /// it waits for the PTL, under which `ptep_clear_flush` flushes, and flushes itself what
+    /// `try_to_unmap` has put off (`flush_tlb_batched_pending`). Else a store could succeed after
+    /// the return.
     fn change(self, cx: &mut Step) -> bool {
         let (me, map) = (cx.me, cx.map.clone());
         cx.lock_briefly(me, LockClass::Ptl);
@@ -185,6 +189,7 @@ impl Protect {
         let mut flush = false;
         for at in (0..pages).map(|n| first.plus(n)) {
             let pte = cx.get::<Pte>(at);
+            flush |= pte.stale();
             if pte.present() {
                 let changed = self.changed(&map, at, pte);
                 if changed != pte {

@@ -103,6 +103,23 @@ fn a_page_that_was_cached_again_while_a_flush_went_round_stays_stale() {
 }
 
 #[test]
+fn mprotect_does_not_return_before_what_others_took_away_is_flushed() {
+    // One page: another would be flushed on its own account, and this one with it.
+    let mut plan = machine(FsKind::Ext4, plain_disk(), &DATA[..1], Populate::Write);
+    let op = thread(&mut plan, &[Op::Mprotect { vma: Vma(0), read: true, write: false }]);
+    let mut sim = Sim::new(plan, latest());
+    sim.poke(|w| {
+        // page_mkclean has write-protected the entry and is on its way to the flush.
+        let entry = w.get::<Pte>(VPage(0));
+        w.tlb_fill(Cpu(0), VPage(0), entry);
+        w.set_pte(VPage(0), entry.with_writable(false).with_dirty(false).with_stale(true));
+    });
+    assert_eq!(run(&mut sim), Ending::Finished);
+    assert_eq!(result(&sim, op), Some(0));
+    assert_eq!(sim.world.tlb(Cpu(0), VPage(0)), None, "no store gets through after the return");
+}
+
+#[test]
 fn more_pages_than_a_bundle_are_zapped_in_several_sections() {
     let pages = [InitPage::Clean; 11];
     let mut plan = machine(FsKind::Xfs, plain_disk(), &pages, Populate::Write);
