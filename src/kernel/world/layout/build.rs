@@ -1,7 +1,9 @@
 //! What is worked out once, when a plan is laid out.
 
 use super::super::ids::*;
-use super::super::plan::{Backing, DiskKind, FilePlan, Op, Plan, Role, SlotPlan};
+use super::super::plan::{
+    Backing, DiskKind, FilePlan, Op, Plan, Populate, Role, SlotPlan, VmaPlan,
+};
 use super::Layout;
 use std::ops::Range;
 
@@ -166,7 +168,11 @@ impl Layout {
 
     fn number_frames(&mut self) {
         let cached: u32 = self.plan.files.iter().map(FilePlan::cached).sum();
-        self.ram = 1 + cached + self.plan.spare_frames;
+        // Private pages that exist at the start have frames of their own.
+        let stored =
+            |v: &&VmaPlan| v.mapped && v.write && !v.shared && v.populate == Populate::Write;
+        let private: u32 = self.plan.vmas.iter().filter(stored).map(|v| v.pages).sum();
+        self.ram = 1 + cached + private + self.plan.spare_frames;
     }
 
     /// A region may be registered over any mapping of the address space of a thread that
