@@ -3,10 +3,13 @@
 //! The entries come from the tables that the rest of the program runs by; none is written here.
 
 use super::Exit;
+use crate::engine::model::Model;
 use crate::kernel::actor::Routine;
 use crate::kernel::invariant::TABLE as INVARIANTS;
+use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{Preset, Strategy};
 use crate::kernel::world::costs::Cost;
+use crate::report::run::{Choose, record};
 use crate::scenario::expect::Expected;
 use crate::scenario::types::Verdict;
 use crate::scenario::{Loaded, bundled, open};
@@ -251,9 +254,25 @@ pub fn shown_by<'a>(entry: &Entry, loaded: &'a [Loaded]) -> Vec<&'a str> {
             let words = || l.scenario.expect.iter().flat_map(|e| &e.under);
             own == entry.name || words().any(|u| u.split_whitespace().any(|w| w == entry.name))
         }
+        Topic::Machine => goes_through(l, &entry.name),
         _ => false,
     };
     loaded.iter().filter(shows).map(|l| l.name.as_str()).collect()
+}
+
+/// Most moves of a run that is looked through for a machine: larger worlds show everything.
+const MOST_MOVES: usize = 1000;
+
+/// Whether a machine makes a step in a scenario's own run: its schedule, then seed 0.
+fn goes_through(l: &Loaded, machine: &str) -> bool {
+    let mut sim = Sim::new(l.plan.clone(), l.strategy);
+    let choose = Choose { schedule: l.schedule.as_ref(), seed: 0, timed: false, steps: MOST_MOVES };
+    let (run, _) = record(&sim, &choose);
+    run.moves.iter().any(|&mv| {
+        let here = sim.stack(mv.agent).any(|routine| routine.name() == machine);
+        sim.apply(mv);
+        here
+    })
 }
 
 /// Whether an axis as a scenario writes it means (also) this axis.
