@@ -69,7 +69,7 @@ fn a_scenarios_own_schedule_fits_to_its_end_and_breaks_what_is_expected_to_break
         let choose = Choose { schedule: Some(schedule), seed: 0, timed: false, steps: 10_000 };
         let (run, divergence) = record(&start, &choose);
         assert_eq!(divergence, None, "{name}");
-        assert!(run.moves.len() >= schedule.0.len(), "{name}: the schedule fits to its end");
+        assert_eq!(run.moves.len(), schedule.0.len(), "{name}: the schedule is the whole run");
         let own = loaded
             .expectations
             .iter()
