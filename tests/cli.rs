@@ -152,7 +152,8 @@ fn every_axis_has_a_flag_and_every_flag_works() {
 #[test]
 fn a_closed_pipe_is_no_error() {
     let bin = assert_cmd::cargo::cargo_bin("gupsim");
-    for args in [&["list", "strategies"][..], &["replay", RELAY], &["schema"]] {
+    let json = &["replay", RELAY, "--format", "json"];
+    for args in [&["list", "strategies"][..], &["replay", RELAY], json, &["schema"]] {
         let mut child = std::process::Command::new(&bin)
             .args(args)
             .stdout(Stdio::piped())
