@@ -11,7 +11,7 @@ use super::tlb::FlushTlb;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::{Flags, Pte, VmaState};
+use crate::kernel::world::objects::{Pte, VmaState};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{FilePage, Frame, Lock, VPage, Vma, World};
 
@@ -246,9 +246,4 @@ impl Machine for RmapWalk {
 /// `folio_mapped`
 pub fn mapped(w: &World, folio: Frame) -> bool {
     w.counts(folio).maps() > 0
-}
-
-/// Whether anything at all is known to map a frame of a device, whose mappings may be uncounted.
-pub fn maybe_mapped(w: &World, frame: Frame) -> bool {
-    mapped(w, frame) || w.get::<Flags>(frame).pmem()
 }

@@ -7,7 +7,7 @@ use crate::kernel::world::facts::{Fact, Page, Toucher};
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{Op, Part, Role, ThreadPlan};
+use crate::kernel::world::plan::{Part, Role, ThreadPlan};
 use crate::kernel::world::{Actor, Contents, Cpu, Frame, Mm, One, OpId, World};
 use std::ops::{Deref, DerefMut};
 
@@ -135,12 +135,6 @@ impl Step<'_> {
             Role::User(mm) => Some(mm),
             _ => None,
         }
-    }
-
-    /// The operation of the agent's program that it is in.
-    pub fn current_op(&self) -> Option<Op> {
-        let thread = self.thread()?;
-        thread.program.get(self.op.0.checked_sub(thread.first_op.0)? as usize).copied()
     }
 
     /// Whether a fatal signal is pending for the agent.
