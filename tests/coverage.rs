@@ -10,6 +10,7 @@ use gupsim::kernel::invariant::{TABLE, find};
 use gupsim::kernel::sim::Sim;
 use gupsim::kernel::strategy::Strategy;
 use gupsim::kernel::world::layout::Layout;
+use gupsim::scenario::expect::Expected;
 use gupsim::scenario::{self, Loaded};
 use gupsim::schedule::pct::Pct;
 use std::collections::BTreeSet;
@@ -166,4 +167,61 @@ fn every_value_of_a_strategy_is_run_by_a_scenario_and_has_its_entry() {
         }
     }
     complete("no bundled scenario names it", names.into_iter());
+}
+
+/// Axes whose values are still without a scenario for and a scenario against.
+const UNARGUED: &[&str] = &[
+    "pin",
+    "writeback",
+    "unpin",
+    "truncate-page-cache",
+    "truncate-dax",
+    "longterm",
+    "notifier",
+    "unbind",
+    "arch",
+    "dio-ref",
+    "reclaim",
+    "fork",
+    "cow-reuse",
+    "dax-idle",
+    "dax-orphan",
+    "no-buffers",
+    "eof-tail",
+];
+
+/// An expectation that speaks for a value does so by contrast: under another value of the axis
+/// the scenario expects something else of the same invariant (or states a condition for it).
+#[test]
+fn every_value_of_a_strategy_is_shown_at_work_and_with_what_was_said_against_it() {
+    let (mut credit, mut objection) = (BTreeSet::new(), BTreeSet::new());
+    for (name, _) in scenario::bundled() {
+        let loaded = scenario::open(name).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        for e in &loaded.expectations {
+            objection.extend(e.objection);
+            let Some((flag, value)) = e.credit else { continue };
+            let differs = |other: &scenario::expect::Expectation| {
+                let elsewhere = other.under.iter().any(|(_, s)| s.get(flag) != Some(value));
+                let says = |e: &scenario::expect::Expectation| match &e.what {
+                    Expected::Invariant(name, verdict) => Some((name.clone(), *verdict)),
+                    _ => None,
+                };
+                elsewhere
+                    && match (says(e), says(other)) {
+                        (Some((a, x)), Some((b, y))) => a == b && x != y,
+                        (None, None) => true,
+                        _ => false,
+                    }
+            };
+            let contrast = loaded.expectations.iter().any(differs);
+            assert!(contrast, "{name}: {flag}={value} gets credit for {} without contrast", e.text);
+            credit.insert((flag, value));
+        }
+    }
+    for (what, shown) in [("at work", &credit), ("with its objection", &objection)] {
+        let axes = Strategy::AXES.iter().filter(|a| !UNARGUED.contains(&a.flag));
+        let values = axes.flat_map(|a| a.values.iter().map(|v| (a.flag, v.name)));
+        let names = values.map(|(a, v)| (format!("{a}={v}"), shown.contains(&(a, v))));
+        complete(&format!("no bundled scenario shows it {what}"), names);
+    }
 }

@@ -23,7 +23,14 @@ pub struct Expectation {
     pub under: Vec<(String, Strategy)>,
     /// Why; empty where the scenario does not say.
     pub because: String,
+    /// The value of an axis that this speaks for.
+    pub credit: Option<Value>,
+    /// The value of an axis that this speaks against.
+    pub objection: Option<Value>,
 }
+
+/// A value of an axis: the axis's flag and the value's name.
+pub type Value = (&'static str, &'static str);
 
 /// What is expected of all interleavings together.
 #[derive(Clone, Debug)]
@@ -59,8 +66,11 @@ pub fn compile(scenario: &Scenario, context: &Context, report: &mut Report) -> V
         }
         let at = section.index(n);
         let under = under(expect, context, &at, report);
+        let credit = value(expect.credit.as_deref(), &under, &at.key("credit"), report);
+        let objection = value(expect.objection.as_deref(), &under, &at.key("objection"), report);
         if let Some((what, text)) = what(expect, context, conditions, &at, report) {
-            list.push(Expectation { what, text, under, because: expect.because.clone() });
+            let because = expect.because.clone();
+            list.push(Expectation { what, text, under, because, credit, objection });
         }
     }
     list
@@ -134,4 +144,20 @@ fn under(
         }
     }
     list
+}
+
+/// The value that an expectation speaks for or against; one of its strategies must have it.
+fn value(
+    text: Option<&str>,
+    under: &[(String, Strategy)],
+    at: &At,
+    report: &mut Report,
+) -> Option<Value> {
+    let value = report.ok(at, strategy::value(text?))?;
+    let (flag, name) = value;
+    if !under.iter().any(|(_, s)| s.get(flag) == Some(name)) {
+        let problem = Problem::general(format!("no strategy of `under` has {flag}={name}"));
+        report.value(at, problem.help("name a strategy there that has it"));
+    }
+    Some(value)
 }

@@ -35,6 +35,20 @@ pub fn set(strategy: &mut Strategy, axis: &str, value: &str) -> Result<(), Probl
     Ok(())
 }
 
+/// Reads `AXIS=VALUE` as the names in the tables.
+///
+/// # Errors
+/// If it has another form, or there is no such axis or value.
+pub fn value(text: &str) -> Result<(&'static str, &'static str), Problem> {
+    let Some((axis, value)) = text.split_once('=') else {
+        return Err(Problem::general(format!("'{text}' is no axis with a value"))
+            .help("write AXIS=VALUE, such as pin=none"));
+    };
+    let info = Strategy::AXES.iter().find(|a| a.flag == axis);
+    let found = info.and_then(|a| Some((a.flag, a.values.iter().find(|v| v.name == value)?.name)));
+    found.ok_or_else(|| unknown(axis, axis, value))
+}
+
 fn unknown(axis: &str, flag: &str, value: &str) -> Problem {
     let find = |a: &&AxisInfo| a.flag == flag;
     let Some(info) = Strategy::AXES.iter().find(find) else {

@@ -370,5 +370,9 @@ section! {
         under: Vec<String>,
         /// Why.
         because: String,
+        /// `AXIS=VALUE`: this shows the value preventing what it was proposed for.
+        credit: Option<String>,
+        /// `AXIS=VALUE`: this shows what was said against the value.
+        objection: Option<String>,
     }
 }

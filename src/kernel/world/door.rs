@@ -9,6 +9,7 @@ use super::contents::{Contents, Patches};
 use super::facts::Fact;
 use super::ids::Id;
 use super::layout::Layout;
+use super::price::Prices;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub struct World {
     fingerprint: u64,
     /// Contents that are patchworks of several writes.
     pub patches: Patches,
+    /// What the design has cost so far; no part of the state.
+    pub prices: Prices,
     recording: bool,
     reads: RefCell<Vec<u32>>,
 }
@@ -117,6 +120,7 @@ impl World {
             log: Vec::with_capacity(4096),
             fingerprint: 0,
             patches: Patches::default(),
+            prices: Prices::default(),
             recording: false,
             reads: RefCell::default(),
         }

@@ -22,6 +22,7 @@ pub mod objects;
 pub mod op;
 pub mod page;
 pub mod plan;
+pub mod price;
 pub mod setup;
 pub mod storage;
 
