@@ -2,6 +2,7 @@
 
 use super::errno::EINTR;
 use super::extents::delete_dax_entry;
+use super::pinned::ask;
 use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
@@ -14,7 +15,7 @@ use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::FsKind;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{File, FilePage, Frame, Id, Lock};
+use crate::kernel::world::{File, FilePage, Frame, Id, Lock, World};
 
 /// `dax_break_layout()` (`ext4_break_layouts`, `xfs_break_dax_layouts`), and the same for the page
 /// cache under designs that make truncate wait there.
@@ -38,6 +39,10 @@ enum State {
     Scan,
     /// D3: the scan waits for this entry to be unlocked (wait_entry_unlocked_exclusive).
     Entry(FilePage),
+    /// D3, page cache: asks whether page `n` of the range is pinned.
+    Ask(u32),
+    /// D3, page cache: it is; its frame.
+    Pinned(Frame),
     /// D5: before the wait, the callback drops invalidate_lock.
     Unlock(Frame),
     /// D5: waits for the page.
@@ -85,16 +90,34 @@ impl BreakLayouts {
 
     /// D3: the first busy page (dax_layout_busy_page_range, under the i_pages lock). A hole that
     /// has been read shows the zero page, for which nobody waits (`dax_is_zero_entry`).
-    fn busy(self, cx: &mut Step) -> Option<Frame> {
-        let dax = self.dax(&cx.map);
+    fn busy(self, cx: &Step) -> Option<Frame> {
         self.range().find_map(|at| {
             let frame = cx.cached(at).filter(|&frame| frame != ZERO_PAGE)?;
-            let busy = match dax {
-                true => cx.strategy.dax_idle.busy(cx.get(frame)),
-                false => cx.maybe_pinned(frame),
-            };
-            busy.then(|| cx.head(frame))
+            cx.strategy.dax_idle.busy(cx.get(frame)).then(|| cx.head(frame))
         })
+    }
+
+    /// D3 in the page cache: asks of one page after the other, from page `n` of the range on,
+    /// whether it is pinned.
+    fn pinned(self, cx: &mut Step, n: u32) -> Next {
+        for n in n..self.pages {
+            let Some(frame) = cx.cached(self.first.plus(n)) else { continue };
+            match ask(cx, frame, self.at(State::Ask(n))) {
+                Ok(true) => return self.wait(cx, frame),
+                Ok(false) => {}
+                Err(next) => return next,
+            }
+        }
+        Next::Return(0)
+    }
+
+    /// A busy page has been found.
+    fn wait(self, cx: &Step, frame: Frame) -> Next {
+        let frame = cx.head(frame);
+        match policy(cx, self.first).drops_lock() {
+            true => self.at(State::Unlock(frame)).into(),
+            false => self.at(State::Wait(frame)).into(),
+        }
     }
 
     fn scan(self, cx: &mut Step) -> Next {
@@ -103,26 +126,26 @@ impl BreakLayouts {
         if let Some(at) = self.range().find(|&at| cx.get::<CacheSlot>(at).dax_locked()) {
             return self.at(State::Entry(at)).into();
         }
+        if !self.dax(&cx.map) {
+            return self.pinned(cx, 0);
+        }
         if let Some(frame) = self.busy(cx) {
-            return match policy(cx, self.first).drops_lock() {
-                true => self.at(State::Unlock(frame)).into(),
-                false => self.at(State::Wait(frame)).into(),
-            };
+            return self.wait(cx, frame);
         }
         // D4: where mappings hold references, the entries are deleted at once
         // (dax_delete_mapping_range, 6.15). The file is unmapped and faults are locked out:
         // nothing can come between this and the scan.
-        if self.dax(&cx.map) && cx.strategy.dax_idle == DaxIdle::MappedRef {
+        if cx.strategy.dax_idle == DaxIdle::MappedRef {
             self.range().for_each(|at| delete_dax_entry(cx, at));
         }
         Next::Return(0)
     }
 
     /// What is waited for.
-    fn idle(self, frame: Frame, dax: bool, idle: DaxIdle) -> Need {
-        match dax {
+    fn idle(self, w: &World, frame: Frame, idle: DaxIdle) -> Need {
+        match self.dax(&w.map) {
             true => Need::DaxIdle { frame, refs: idle.idle_refs() },
-            false => Need::Unpinned(frame),
+            false => Need::unpinned(w, frame, self.first),
         }
     }
 }
@@ -145,7 +168,7 @@ impl Machine for BreakLayouts {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
             State::Entry(at) => Need::DaxEntry(at),
-            State::Wait(frame) => self.idle(frame, self.dax(&cx.w.map), cx.strategy.dax_idle),
+            State::Wait(frame) => self.idle(cx.w, frame, cx.strategy.dax_idle),
             State::Relock { .. } => Need::Lock(self.lock(&cx.w.map), Mode::Exclusive),
             _ => Need::Nothing,
         }
@@ -160,6 +183,8 @@ impl Machine for BreakLayouts {
             State::Begin => Label::new("D2", "dax_break_layout", Cost::Step),
             State::Scan => Label::new("D3", "dax_layout_busy_page_range", Cost::Walk),
             State::Entry(_) => Label::new("D3", "wait_entry_unlocked_exclusive", Cost::Wake),
+            State::Ask(_) => Label::new("D3", "is the next page pinned?", Cost::Step),
+            State::Pinned(_) => Label::new("D3", "a pinned page", Cost::Step),
             State::Unlock(_) => Label::new("D5", "wait_dax_page: unlock", Cost::Lock),
             State::Wait(_) => Label::new("D5", "wait_page_idle", Cost::Wake),
             State::Relock { .. } => Label::new("D5", "wait_dax_page: lock", Cost::Lock),
@@ -180,13 +205,15 @@ impl Machine for BreakLayouts {
                 }
             }
             State::Scan | State::Entry(_) => self.scan(cx),
+            State::Ask(n) => self.pinned(cx, n),
+            State::Pinned(frame) => self.wait(cx, frame),
             State::Unlock(frame) => {
                 cx.unlock(me, lock);
                 self.at(State::Wait(frame)).into()
             }
             State::Wait(frame) => {
                 cx.might_sleep();
-                let idle = self.idle(frame, self.dax(&cx.map), cx.strategy.dax_idle);
+                let idle = self.idle(cx.w, frame, cx.strategy.dax_idle);
                 let interrupted = !idle.met(cx.w);
                 match policy(cx, self.first).drops_lock() {
                     true => self.at(State::Relock { interrupted }).into(),
@@ -205,7 +232,14 @@ impl Machine for BreakLayouts {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
-        self.into()
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        match self.state {
+            // The answer of a design that takes several steps.
+            State::Ask(n) => match cx.cached(self.first.plus(n)).filter(|_| ret > 0) {
+                Some(frame) => self.at(State::Pinned(frame)).into(),
+                None => self.at(State::Ask(n + 1)).into(),
+            },
+            _ => self.into(),
+        }
     }
 }

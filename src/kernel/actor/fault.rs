@@ -256,9 +256,8 @@ pub fn alloc_page(cx: &mut Step, outcome: u8) -> Option<Frame> {
 /// (exclusive), LRU, page table entry. The reference passes from the caller to the entry.
 pub fn map_anon(cx: &mut Step, at: VPage, frame: Frame, write: bool) {
     let vma = cx.get::<VmaState>(cx.map.vma_of(at));
-    cx.change_flags(frame, |f| {
-        f.with_uptodate(true).with_swapbacked(true).with_lru(true).with_exclusive(true)
-    });
+    cx.change_flags(frame, |f| f.with_uptodate(true).with_swapbacked(true).with_exclusive(true));
+    cx.lru_add(frame);
     cx.set(frame, Owner::of(OwnerKind::Anon, at.0 + 1));
     let stale = cx.get::<Pte>(at).stale();
     let pte = Pte::new().with_present(true).with_young(true).with_dirty(write);

@@ -36,6 +36,8 @@ pub mod notifier;
 pub mod odp;
 pub mod pageout;
 pub mod pin;
+pub mod pin_count;
+pub mod pinned;
 pub mod program;
 pub mod punch;
 pub mod reclaim;
@@ -61,6 +63,10 @@ pub mod zero_tail;
 mod dax_tests;
 #[cfg(test)]
 mod file_tests;
+#[cfg(test)]
+mod gup_fast_tests;
+#[cfg(test)]
+mod gup_slow_tests;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use super::gup_slow::touch_dirty;
 use super::pin::put_kept;
+use super::pin_count::UncountPin;
+use super::routine::call;
 use super::step::*;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{Pinned, RefType, Work, WorkKind};
@@ -133,6 +135,26 @@ impl Release {
     }
 }
 
+impl Release {
+    /// The pin is dropped, in one step if the design can.
+    fn put(self, cx: &mut Step) -> Next {
+        let at = self.slot_page(cx);
+        let kept = cx.get::<Pinned>(at);
+        match Frame::unpack(kept.frame_bits()) {
+            Some(frame)
+                if kept.kind() == RefType::Pin && !cx.strategy.pin.fast() && frame != ZERO_PAGE =>
+            {
+                cx.set(at, Pinned::new());
+                call(UncountPin::new(cx, frame), self)
+            }
+            _ => {
+                put_kept(cx, at);
+                self.settle(cx)
+            }
+        }
+    }
+}
+
 /// In the argument of a work item: dirty the pages without the folio lock.
 const SET_DIRTY: u32 = 1 << 31;
 
@@ -184,16 +206,17 @@ impl Machine for Release {
                 touch_dirty(cx, frame);
                 self.go(State::Put)
             }
-            State::Put => {
-                let at = self.slot_page(cx);
-                put_kept(cx, at);
-                self.settle(cx)
-            }
+            State::Put => self.put(cx),
             State::IrqExit => {
                 cx.in_irq(false);
                 Next::Return(0)
             }
         }
+    }
+
+    /// A pin has been dropped, in several steps.
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+        self.settle(cx)
     }
 }
 

@@ -83,6 +83,12 @@ routines! {
     DaxFault(fault_dax::DaxFault),
     /// The entry of a GUP call.
     PinPages(pin::PinPages),
+    /// Counting a pin, where that takes more than one step.
+    CountPin(pin_count::CountPin),
+    /// Taking a pin off its count, where that takes more than one step.
+    UncountPin(pin_count::UncountPin),
+    /// "Is this page pinned?", where the answer takes more than one step.
+    AskPinned(pinned::AskPinned),
     /// The lockless walk of a GUP call (F1 to F21).
     GupFast(gup_fast::GupFast),
     /// The slow path of a GUP call, with faults.

@@ -9,6 +9,7 @@ use super::contents::{Contents, Patches};
 use super::facts::Fact;
 use super::ids::Id;
 use super::layout::Layout;
+use super::pins::PinRules;
 use super::price::Prices;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -35,10 +36,8 @@ pub struct Rules {
     pub mapped_refs: bool,
     /// PTEs of pmem pages carry the devmap bit.
     pub devmap: bool,
-    /// What a pin adds to the refcount of a base page.
-    pub pin_refs: i32,
-    /// What a pin adds to the refcount, and to the pincount, of a larger folio.
-    pub pin_large: (i32, u16),
+    /// How pins are counted.
+    pub pin: PinRules,
 }
 
 /// All mutable state of the simulated machine, except the agents' control state.

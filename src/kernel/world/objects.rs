@@ -120,7 +120,8 @@ pub struct Counts {
     /// `page_mapcount()`: page table entries that map the folio.
     #[bits(16)]
     pub maps: i16,
-    /// `folio_pincount`: exact, for larger folios only.
+    /// The count of pins where the design keeps one beside the reference: `folio_pincount`, exact,
+    /// for larger folios only; or a count in struct page, in a structure behind it, in a table.
     #[bits(16)]
     pub pins: u16,
 }
@@ -174,13 +175,25 @@ pub struct Flags {
     /// Bumped each time the frame is freed.
     #[bits(16)]
     pub generation: u16,
-    #[bits(18)]
+    /// PageDmaPinned: a page of this mapping has been pinned (`--pin mapping-counter`); the page is
+    /// off its LRU list for the time of its pins (`--pin off-lru`).
+    pub dma_pinned: bool,
+    /// page->private leads to the structure in which pins are counted (`--pin page-private`).
+    pub pin_private: bool,
+    /// That structure keeps the filesystem's buffers until the last unpin.
+    pub hidden_buffers: bool,
+    /// The processor in whose batch the page waits to be put on its LRU list, + 1. Kept under
+    /// `--pin off-lru` only, where it makes a difference.
+    #[bits(8)]
+    pub batch: u8,
+    #[bits(7)]
     __: u32,
 }
 facet!(Flags of Frame {
     dirty: flag, writeback: flag, uptodate: flag, referenced: flag, lru: flag, active: flag,
     reclaim: flag, swapbacked: flag, mlocked: flag, buffers: flag, prepared: flag,
-    exclusive: flag, free: flag, removed: flag, order: int, generation: int,
+    exclusive: flag, free: flag, removed: flag, dma_pinned: flag, pin_private: flag,
+    hidden_buffers: flag, batch: int, order: int, generation: int,
 });
 
 small! {
@@ -421,6 +434,21 @@ pub struct Size {
     pub bytes: u64,
 }
 facet!(Size of File { bytes: int, });
+
+/// The counter of pins in a file's address_space (`--pin mapping-counter`).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct MappingPins {
+    /// Pins that were added and not taken away again.
+    #[bits(32)]
+    pub pins: u32,
+    /// Ghost: those of them that are not held yet, for the bit of their page is about to be set.
+    #[bits(16)]
+    pub adding: u16,
+    #[bits(16)]
+    __: u16,
+}
+facet!(MappingPins of File { pins: int, });
 
 /// A file's error state and counters.
 #[bitfield(u64)]

@@ -134,17 +134,6 @@ impl World {
         self.put_refs(frame, 1)
     }
 
-    /// Whether a folio's counts say that it may be pinned: the question of
-    /// `folio_maybe_dma_pinned` for those who wait for the answer to change.
-    pub fn counts_say_pinned(&self, frame: Frame) -> bool {
-        let head = self.head(frame);
-        let counts = self.get::<Counts>(head);
-        match self.get::<Flags>(head).order() {
-            0 => self.rules.pin_refs > 1 && counts.refs() as u32 >= self.rules.pin_refs as u32,
-            _ => counts.pins() > 0,
-        }
-    }
-
     // --- allocator ----------------------------------------------------------------------------
 
     /// Takes a frame from the free list, last freed first (as the per-CPU lists do); its old
@@ -224,10 +213,18 @@ impl World {
         !was
     }
 
-    /// Attaches buffers (`create_empty_buffers`), which hold a reference.
+    /// Attaches buffers (`create_empty_buffers`), which hold a reference. A structure of pins that
+    /// is in their place (`--pin page-private`) is lost, and with it the count.
     pub fn attach_buffers(&mut self, frame: Frame) {
-        if !self.flags(frame).buffers() {
-            self.change_flags(frame, |f| f.with_buffers(true));
+        let flags = self.flags(frame);
+        if !flags.buffers() {
+            if flags.pin_private() {
+                let head = self.head(frame);
+                self.update::<Counts>(head, |c| c.with_pins(0));
+            }
+            self.change_flags(frame, |f| {
+                f.with_buffers(true).with_pin_private(false).with_hidden_buffers(false)
+            });
             self.add_refs(frame, 1);
             self.hold(frame, Holder::Private, 1);
         }

@@ -32,7 +32,8 @@ prices! {
     Pins = "pins",
     /// Pages unpinned.
     Unpins = "unpins",
-    /// Atomic operations on shared cache lines, by pin and unpin.
+    /// Atomic operations on counts and bits of pages and mappings, by GUP calls and the release of
+    /// what they took.
     PinAtomics = "pin-atomics",
     /// Locks taken by pin and unpin on account of the count alone.
     PinLocks = "pin-locks",
@@ -40,6 +41,8 @@ prices! {
     FastHits = "fast-hits",
     /// Pages that GUP-fast gave up on, so that the slow path had to take them.
     FastMisses = "fast-misses",
+    /// Lookups of a structure beside `struct page`, on account of a pin or of asking for one.
+    SideLookups = "side-lookups",
     /// Lookups of a dev_pagemap by GUP-fast.
     PgmapLookups = "pgmap-lookups",
     /// Allocations that the design needs and another does not.
