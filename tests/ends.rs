@@ -124,7 +124,7 @@ fn leftovers(sim: &Sim) -> Vec<String> {
         let holders = w.get::<Holders>(frame);
         let neighbours = w.get::<Owner>(frame).kind() == OwnerKind::Neighbour;
         let kept = (kept(sim, frame, RefType::Get), kept(sim, frame, RefType::Pin));
-        let known = (kept.0 + u16::from(neighbours), kept.1);
+        let known = (kept.0 + u32::from(neighbours), kept.1);
         let all = (holders.refs(), holders.pins());
         note(known != all, format!("{frame:?}: {all:?} references and pins, {known:?} known"));
     }
@@ -132,7 +132,7 @@ fn leftovers(sim: &Sim) -> Vec<String> {
 }
 
 /// How many slot pages hold a folio.
-fn kept(sim: &Sim, head: Frame, kind: RefType) -> u16 {
+fn kept(sim: &Sim, head: Frame, kind: RefType) -> u32 {
     let w = &sim.world;
     let pages = w.map.slot_pages.last().map_or(0, |r| r.end);
     let of = |n: &u32| {

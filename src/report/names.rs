@@ -178,6 +178,10 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Mprotect { vma: v, read, write } => {
             format!("mprotect({}, {})", vma(v), flags(&[(read, "READ"), (write, "WRITE")]))
         }
+        Op::Hoard { at: page, count, pin } => {
+            let what = if pin { "pins of" } else { "references to" };
+            format!("take {count} {what} {}", at(page))
+        }
         Op::Madvise { first, pages, advice } => {
             format!("madvise({}{}, {})", at(first), count(pages), advice_name(advice))
         }

@@ -112,6 +112,8 @@ ops! {
     "pin" Pin(Pin),
     /// Releases all pages of a slot.
     "unpin" Unpin(Unpin),
+    /// Takes very many pins of a mapped page, or plain references to it, and keeps them.
+    "hoard" Hoard(Hoard),
     /// Registers a memory region with a device: pins (or subscribes) and programs the device.
     "register" Register(Register),
     /// Deregisters a region: stops the device, then releases.
@@ -252,6 +254,19 @@ pub struct Madvise {
     pub at: Place,
     /// The advice.
     pub advice: Advice,
+}
+
+/// Very many references to one page.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hoard {
+    /// A mapped page, which must have been accessed or populated.
+    pub at: Place,
+    /// How many: plain references up to 120000, pins up to 4000000.
+    pub count: u32,
+    /// Pins (FOLL_PIN); else plain references, as vmsplice takes them.
+    #[serde(default)]
+    pub pin: bool,
 }
 
 /// Which function takes references.

@@ -25,6 +25,7 @@ pub mod folio;
 pub mod fork;
 pub mod gup_fast;
 pub mod gup_slow;
+pub mod hoard;
 pub mod invalidate;
 pub mod invalidate_pages;
 pub mod lease;

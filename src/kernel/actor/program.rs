@@ -6,6 +6,7 @@ use super::dma::Dma;
 use super::drop_caches::DropCaches;
 use super::file_io::{ReadFile, WriteFile};
 use super::fork::ForkMm;
+use super::hoard::Hoard;
 use super::lease::LeaseCall;
 use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
@@ -135,6 +136,7 @@ fn start(op: Op) -> Routine {
             PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
         }
         Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
+        Op::Hoard { at, count, pin } => Hoard { at, count, pin }.into(),
         Op::Fork { child } => ForkMm::new(child).into(),
         Op::Truncate { file, size } => TruncateFile::new(file, size).into(),
         Op::Punch { first, pages } => Punch::new(first, pages).into(),

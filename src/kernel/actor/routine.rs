@@ -95,6 +95,8 @@ routines! {
     GupSlow(gup_slow::GupSlow),
     /// Releasing what a GUP call took: unpin_user_pages and its relatives.
     Release(release::Release),
+    /// Very many references to one page, or pins of it, taken and kept.
+    Hoard(hoard::Hoard),
     /// A kernel worker, which does what interrupts must not do.
     Kworker(worker::Kworker),
     /// fork: copies the page tables of private mappings.

@@ -265,16 +265,25 @@ pub struct Holders {
     /// The filesystem's private data (buffers).
     pub private: bool,
     /// Page table entries.
-    #[bits(16)]
+    #[bits(14)]
     pub ptes: u16,
     /// Plain references in the hands of agents, bios and pipes.
-    #[bits(16)]
-    pub refs: u16,
-    /// Pins: FOLL_PIN, or what was meant as one where the strategy counts none.
-    #[bits(16)]
-    pub pins: u16,
-    #[bits(5)]
-    __: u8,
+    #[bits(17)]
+    pub refs: u32,
+    /// Pins: FOLL_PIN, or what was meant as one where the strategy counts none. More than the 2^21
+    /// that the counting bias leaves room for.
+    #[bits(22)]
+    pub pins: u32,
+}
+
+impl Holders {
+    /// The largest number of plain references that can be told apart; a count that goes below zero
+    /// wraps around to it and is found out of balance.
+    pub const MOST_REFS: u32 = (1 << Holders::REFS_BITS) - 1;
+    /// The same for pins.
+    pub const MOST_PINS: u32 = (1 << Holders::PINS_BITS) - 1;
+    /// The same for page table entries.
+    pub const MOST_PTES: u16 = (1 << Holders::PTES_BITS) - 1;
 }
 facet!(Holders of Frame { cache: int, private: flag, ptes: int, refs: int, pins: int, });
 

@@ -133,6 +133,8 @@ pub enum Op {
     /// Releases all pages of a slot; `dirty`: the pages were written to. `how`: what the driver
     /// does about it; none: what the strategy's `--unpin` says.
     Unpin { slot: Slot, dirty: bool, how: Option<Redirty>, context: Context },
+    /// Takes that many pins of a page, or plain references to it, and keeps them.
+    Hoard { at: VPage, count: u32, pin: bool },
     /// Registers a region: pins (or subscribes, with a notifier) and programs the device.
     Register { region: Region, first: VPage, pages: u32, write: bool, longterm: bool },
     /// Deregisters a region: stops the device, then releases.

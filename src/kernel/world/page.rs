@@ -114,10 +114,10 @@ impl World {
     #[inline]
     pub fn hold(&mut self, frame: Frame, holder: Holder, n: i32) {
         let head = self.head(frame);
-        let add = |count: u16| count.wrapping_add(n as u16);
+        let add = |count: u32, most: u32| count.wrapping_add(n as u32) & most;
         self.update::<Holders>(head, |h| match holder {
-            Holder::Ref => h.with_refs(add(h.refs())),
-            Holder::Pin => h.with_pins(add(h.pins())),
+            Holder::Ref => h.with_refs(add(h.refs(), Holders::MOST_REFS)),
+            Holder::Pin => h.with_pins(add(h.pins(), Holders::MOST_PINS)),
             Holder::Private => h.with_private(n > 0),
         });
     }
@@ -251,7 +251,9 @@ impl World {
             for (frame, n) in [(from, -1i32), (to, 1)] {
                 if let Some(frame) = frame {
                     let head = self.head(frame);
-                    let add = |h: Holders| h.with_ptes(h.ptes().wrapping_add(n as u16));
+                    let add = |h: Holders| {
+                        h.with_ptes(h.ptes().wrapping_add(n as u16) & Holders::MOST_PTES)
+                    };
                     self.update::<Holders>(head, add);
                 }
             }
