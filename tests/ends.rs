@@ -140,7 +140,7 @@ fn kept(sim: &Sim, head: Frame, kind: RefType) -> u32 {
         let frame = Frame::unpack(kept.frame_bits());
         kept.kind() == kind && frame.is_some_and(|f| f != ZERO_PAGE && w.head(f) == head)
     };
-    (0..pages).filter(of).count() as u16
+    (0..pages).filter(of).count() as u32
 }
 
 /// Whether an agent waits for something that a program, not the kernel, has to do.

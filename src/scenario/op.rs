@@ -262,7 +262,7 @@ pub struct Madvise {
 pub struct Hoard {
     /// A mapped page, which must have been accessed or populated.
     pub at: Place,
-    /// How many: plain references up to 120000, pins up to 4000000.
+    /// How many: plain references up to 60000, pins up to 4000000.
     pub count: u32,
     /// Pins (FOLL_PIN); else plain references, as vmsplice takes them.
     #[serde(default)]

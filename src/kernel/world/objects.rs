@@ -265,10 +265,10 @@ pub struct Holders {
     /// The filesystem's private data (buffers).
     pub private: bool,
     /// Page table entries.
-    #[bits(14)]
+    #[bits(15)]
     pub ptes: u16,
     /// Plain references in the hands of agents, bios and pipes.
-    #[bits(17)]
+    #[bits(16)]
     pub refs: u32,
     /// Pins: FOLL_PIN, or what was meant as one where the strategy counts none. More than the 2^21
     /// that the counting bias leaves room for.

@@ -15,7 +15,7 @@ const DEFAULT_SLOT: &str = "pin";
 const DEFAULT_REGION: &str = "mr";
 
 /// What one `hoard` can take: the holders of a folio are counted so far, with room for a few more.
-const MOST_REFS: u32 = 120_000;
+const MOST_REFS: u32 = 60_000;
 const MOST_PINS: u32 = 4_000_000;
 
 impl Program<'_, '_> {
