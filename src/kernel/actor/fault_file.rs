@@ -11,6 +11,7 @@ use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault::*;
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::*;
@@ -176,7 +177,8 @@ impl FileFault {
 
     /// The folio is locked now: is it still the file's, and is it uptodate?
     fn locked(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
-        if cx.get::<Owner>(frame).file_page() != Some(at) {
+        let gone = cx.get::<Owner>(frame).file_page() != Some(at);
+        if gone && cx.strategy.keeps(Guard::FaultTruncated) {
             cx.unlock_folio(frame);
             return self.go(State::Again(frame));
         }
@@ -257,7 +259,7 @@ impl FileFault {
 
     /// The last look at `i_size`, then what the page is wanted for.
     fn recheck(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
-        if beyond_eof(cx, at) {
+        if beyond_eof(cx, at) && cx.strategy.keeps(Guard::FaultEofAgain) {
             return self.go(State::Unlock(frame, true, -EFAULT));
         }
         match self.want {
@@ -272,7 +274,7 @@ impl FileFault {
     /// reference is the one that the fault holds.
     fn finish(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
-        if cx.get::<Pte>(self.at).frame().is_some() {
+        if cx.get::<Pte>(self.at).frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
             return self.go(State::Unlock(frame, true, 0));
         }
         if let Some(copy) = Frame::unpack(self.copy) {

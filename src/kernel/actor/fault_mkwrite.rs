@@ -8,6 +8,7 @@
 use super::fault::*;
 use super::fault_file::map_file_page;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
@@ -100,7 +101,8 @@ impl Mkwrite {
         let me = cx.me;
         cx.might_sleep();
         cx.lock_folio(me, self.folio);
-        if cx.get::<Owner>(self.folio).file_page() != Some(at) || beyond_eof(cx, at) {
+        let gone = cx.get::<Owner>(self.folio).file_page() != Some(at) || beyond_eof(cx, at);
+        if gone && cx.strategy.keeps(Guard::MkwriteTruncated) {
             cx.unlock_folio(self.folio);
             return self.go(State::Release { truncated: true });
         }
@@ -129,12 +131,14 @@ impl Mkwrite {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let pte = cx.get::<Pte>(self.at);
         if self.mapped {
-            if !pte.present() || pte.writable() || pte.frame() != Some(self.folio) {
+            let same = pte.present() && !pte.writable() && pte.frame() == Some(self.folio);
+            if !same && cx.strategy.keeps(Guard::MkwritePteSame) {
                 return self.go(State::Unlock { done: false });
             }
+            let pte = pte.with_present(true).with_frame(self.folio);
             cx.set_pte(self.at, pte.with_writable(true).with_dirty(true).with_young(true));
         } else {
-            if pte.frame().is_some() {
+            if pte.frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
                 return self.go(State::Unlock { done: false });
             }
             map_file_page(cx, self.at, self.folio, true, true);
@@ -160,7 +164,9 @@ impl Machine for Mkwrite {
                 None => Need::Nothing,
             },
             State::Lock | State::Relock => Need::FolioLock(cx.w.head(self.folio)),
-            State::Stable { .. } => Need::WritebackEnd(cx.w.head(self.folio)),
+            State::Stable { .. } if cx.strategy.keeps(Guard::MkwriteStable) => {
+                Need::WritebackEnd(cx.w.head(self.folio))
+            }
             _ => Need::Nothing,
         }
     }
