@@ -9,10 +9,53 @@ use std::collections::BTreeMap;
 
 /// Guards with the scenario that misses them.
 const KILLED: &[(Guard, &str)] = &[
+    (Guard::MkwriteTruncated, "truncate/fault-meets-truncate"),
+    (Guard::MkwriteStable, "writeback/stable-pages"),
+    (Guard::MkwritePteSame, "truncate/fault-meets-truncate"),
+    (Guard::FaultPteNone, "writeback/two-faults-one-page"),
+    (Guard::FaultTruncated, "truncate/punch-meets-fault"),
+    (Guard::FaultEofAgain, "truncate/fault-meets-truncate"),
+    (Guard::ReclaimFreeze, "writeback/dio-redirties-without-buffers"),
+    (Guard::ReclaimDirtyLast, "reclaim/dirtied-at-the-last-moment"),
+    (Guard::ReclaimWriteback, "writeback/dio-redirties-without-buffers"),
+    (Guard::RmapFlush, "writeback/mprotect-does-not-clean"),
+    (Guard::CleanWriteProtect, "writeback/stable-pages"),
+    (Guard::MigrateFreeze, "reclaim/migrate-and-drop"),
+    (Guard::MigrateWriteback, "reclaim/migration-meets-writeback"),
+    (Guard::TruncateWriteback, "truncate/page-under-writeback"),
+    (Guard::TruncatePartialWriteback, "truncate/page-under-writeback"),
+    (Guard::TruncateUnmapFolio, "truncate/punch-meets-fault"),
+    (Guard::ZapForceFlush, "writeback/stale-translation"),
+    (Guard::ZapFlushBeforePut, "truncate/punch-meets-fault"),
+    (Guard::ZapNotify, "notifier/odp-truncate"),
+    (Guard::OdpRetry, "notifier/odp-truncate"),
+    (Guard::OdpDrain, "notifier/odp-truncate"),
+    (Guard::OdpSetSeq, "notifier/odp-truncate"),
+    (Guard::DioFlushFirst, "writeback/direct-read-of-a-dirty-page"),
+    (Guard::DioInvalidateAfter, "truncate/direct-write-under-mapping"),
+    (Guard::DioCheckDirty, "writeback/torn-direct-read"),
+    (Guard::WritebackError, "writeback/error-reported-once"),
 ];
 
 /// Guards that nothing misses, and why.
-const SURVIVORS: &[(Guard, &str)] = &[];
+const SURVIVORS: &[(Guard, &str)] = &[
+    (
+        Guard::UnmapDirty,
+        "where stores are tracked a page is dirty before an entry is, and where they are not \
+         (tmpfs, anonymous memory) there is no swap to lose it to",
+    ),
+    (Guard::ZapDirty, "as unmap-dirty"),
+    (Guard::OdpDirty, "the fault that gave the device the page has dirtied it, through the entry"),
+    (
+        Guard::DioBegin,
+        "direct I/O is synchronous here and holds i_rwsem, which keeps truncate out; AIO drops it",
+    ),
+    (
+        Guard::DioInvalidateFirst,
+        "what it leaves in the cache goes after the write, or fails with the same EIO",
+    ),
+    (Guard::DioSetDirty, "bio_check_pages_dirty catches up, and the pin keeps reclaim away"),
+];
 
 /// A scenario whose expectations are judged without a guard.
 fn without(name: &str, guard: Guard) -> Loaded {
