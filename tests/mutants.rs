@@ -35,6 +35,19 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::DioInvalidateAfter, "truncate/direct-write-under-mapping"),
     (Guard::DioCheckDirty, "writeback/torn-direct-read"),
     (Guard::WritebackError, "writeback/error-reported-once"),
+    (Guard::ForkSeqcount, "fork/pin-meets-fork"),
+    (Guard::ForkWriteProtect, "fork/child-sees-the-past"),
+    (Guard::ForkNotExclusive, "fork/child-sees-the-past"),
+    (Guard::ForkFlush, "fork/pinned-page-copied"),
+    (Guard::CowPteSame, "fork/two-threads-break-cow"),
+    (Guard::AnonPteNone, "fork/two-first-touches"),
+    (Guard::FsyncWait, "writeback/fsync-then-crash"),
+    (Guard::InvalidateDirty, "truncate/direct-write-under-mapping"),
+    (Guard::InvalidateWriteback, "truncate/direct-write-under-mapping"),
+    (Guard::DeregisterStop, "notifier/deregister-under-transfer"),
+    (Guard::OdpAwaitEnd, "notifier/odp-truncate"),
+    (Guard::AddFolioOnce, "writeback/two-misses-one-page"),
+    (Guard::FaultInvalidateLock, "truncate/punch-meets-fault"),
 ];
 
 /// Guards that nothing misses, and why.
@@ -55,6 +68,12 @@ const SURVIVORS: &[(Guard, &str)] = &[
         "what it leaves in the cache goes after the write, or fails with the same EIO",
     ),
     (Guard::DioSetDirty, "bio_check_pages_dirty catches up, and the pin keeps reclaim away"),
+    (Guard::UnsubscribeWait, "what the callback would touch afterwards is the driver's own memory"),
+    (
+        Guard::GrabTruncated,
+        "i_rwsem keeps truncate from write(2), the reference keeps reclaim and migration, and a \
+         read may return what was there before",
+    ),
 ];
 
 /// A scenario whose expectations are judged without a guard.

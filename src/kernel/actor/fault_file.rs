@@ -11,7 +11,7 @@ use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault::*;
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
-use crate::kernel::strategy::Guard;
+use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::*;
@@ -106,7 +106,10 @@ impl FileFault {
         w.map.backing(self.at)
     }
 
-    fn invalidate_lock(self, w: &World) -> Option<Lock> {
+    fn invalidate_lock(self, w: &World, strategy: &Strategy) -> Option<Lock> {
+        if !strategy.keeps(Guard::FaultInvalidateLock) {
+            return None;
+        }
         let file = w.map.file_of(self.file_page(w)?);
         Some(w.map.file_lock(LockClass::InvalidateLock, file))
     }
@@ -132,7 +135,7 @@ impl FileFault {
     }
 
     fn unlock_invalidate(self, cx: &mut Step) -> FileFault {
-        if let Some(lock) = self.invalidate_lock(cx) {
+        if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
             let me = cx.me;
             cx.unlock(me, lock);
         }
@@ -302,7 +305,7 @@ pub fn map_file_page(cx: &mut Step, at: VPage, frame: Frame, write: bool, dirty:
 impl Machine for FileFault {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Invalidate(_) => match self.invalidate_lock(cx.w) {
+            State::Invalidate(_) => match self.invalidate_lock(cx.w, cx.strategy) {
                 Some(lock) => Need::Lock(lock, Mode::Shared),
                 None => Need::Nothing,
             },
@@ -361,7 +364,7 @@ impl Machine for FileFault {
             State::Size => self.go(State::Find),
             State::Find => self.find(cx, at),
             State::Invalidate(folio) => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 let holding = FileFault { invalidate: true, ..self };

@@ -8,7 +8,7 @@
 use super::fault::*;
 use super::fault_file::map_file_page;
 use super::step::*;
-use crate::kernel::strategy::Guard;
+use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
@@ -83,7 +83,10 @@ impl Mkwrite {
         Mkwrite { state, ..self }.into()
     }
 
-    fn invalidate_lock(self, w: &World) -> Option<Lock> {
+    fn invalidate_lock(self, w: &World, strategy: &Strategy) -> Option<Lock> {
+        if !strategy.keeps(Guard::FaultInvalidateLock) {
+            return None;
+        }
         let file = w.map.file_of(w.map.backing(self.at)?);
         Some(w.map.file_lock(LockClass::InvalidateLock, file))
     }
@@ -159,7 +162,7 @@ impl Mkwrite {
 impl Machine for Mkwrite {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Invalidate => match self.invalidate_lock(cx.w) {
+            State::Invalidate => match self.invalidate_lock(cx.w, cx.strategy) {
                 Some(lock) => Need::Lock(lock, Mode::Shared),
                 None => Need::Nothing,
             },
@@ -196,7 +199,7 @@ impl Machine for Mkwrite {
         let Some(at) = cx.map.backing(self.at) else { return self.end(false, false) };
         match self.state {
             State::Invalidate => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 self.go(State::Lock)
@@ -215,7 +218,7 @@ impl Machine for Mkwrite {
                 })
             }
             State::Release { truncated } => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.unlock(me, lock);
                 }
                 if truncated { self.end(false, false) } else { self.go(State::Finish) }

@@ -115,7 +115,9 @@ impl DeviceFault {
 impl Machine for DeviceFault {
     fn need(self, cx: &Scene) -> Need {
         match self {
-            DeviceFault::AwaitEnd { mm, seq, .. } => Need::SeqPassed(mm, seq),
+            DeviceFault::AwaitEnd { mm, seq, .. } if cx.strategy.keeps(Guard::OdpAwaitEnd) => {
+                Need::SeqPassed(mm, seq)
+            }
             DeviceFault::MmapLock { vpage, .. } => Need::Lock(mmap_lock(cx.w, vpage), Mode::Shared),
             DeviceFault::UmemLock { target, .. } => {
                 Need::Lock(target.umem_lock(cx.w), Mode::Exclusive)

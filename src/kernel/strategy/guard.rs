@@ -91,6 +91,37 @@ guards! {
     /// A direct read dirties the user's page again if it was cleaned meanwhile
     /// (bio_check_pages_dirty).
     DioCheckDirty = "dio-check-dirty",
+    /// fork holds write_protect_seq odd while it copies, for GUP-fast to see (F1, F20).
+    ForkSeqcount = "fork-seqcount",
+    /// fork takes the parent's right to write away from what is shared.
+    ForkWriteProtect = "fork-write-protect",
+    /// fork marks a page that is shared as nobody's own (PageAnonExclusive).
+    ForkNotExclusive = "fork-not-exclusive",
+    /// fork flushes the parent's TLBs before it returns.
+    ForkFlush = "fork-flush",
+    /// wp_page_copy compares the PTE with the one that faulted before it replaces it.
+    CowPteSame = "cow-pte-same",
+    /// do_anonymous_page sets an entry only where there is none.
+    AnonPteNone = "anon-pte-none",
+    /// fsync waits for the writeback that it and others have begun.
+    FsyncWait = "fsync-wait",
+    /// invalidate_complete_folio2 keeps a dirty folio.
+    InvalidateDirty = "invalidate-dirty",
+    /// invalidate_inode_pages2_range waits for the end of writeback.
+    InvalidateWriteback = "invalidate-writeback",
+    /// A region's transfers have ended before its pins are released (DESTROY_MKEY).
+    DeregisterStop = "deregister-stop",
+    /// mmu_interval_notifier_remove waits for an invalidation under way.
+    UnsubscribeWait = "unsubscribe-wait",
+    /// mmu_interval_read_begin waits for the end of an invalidation (S1).
+    OdpAwaitEnd = "odp-await-end",
+    /// __filemap_get_folio looks, under the folio lock, whether the folio is still the file's.
+    GrabTruncated = "grab-truncated",
+    /// filemap_add_folio fails where there is a folio already.
+    AddFolioOnce = "add-folio-once",
+    /// page_mkwrite, and a fault that misses the cache, hold invalidate_lock, which punch and
+    /// truncate hold for writing.
+    FaultInvalidateLock = "fault-invalidate-lock",
     /// A failed write is recorded in the mapping for the next fsync (mapping_set_error).
     WritebackError = "writeback-error",
 }
