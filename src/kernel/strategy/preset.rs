@@ -35,8 +35,13 @@ const LINUX_4_19: Strategy = Strategy {
     without: None,
 };
 
+/// A proposal of 2018 that counts pins: every GUP caller says whether it pins, reclaim asks.
+const fn counting(pin: Pin) -> Strategy {
+    Strategy { pin, dio_ref: DioRef::Pin, reclaim: Reclaim::SkipPinned, ..LINUX_4_19 }
+}
+
 impl Preset {
-    /// Every preset, oldest kernel first.
+    /// Every preset: kernels by age, proposals by date.
     pub const ALL: &[Preset] = &[
         Preset {
             name: "linux-4.14",
@@ -57,6 +62,27 @@ impl Preset {
                   the device does not wait (it does from 5.3 on); for the page cache nothing is \
                   done: pins are plain references, nobody asks.",
             strategy: LINUX_4_19,
+        },
+        Preset {
+            name: "hubbard-hybrid",
+            doc: "John Hubbard's mail of December 2018 (an idea of Jerome Glisse): pins are \
+                  counted in the address_space, with a bit in the page (claims 77-81). As Linux \
+                  4.19, except that direct I/O pins and reclaim asks.",
+            strategy: counting(Pin::MappingCounter),
+        },
+        Preset {
+            name: "glisse-mapcount",
+            doc: "Jerome Glisse, December 2018: GUP raises the mapcount, and a page is pinned if \
+                  that is more than its page table entries (claims 83-85). As Linux 4.19, except \
+                  that direct I/O pins and reclaim asks.",
+            strategy: counting(Pin::Mapcount),
+        },
+        Preset {
+            name: "hubbard-page-private",
+            doc: "John Hubbard, 14 December 2018: pins are counted in a structure behind \
+                  page->private (claim 82). As Linux 4.19, except that direct I/O pins and reclaim \
+                  asks.",
+            strategy: counting(Pin::PagePrivate),
         },
         Preset {
             name: "linux-6.18",
