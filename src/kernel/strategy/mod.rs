@@ -116,3 +116,11 @@ strategy! {
     /// What growing a file does with the bytes of the old last page beyond the old end.
     eof_tail: EofTail = "eof-tail",
 }
+
+impl Strategy {
+    /// What the design costs that no run can count: bytes in every `struct page`, bytes for each
+    /// pinned page, whether a wait can name its holder, what filesystems have to be taught.
+    pub fn standing(&self) -> pin::Standing {
+        self.pin.standing()
+    }
+}
