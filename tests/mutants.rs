@@ -46,6 +46,7 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::InvalidateWriteback, "truncate/direct-write-under-mapping"),
     (Guard::DeregisterStop, "notifier/deregister-under-transfer"),
     (Guard::OdpAwaitEnd, "notifier/odp-truncate"),
+    (Guard::OffLruRecheck, "pin/two-pins-one-list"),
     (Guard::AddFolioOnce, "writeback/two-misses-one-page"),
     (Guard::FaultInvalidateLock, "truncate/punch-meets-fault"),
 ];

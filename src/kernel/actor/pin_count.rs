@@ -8,8 +8,8 @@
 use super::errno::{EBUSY, ENOMEM};
 use super::pin::*;
 use super::step::*;
-use crate::kernel::strategy::Pin;
 use crate::kernel::strategy::pin::VMA_BYTES;
+use crate::kernel::strategy::{Guard, Pin};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -291,7 +291,9 @@ impl UncountPin {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::LruLock);
         cx.prices.add(Price::PinLocks, 2);
-        if cx.counts(self.frame).pins() == 0 && cx.flags(self.frame).dma_pinned() {
+        let again = cx.strategy.keeps(Guard::OffLruRecheck);
+        let idle = cx.counts(self.frame).pins() == 0 || !again;
+        if idle && cx.flags(self.frame).dma_pinned() {
             cx.change_flags(self.frame, |f| f.with_lru(true).with_dma_pinned(false));
             cx.prices.add(Price::LruMoves, 1);
         }

@@ -193,8 +193,8 @@ impl Step<'_> {
         self.set(op, OpValue(contents));
     }
 
-    /// `folio_add_lru`: a new page goes into the processor's batch, and some time later onto its LRU
-    /// list. The batch is looked at under `--pin off-lru` only; elsewhere nobody can tell.
+    /// `folio_add_lru`: a new page goes into the processor's batch, and some time later onto its
+    /// LRU list. The batch is looked at under `--pin off-lru` only; elsewhere nobody can tell.
     pub fn lru_add(&mut self, frame: Frame) {
         let batch = if self.rules.pin.off_lru { self.cpu().0 as u8 + 1 } else { 0 };
         self.change_flags(frame, |f| f.with_lru(batch == 0).with_batch(batch));

@@ -67,8 +67,8 @@ pub const COUNT_BALANCE: Invariant = Invariant {
     name: "count-balance",
     doc: "A folio's refcount, mapcount or pincount disagrees with the holders that exist, or is \
           negative. Holders are the page cache, buffers, page table entries, and references and \
-          pins in the hands of agents. The refcount of a free frame is zero. Where a mapping counts \
-          pins, its counter is the number of pins on pages of its file.",
+          pins in the hands of agents. The refcount of a free frame is zero. Where a mapping \
+          counts pins, its counter is the number of pins on pages of its file.",
     source: "mm/debug.c, page_ref_freeze(); kernel-facts 2.1",
     premise: "a folio's counts or holders change",
     arises: Premise::Checked,
@@ -121,7 +121,7 @@ fn mapping_balance(w: &World, file: File) -> Judgement {
     let count = w.get::<MappingPins>(file);
     let heads = (0..w.map.frames()).map(Frame).filter(|&f| !w.get::<Flags>(f).tail());
     let held = heads.filter(|&f| w.home_of(f) == Some(file));
-    let pins: u32 = held.map(|f| u32::from(w.get::<Holders>(f).pins())).sum();
+    let pins: u32 = held.map(|f| w.get::<Holders>(f).pins()).sum();
     if count.pins() == pins + u32::from(count.adding()) {
         Judgement::Holds
     } else {

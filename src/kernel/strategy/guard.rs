@@ -122,6 +122,9 @@ guards! {
     /// page_mkwrite, and a fault that misses the cache, hold invalidate_lock, which punch and
     /// truncate hold for writing.
     FaultInvalidateLock = "fault-invalidate-lock",
+    /// The last unpin looks at the count again under the LRU lock before it puts a page back on its
+    /// list (`--pin off-lru`).
+    OffLruRecheck = "off-lru-recheck",
     /// A failed write is recorded in the mapping for the next fsync (mapping_set_error).
     WritebackError = "writeback-error",
 }

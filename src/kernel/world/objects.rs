@@ -8,6 +8,8 @@ use super::contents::Contents;
 use super::ids::*;
 use bitfield_struct::bitfield;
 
+pub use super::pins::MappingPins;
+
 /// Defines an enumeration that fits into a bit field.
 macro_rules! small {
     ($(#[doc = $doc:literal])+ $name:ident {
@@ -443,21 +445,6 @@ pub struct Size {
     pub bytes: u64,
 }
 facet!(Size of File { bytes: int, });
-
-/// The counter of pins in a file's address_space (`--pin mapping-counter`).
-#[bitfield(u64)]
-#[derive(PartialEq, Eq, Hash)]
-pub struct MappingPins {
-    /// Pins that were added and not taken away again.
-    #[bits(32)]
-    pub pins: u32,
-    /// Ghost: those of them that are not held yet, for the bit of their page is about to be set.
-    #[bits(16)]
-    pub adding: u16,
-    #[bits(16)]
-    __: u16,
-}
-facet!(MappingPins of File { pins: int, });
 
 /// A file's error state and counters.
 #[bitfield(u64)]

@@ -1,8 +1,25 @@
 //! What pins do to a folio's counts, and what the counts say.
 
+use super::cell::{Facet, Field, Kind};
 use super::door::World;
 use super::ids::*;
-use super::objects::*;
+use super::objects::{facet, *};
+use bitfield_struct::bitfield;
+
+/// The counter of pins in a file's address_space (`--pin mapping-counter`).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct MappingPins {
+    /// Pins that were added and not taken away again.
+    #[bits(32)]
+    pub pins: u32,
+    /// Ghost: those of them that are not held yet, for the bit of their page is about to be set.
+    #[bits(16)]
+    pub adding: u16,
+    #[bits(16)]
+    __: u16,
+}
+facet!(MappingPins of File { pins: int, });
 
 /// What one pin adds to a folio's counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
