@@ -35,8 +35,10 @@ impl Machine for Hoard {
     }
 
     fn label(self) -> Label {
-        let name = if self.pin { "pin over and over" } else { "vmsplice over and over" };
-        Label::new("", name, Cost::Syscall)
+        match self.pin {
+            true => Label::new("", "pin over and over", Cost::Syscall),
+            false => Label::new("", "vmsplice over and over", Cost::Syscall),
+        }
     }
 
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {

@@ -238,3 +238,33 @@ fn a_thousand_references_look_like_a_pin_to_a_bias_only() {
         assert_eq!(sim.world.counts_say_pinned(page(&sim)), fuzzy, "{pin:?}");
     }
 }
+
+/// The weakness of the bit (claim 78): the counter is read before the bit is cleared.
+#[test]
+fn one_who_saw_no_pins_clears_the_bit_of_a_pin_that_came_meanwhile() {
+    use crate::kernel::strategy::Truncate;
+    use crate::kernel::world::Slot;
+    let fast = PinCall::PinFast;
+    let mut kit = Kit::new();
+    let data = kit.file(FsKind::Xfs, &[InitPage::Clean]);
+    kit.map(file(data), true, 1);
+    kit.slot(1);
+    let ops = [
+        pin(VPage(0), 1, Slot(0), false, fast),
+        unpin(Slot(0), false),
+        pin(VPage(0), 1, Slot(0), false, fast),
+        unpin(Slot(0), false),
+    ];
+    let op = kit.thread(Mm(0), &ops);
+    kit.thread(Mm(0), &[Op::Punch { first: FilePage(0), pages: 1 }]);
+    let truncate = Truncate::WaitUnlocked;
+    let mut sim = kit.sim_with(Strategy { truncate, ..design(Pin::MappingCounter) });
+    run_agent(&mut sim, 0, |sim| result(sim, op.plus(1)).is_some());
+    let frame = page(&sim);
+    assert!(sim.world.flags(frame).dma_pinned(), "an unpin cannot clear it");
+    run_until(&mut sim, 1, "ClearPageDmaPinned");
+    run_agent(&mut sim, 0, |sim| result(sim, op.plus(2)).is_some());
+    assert_eq!(sim.world.get::<MappingPins>(data).pins(), 1);
+    run_agent(&mut sim, 1, |sim| !sim.world.flags(frame).dma_pinned());
+    assert_eq!(sim.world.get::<Holders>(frame).pins(), 1, "pinned, and nobody can tell");
+}

@@ -87,7 +87,7 @@ routines! {
     CountPin(pin_count::CountPin),
     /// Taking a pin off its count, where that takes more than one step.
     UncountPin(pin_count::UncountPin),
-    /// "Is this page pinned?", where the answer takes more than one step.
+    /// Whether a page is pinned, where the answer takes more than one step.
     AskPinned(pinned::AskPinned),
     /// The lockless walk of a GUP call (F1 to F21).
     GupFast(gup_fast::GupFast),

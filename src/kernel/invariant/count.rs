@@ -3,7 +3,7 @@
 use super::{Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse};
-use crate::kernel::world::objects::{Counts, Flags, Holders, MappingPins};
+use crate::kernel::world::objects::{Counts, Flags, Holders, MappingPins, Owner};
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::{Actor, Block, File, Frame, Kind, World};
 
@@ -72,16 +72,22 @@ pub const COUNT_BALANCE: Invariant = Invariant {
     source: "mm/debug.c, page_ref_freeze(); kernel-facts 2.1",
     premise: "a folio's counts or holders change",
     arises: Premise::Checked,
-    watches: &[Kind::Counts, Kind::Holders, Kind::MappingPins],
+    watches: &[Kind::Counts, Kind::Holders, Kind::Owner, Kind::MappingPins],
     hears: &[],
     check: count_balance,
     fatal: false,
 };
 
 fn count_balance(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
-    let Subject::Wrote { kind, object, .. } = subject else { return Judgement::NotAsked };
-    if kind == Kind::MappingPins {
-        return mapping_balance(w, File(object));
+    let Subject::Wrote { kind, object, old } = subject else { return Judgement::NotAsked };
+    match kind {
+        Kind::MappingPins => return mapping_balance(w, File(object)),
+        // A page that is freed with its last unpin is no page of its file any more.
+        Kind::Owner => {
+            let file = w.home(Owner::from_bits(old)).filter(|_| w.rules.pin.of_mapping);
+            return file.map_or(Judgement::NotAsked, |file| mapping_balance(w, file));
+        }
+        _ => {}
     }
     let frame = Frame(object);
     let flags = w.get::<Flags>(frame);
@@ -125,9 +131,7 @@ fn mapping_balance(w: &World, file: File) -> Judgement {
     if count.pins() == pins + u32::from(count.adding()) {
         Judgement::Holds
     } else {
-        let first = w.map.pages_of(file).next().and_then(|at| w.cached(at));
-        let frame = first.unwrap_or(ZERO_PAGE);
-        Judgement::Broken([w.cell::<MappingPins>(file), w.cell::<Holders>(frame)])
+        Judgement::Broken([w.cell::<MappingPins>(file); 2])
     }
 }
 

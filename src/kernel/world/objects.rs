@@ -6,9 +6,8 @@
 use super::cell::{Facet, Field, Kind, RefKind};
 use super::contents::Contents;
 use super::ids::*;
-use bitfield_struct::bitfield;
-
 pub use super::pins::MappingPins;
+use bitfield_struct::bitfield;
 
 /// Defines an enumeration that fits into a bit field.
 macro_rules! small {

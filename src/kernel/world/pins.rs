@@ -89,7 +89,11 @@ impl World {
     /// The file that a page belongs to, or belonged to before it was truncated: what a structure
     /// that was filed under it is filed under.
     pub fn home_of(&self, frame: Frame) -> Option<File> {
-        let owner = self.get::<Owner>(self.head(frame));
+        self.home(self.get::<Owner>(self.head(frame)))
+    }
+
+    /// The same of an owner.
+    pub fn home(&self, owner: Owner) -> Option<File> {
         match owner.kind() {
             OwnerKind::File | OwnerKind::Detached => {
                 Some(self.map.file_of(FilePage(owner.link().wrapping_sub(1))))
