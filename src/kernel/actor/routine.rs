@@ -89,6 +89,8 @@ routines! {
     GupSlow(gup_slow::GupSlow),
     /// Releasing what a GUP call took: unpin_user_pages and its relatives.
     Release(release::Release),
+    /// page_mkwrite at the release of a pin.
+    MkwriteAgain(release_mkwrite::MkwriteAgain),
     /// A kernel worker, which does what interrupts must not do.
     Kworker(worker::Kworker),
     /// fork: copies the page tables of private mappings.
@@ -127,6 +129,10 @@ routines! {
     RmapWalk(rmap::RmapWalk),
     /// Writes the dirty pages of a file: cleaning skips what is busy, integrity waits.
     WritePages(writeback::WritePages),
+    /// Asks whether a folio that is to be written may be pinned, and does what --writeback says.
+    WritePinned(writeback_pinned::WritePinned),
+    /// Fills a bounce page, a half at a time, and submits it.
+    CopyPage(bounce::CopyPage),
     /// Waits until no page of a file is under writeback.
     WaitPages(writeback_wait::WaitPages),
     /// A flusher's pass over a file.
