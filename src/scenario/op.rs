@@ -311,6 +311,8 @@ pub enum Redirty {
     SetDirty,
     /// `set_page_dirty_lock`
     SetDirtyLock,
+    /// page_mkwrite once more
+    Mkwrite,
 }
 
 section! {

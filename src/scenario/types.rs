@@ -256,6 +256,9 @@ section! {
     Device {
         /// What it is.
         kind: DeviceKind,
+        /// Its driver gives a pinned page back when `--writeback revoke` asks for it; true if
+        /// absent.
+        revocable: Option<bool>,
     }
 }
 

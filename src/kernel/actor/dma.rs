@@ -11,6 +11,7 @@ use super::errno::{ECANCELED, EFAULT};
 use super::odp::DeviceFault;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Writeback;
 use crate::kernel::world::contents::Version;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Page, Toucher};
@@ -18,6 +19,7 @@ use crate::kernel::world::machine::{Engaged, RegionState, RegionUse, Xlat};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Newest, OpValue};
 use crate::kernel::world::plan::{PAGE_SIZE, Part, WHOLE};
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Contents, FilePage, Region, RegionPage, VPage, World};
 
 /// The first half of a page.
@@ -201,6 +203,9 @@ fn translate(cx: &mut Step, at: RegionPage, write: bool) -> Next {
         let region = cx.map.region_of(at);
         if cx.map.device_kind(region).has_notifier() {
             return call(DeviceFault::new(at, write), Dma::Translate { at, write });
+        }
+        if cx.strategy.writeback == Writeback::Revoke {
+            cx.w.prices.add(Price::KilledTransfers, 1);
         }
         return fail(cx, at, EFAULT);
     }

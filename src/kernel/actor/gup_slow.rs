@@ -20,6 +20,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::{FsKind, PinCall};
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Disk, Frame, Lock, VPage, World};
 
@@ -105,7 +106,7 @@ impl GupSlow {
     }
 
     /// `check_vma_flags`; kernel-facts 1.5.
-    fn check_vma(self, cx: &Step, at: VPage) -> Ret {
+    fn check_vma(self, cx: &mut Step, at: VPage) -> Ret {
         let state = cx.get::<VmaState>(cx.map.vma_of(at));
         if !state.mapped() {
             return -EFAULT;
@@ -115,10 +116,13 @@ impl GupSlow {
         if flags.longterm {
             let tracked = fs.is_some_and(FsKind::tracks_dirty) && is_shared(cx, at);
             let writes = flags.write && flags.call.is_pin() && state.write();
-            match cx.strategy.longterm.refuses(fs == Some(FsKind::Dax), tracked && writes) {
-                Some(Refused::Dax) => return -EOPNOTSUPP,
-                Some(Refused::DirtyTracked) => return -EFAULT,
-                None => {}
+            let dax = fs == Some(FsKind::Dax);
+            if let Some(refused) = cx.strategy.longterm.refuses(dax, tracked, writes) {
+                cx.w.prices.add(Price::RefusedPins, 1);
+                return match refused {
+                    Refused::Dax | Refused::NoNotifier => -EOPNOTSUPP,
+                    Refused::DirtyTracked => -EFAULT,
+                };
             }
         }
         let allowed = if flags.write { state.write() } else { state.read() };

@@ -5,6 +5,7 @@
 //! there. One step is one lock-protected section or one atomic access. Machines act; what a design
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
+pub mod bounce;
 pub mod chance;
 pub mod dax_io;
 pub mod dax_layout;
@@ -45,6 +46,7 @@ pub mod reclaim;
 pub mod reflink;
 pub mod region;
 pub mod release;
+pub mod release_mkwrite;
 pub mod rmap;
 pub mod routine;
 pub mod step;
@@ -56,6 +58,7 @@ pub mod truncate_pages;
 pub mod unbind;
 pub mod worker;
 pub mod writeback;
+pub mod writeback_pinned;
 pub mod writeback_wait;
 pub mod zap;
 pub mod zero_tail;

@@ -97,6 +97,8 @@ routines! {
     Release(release::Release),
     /// Very many references to one page, or pins of it, taken and kept.
     Hoard(hoard::Hoard),
+    /// page_mkwrite at the release of a pin.
+    MkwriteAgain(release_mkwrite::MkwriteAgain),
     /// A kernel worker, which does what interrupts must not do.
     Kworker(worker::Kworker),
     /// fork: copies the page tables of private mappings.
@@ -135,6 +137,10 @@ routines! {
     RmapWalk(rmap::RmapWalk),
     /// Writes the dirty pages of a file: cleaning skips what is busy, integrity waits.
     WritePages(writeback::WritePages),
+    /// Asks whether a folio that is to be written may be pinned, and does what --writeback says.
+    WritePinned(writeback_pinned::WritePinned),
+    /// Fills a bounce page, a half at a time, and submits it.
+    CopyPage(bounce::CopyPage),
     /// Waits until no page of a file is under writeback.
     WaitPages(writeback_wait::WaitPages),
     /// A flusher's pass over a file.

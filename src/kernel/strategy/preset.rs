@@ -35,8 +35,11 @@ const LINUX_4_19: Strategy = Strategy {
     without: None,
 };
 
+/// The same, with pins counted, and taken by direct I/O as well.
+const COUNTED: Strategy = Strategy { pin: Pin::FolioPincount, dio_ref: DioRef::Pin, ..LINUX_4_19 };
+
 impl Preset {
-    /// Every preset, oldest kernel first.
+    /// Every preset: kernels, oldest first, then proposals.
     pub const ALL: &[Preset] = &[
         Preset {
             name: "linux-4.14",
@@ -78,6 +81,40 @@ impl Preset {
                 no_buffers: NoBuffers::Warn,
                 eof_tail: EofTail::Zero,
                 ..LINUX_4_19
+            },
+        },
+        Preset {
+            name: "glisse-break-drivers",
+            doc: "Choice C1 of Jerome Glisse (17 December 2018): Linux 4.19, with every driver broken \
+                  that does not abide by page_mkclean and page_mkwrite (claim 8). Pins are not \
+                  counted: nobody has to ask.",
+            strategy: Strategy { longterm: Longterm::NotifierOnly, ..LINUX_4_19 },
+        },
+        Preset {
+            name: "glisse-bounce",
+            doc: "Choice C2 of the same mail: Linux 4.19, with pins counted, direct I/O's too, and \
+                  writeback through a bounce page while a page is pinned; the page stays dirty \
+                  (claims 9-13). The copy is made under the folio lock; \
+                  with --writeback bounce-late by the block layer, as the mail has it.",
+            strategy: Strategy { writeback: Writeback::Bounce, ..COUNTED },
+        },
+        Preset {
+            name: "wilcox-off-lru",
+            doc: "What Matthew Wilcox, John Hubbard and Dan Williams were looking at (17 December \
+                  2018): Linux 4.19, with no page written while it is pinned (claims 14-17). \
+                  Writeback finds pages by their tag and not on the LRU, so that it is the rule \
+                  to skip that matters here.",
+            strategy: Strategy { writeback: Writeback::Skip, ..COUNTED },
+        },
+        Preset {
+            name: "kara-skip-bounce",
+            doc: "Jan Kara, 9 July 2018 and the patches of 9 February 2023: pins counted, cleaning \
+                  skips a pinned page, fsync writes a copy of it, and reclaim leaves its private \
+                  data alone (the part that was merged, in 6.4); otherwise Linux 4.19.",
+            strategy: Strategy {
+                writeback: Writeback::SkipBounce,
+                reclaim: Reclaim::SkipPinned,
+                ..COUNTED
             },
         },
     ];

@@ -228,6 +228,8 @@ small! {
     BioStep {
         /// The tag is free.
         Idle = "idle",
+        /// The submitter copies the page into a bounce page; the device has not got it yet.
+        Bouncing = "bouncing",
         /// Submitted; nothing has looked at the page yet.
         Submitted = "submitted",
         /// The checksum has been taken.

@@ -107,7 +107,8 @@ impl Need {
                 DiskKind::Pmem => true,
             },
             Need::BioSubmitted(t) => {
-                !matches!(w.get::<Bio>(t).step(), BioStep::Idle | BioStep::Done)
+                let step = w.get::<Bio>(t).step();
+                !matches!(step, BioStep::Idle | BioStep::Bouncing | BioStep::Done)
             }
             Need::BioDone(t) => w.get::<Bio>(t).step() == BioStep::Done,
             Need::Posted(e) => w.get::<EventState>(e).posts() > 0,

@@ -53,6 +53,8 @@ pub enum Redirty {
     SetDirty,
     /// `set_page_dirty_lock`: takes the folio lock, may sleep.
     SetDirtyLock,
+    /// page_mkwrite, then dirty: takes invalidate_lock and the folio lock, may sleep.
+    Mkwrite,
 }
 
 /// `madvise` advice.

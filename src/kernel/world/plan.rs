@@ -203,6 +203,9 @@ pub struct DevicePlan {
     pub name: String,
     /// The kind.
     pub kind: DeviceKind,
+    /// Its driver stops it and gives a pinned page back when the kernel asks (`--writeback
+    /// revoke`); else it does not answer.
+    pub revocable: bool,
 }
 
 /// The kind of a DMA device.

@@ -63,7 +63,7 @@ prices! {
     BouncePages = "bounce-pages",
     /// Bytes copied into bounce pages.
     BounceBytes = "bounce-bytes",
-    /// Times that cleaning passed over a dirty page because it was pinned.
+    /// Times that a pass of writeback left a dirty page alone because it was pinned.
     Skipped = "skipped",
     /// Waiters woken by the end of a pin.
     Wakes = "wakes",

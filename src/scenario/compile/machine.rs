@@ -278,6 +278,7 @@ pub fn devices(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
             types::DeviceKind::Gpu => DeviceKind::Gpu,
             types::DeviceKind::Capture => DeviceKind::Capture,
         };
-        plan.devices.push(DevicePlan { name, kind });
+        let revocable = device.revocable.unwrap_or(true);
+        plan.devices.push(DevicePlan { name, kind, revocable });
     }
 }

@@ -240,5 +240,6 @@ fn redirty(how: Option<op::Redirty>) -> Option<Redirty> {
         op::Redirty::Plain => Redirty::Plain,
         op::Redirty::SetDirty => Redirty::SetDirty,
         op::Redirty::SetDirtyLock => Redirty::SetDirtyLock,
+        op::Redirty::Mkwrite => Redirty::Mkwrite,
     })
 }
