@@ -5,7 +5,9 @@
 //! there. One step is one lock-protected section or one atomic access. Machines act; what a design
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
+pub mod busy;
 pub mod chance;
+pub mod cut;
 pub mod dax_io;
 pub mod dax_layout;
 pub mod dax_writeback;
@@ -38,6 +40,7 @@ pub mod pageout;
 pub mod pin;
 pub mod program;
 pub mod punch;
+pub mod recall;
 pub mod reclaim;
 pub mod reflink;
 pub mod region;

@@ -108,7 +108,7 @@ impl Release {
                     _ => WorkKind::UnpinDirty,
                 };
                 let flag = if how == Redirty::SetDirty { SET_DIRTY } else { 0 };
-                cx.set(worker, Work::new().with_kind(kind).with_arg(self.slot.0 | flag));
+                cx.update::<Work>(worker, |w| w.with_kind(kind).with_arg(self.slot.0 | flag));
                 Next::Return(0)
             }
             _ => self.settle(cx),

@@ -203,6 +203,21 @@ pub struct DevicePlan {
     pub name: String,
     /// The kind.
     pub kind: DeviceKind,
+    /// Its translation table can be changed while it runs. Else it breaks if that is done
+    /// ("freaks out", claim 30).
+    pub redirects: bool,
+    /// It has a command that ends the transfers of one memory region. Else it can only be reset.
+    pub terminates: bool,
+    /// It survives an access that the IOMMU refuses (claim 29). Else it is gone.
+    pub survives_faults: bool,
+}
+
+impl DevicePlan {
+    /// A device that can do all of it.
+    pub fn new(name: impl Into<String>, kind: DeviceKind) -> DevicePlan {
+        let name = name.into();
+        DevicePlan { name, kind, redirects: true, terminates: true, survives_faults: true }
+    }
 }
 
 /// The kind of a DMA device.
