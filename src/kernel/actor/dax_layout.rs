@@ -38,6 +38,8 @@ pub struct BreakLayouts {
     pages: u32,
     /// The dev_pagemap has been closed to new references.
     closed: bool,
+    /// The holder of the lease has been asked.
+    asked: bool,
     state: State,
 }
 
@@ -82,7 +84,8 @@ impl BreakLayouts {
             _ => (first, pages),
         };
         let state = State::Begin;
-        (pages > 0).then_some(BreakLayouts { file, first, pages, closed: false, state })
+        let begin = BreakLayouts { file, first, pages, closed: false, asked: false, state };
+        (pages > 0).then_some(begin)
     }
 
     fn at(self, state: State) -> BreakLayouts {
@@ -169,14 +172,14 @@ impl BreakLayouts {
     /// Asks the holder of the lease, once. Who has none cannot be asked.
     fn ask(self, cx: &mut Step, frame: Frame) -> Next {
         let lease = cx.get::<Lease>(self.file);
-        if lease.state() != LeaseState::Held {
+        if self.asked || lease.state() != LeaseState::Held {
             return self.recall(cx, frame, Recall::Redirect);
         }
         cx.set(self.file, lease.with_state(LeaseState::Breaking));
         if let Some(entry) = pinned_by(cx, frame) {
             cx.update::<Xlat>(entry, |x| x.with_told(true));
         }
-        self.wait(cx, For::Answer)
+        BreakLayouts { asked: true, ..self }.wait(cx, For::Answer)
     }
 
     /// What keeps new references from the page while it is waited for.

@@ -161,6 +161,7 @@ fn start(op: Op) -> Routine {
         Op::TakeBlock { page } => Neighbour::TakeBlock(page).into(),
         Op::Verify { taken } => Neighbour::Verify(taken).into(),
         Op::TakeLease { file } => LeaseCall::Take(file).into(),
+        Op::AwaitBreak { file } => LeaseCall::Await(file).into(),
         Op::AnswerLease { file } => LeaseCall::Answer(file).into(),
         Op::Crash => Chance::Crash.into(),
         Op::Signal { to } => Chance::Signal(to).into(),
