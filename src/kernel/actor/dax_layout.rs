@@ -8,7 +8,7 @@ use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
 use crate::kernel::strategy::truncate::{OnBusy, Recall};
-use crate::kernel::strategy::{DaxIdle, DaxOrphan, Truncate};
+use crate::kernel::strategy::{DaxIdle, DaxOrphan, Guard, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::{DiskState, LockClass, Xlat};
@@ -225,7 +225,11 @@ impl BreakLayouts {
 
     /// After a wait, with the lock: looks again, for faults may have mapped pages.
     fn again(self, cx: &mut Step, interrupted: bool) -> Next {
-        if interrupted { self.leave(cx, -EINTR) } else { self.unmap() }
+        match interrupted {
+            true => self.leave(cx, -EINTR),
+            false if cx.strategy.keeps(Guard::LayoutLookAgain) => self.unmap(),
+            false => self.leave(cx, 0),
+        }
     }
 
     /// Returns. With the lock held nothing can fault a page of a DAX file in any more: the

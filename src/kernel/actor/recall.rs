@@ -9,6 +9,7 @@
 
 use super::pin::put;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::strategy::truncate::Recall;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{Pinned, RefType, RegionState, RegionUse, Xlat};
@@ -85,6 +86,10 @@ impl RecallPage {
                 cx.set(at, held);
                 break_device(cx, cx.map.device_of(region));
             }
+        }
+        if !cx.strategy.keeps(Guard::RecallDrain) {
+            put(cx, self.frame, pin);
+            return self.next(cx);
         }
         self.at(State::Drain { at, pin })
     }
