@@ -48,6 +48,10 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::OdpAwaitEnd, "notifier/odp-truncate"),
     (Guard::AddFolioOnce, "writeback/two-misses-one-page"),
     (Guard::FaultInvalidateLock, "truncate/punch-meets-fault"),
+    (Guard::LayoutLookAgain, "dax/new-pins-turned-away"),
+    (Guard::RecallDrain, "dax/region-cut"),
+    (Guard::RecallAtRemoval, "truncate/pinned-between-look-and-removal"),
+    (Guard::RegisterLookAgain, "truncate/pinned-between-look-and-removal"),
 ];
 
 /// Guards that nothing misses, and why.

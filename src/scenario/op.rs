@@ -144,6 +144,8 @@ ops! {
     "verify" Verify(Name),
     /// The holder of a layout lease on a file takes it.
     "take_lease" TakeLease(Name),
+    /// Waits until the holder of a lease is asked to let go.
+    "await_break" AwaitBreak(Name),
     /// The holder of a layout lease answers its break: it has let go.
     "answer_lease" AnswerLease(Name),
     /// Power loss: RAM and volatile caches are gone, the run ends.

@@ -11,7 +11,7 @@ use super::fault_dax::DaxFault;
 use super::fault_file::{FileFault, Want};
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
-use crate::kernel::strategy::Guard;
+use crate::kernel::strategy::{Guard, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::LockClass;
@@ -19,6 +19,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Contents, FilePage, Frame, VPage, World};
 
 /// What a fault is for (FAULT_FLAG_WRITE, FAULT_FLAG_UNSHARE).
@@ -238,6 +239,19 @@ pub fn beyond_eof(w: &World, page: FilePage) -> bool {
     use crate::kernel::world::plan::PAGE_SIZE;
     let size = w.get::<Size>(w.map.file_of(page)).bytes();
     u64::from(w.map.index_in_file(page)) * u64::from(PAGE_SIZE) >= size
+}
+
+/// Whether truncate, which waits for a page, keeps it from being faulted in again
+/// (`--truncate block-refault`, claims 70, 71): SIGBUS, which beyond the new end of a file is right
+/// and in a hole is not.
+pub fn barred(cx: &mut Step, page: FilePage) -> bool {
+    if cx.strategy.truncate_of(cx.map.fs_of(page)) != Truncate::BlockRefault
+        || !cx.get::<CacheSlot>(page).barred()
+    {
+        return false;
+    }
+    cx.w.prices.add(Price::FailedCalls, 1);
+    true
 }
 
 /// Allocates a page (GFP_KERNEL), whose one reference is in the hands of the caller. None: out

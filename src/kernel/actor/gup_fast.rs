@@ -144,7 +144,7 @@ impl GupFast {
     /// F9, F10: `try_get_folio`, `folio_is_longterm_pinnable`.
     fn grab(self, cx: &mut Step, pte: Pte) -> Next {
         let Some(frame) = pte.frame() else { return self.stop() };
-        if !cx.try_get(frame) {
+        if turned_away(cx, frame, self.is_pin()) || !cx.try_get(frame) {
             return self.stop();
         }
         cx.prices.add(Price::PinAtomics, 1);

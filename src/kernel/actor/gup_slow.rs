@@ -158,6 +158,10 @@ impl GupSlow {
         }
         let pin = flags.call.is_pin();
         let later = pin && !cx.strategy.pin.fast() && frame != ZERO_PAGE;
+        if turned_away(cx, frame, pin) {
+            cx.w.prices.add(Price::RefusedPins, 1);
+            return Found::Error(-EBUSY);
+        }
         if !grab(cx, frame, pin && !later, outcome) {
             return Found::Error(-ENOMEM);
         }

@@ -6,7 +6,9 @@
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
 pub mod bounce;
+pub mod busy;
 pub mod chance;
+pub mod cut;
 pub mod dax_io;
 pub mod dax_layout;
 pub mod dax_writeback;
@@ -42,6 +44,7 @@ pub mod pin_count;
 pub mod pinned;
 pub mod program;
 pub mod punch;
+pub mod recall;
 pub mod reclaim;
 pub mod reflink;
 pub mod region;

@@ -7,13 +7,13 @@ use super::errno::{EBUSY, EINVAL};
 use super::gup_fast::GupFast;
 use super::gup_slow::GupSlow;
 use super::step::*;
-use crate::kernel::strategy::Pin;
 use crate::kernel::strategy::pin::{ENTRY_BYTES, PRIVATE_BYTES};
+use crate::kernel::strategy::{Pin, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
-use crate::kernel::world::machine::{Pinned, RefType};
+use crate::kernel::world::machine::{DiskState, Pinned, RefType};
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::{Counts, MappingPins, MmState};
+use crate::kernel::world::objects::{CacheSlot, Counts, MappingPins, MmState, Owner};
 use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::pins::PinCount;
 use crate::kernel::world::plan::PinCall;
@@ -167,6 +167,26 @@ pub fn lacks_structure(w: &World, pin: Pin, frame: Frame) -> bool {
         Pin::PagePrivate => !w.flags(frame).pin_private(),
         Pin::SideTable => w.counts(frame).pins() == 0,
         _ => false,
+    }
+}
+
+/// Whether truncate, which waits for a page, keeps this reference to it from being taken
+/// (`--truncate wait-flag`: a flag on the page, looked at by pins; `wait-pgmap`: the dev_pagemap,
+/// looked up by every GUP call, claims 56, 59, 69).
+pub fn turned_away(cx: &mut Step, frame: Frame, pin: bool) -> bool {
+    let watches = |t: Truncate| matches!(t, Truncate::WaitFlag | Truncate::WaitPgmap);
+    if !watches(cx.strategy.truncate) && !watches(cx.strategy.truncate_dax) {
+        return false;
+    }
+    match cx.map.pmem_block(frame) {
+        Some(block) if cx.strategy.truncate_dax == Truncate::WaitPgmap => {
+            cx.w.prices.add(Price::PgmapLookups, 1);
+            cx.get::<DiskState>(cx.map.disk_of(block)).closed() > 0
+        }
+        _ => {
+            let at = cx.get::<Owner>(frame).file_page();
+            pin && at.is_some_and(|at| cx.get::<CacheSlot>(at).barred())
+        }
     }
 }
 

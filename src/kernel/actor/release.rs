@@ -118,7 +118,7 @@ impl Release {
                     Redirty::Mkwrite => MKWRITE,
                     Redirty::Plain | Redirty::SetDirtyLock => 0,
                 };
-                cx.set(worker, Work::new().with_kind(kind).with_arg(self.slot.0 | flag));
+                cx.update::<Work>(worker, |w| w.with_kind(kind).with_arg(self.slot.0 | flag));
                 Next::Return(0)
             }
             _ => self.settle(cx),

@@ -113,15 +113,21 @@ routines! {
     Zap(zap::Zap),
     /// Unmapping of pages of a file from all mappings.
     UnmapFile(zap::UnmapFile),
-    /// `ftruncate()`.
+    /// `ftruncate()` or `fallocate(PUNCH_HOLE)` up to T5, and its end: locks, busy pages.
+    Cut(cut::Cut),
+    /// `ftruncate()` of a locked file.
     TruncateFile(truncate::TruncateFile),
     /// Removal of pages from the page cache.
     TruncatePages(truncate_pages::TruncatePages),
     /// Zeroing of the end of a file's last page.
     ZeroTail(zero_tail::ZeroTail),
-    /// Waiting for pages that somebody still refers to before they are taken from a file.
+    /// Pages that somebody still refers to, before they are taken from a file.
     BreakLayouts(dax_layout::BreakLayouts),
-    /// `fallocate(PUNCH_HOLE)`.
+    /// A pinned page is taken back from the devices that use it.
+    RecallPage(recall::RecallPage),
+    /// Extents that were busy are freed.
+    FreeBusy(busy::FreeBusy),
+    /// `fallocate(PUNCH_HOLE)` in a locked file.
     Punch(punch::Punch),
     /// Removal of a pmem device.
     UnbindDevice(unbind::UnbindDevice),

@@ -17,6 +17,7 @@ use crate::kernel::strategy::writeback::{Bounce, Pinned as Verdict};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{Pinned, RegionState, RegionUse, Xlat};
 use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::Owner;
 use crate::kernel::world::plan::SyncMode;
 use crate::kernel::world::price::Price;
 use crate::kernel::world::{Frame, Id, Region, RegionPage, SlotPage, World};
@@ -137,9 +138,13 @@ fn holder(w: &World, folio: Frame) -> Option<(Region, RegionPage)> {
 }
 
 impl Machine for WritePinned {
-    fn need(self, _cx: &Scene) -> Need {
+    fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Unpinned => Need::Unpinned(self.folio),
+            // Locked, the folio stays where it is.
+            State::Unpinned => match cx.w.get::<Owner>(self.folio).file_page() {
+                Some(at) => Need::unpinned(cx.w, self.folio, at),
+                None => Need::Unpinned(self.folio),
+            },
             State::Registering(region) => Need::RegionReady(region),
             State::Drain(at) => Need::XlatQuiet(at),
             State::Ask | State::Stop(_) => Need::Nothing,

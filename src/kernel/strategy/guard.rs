@@ -124,6 +124,14 @@ guards! {
     FaultInvalidateLock = "fault-invalidate-lock",
     /// A failed write is recorded in the mapping for the next fsync (mapping_set_error).
     WritebackError = "writeback-error",
+    /// A layout break that has waited with the fault lock dropped looks at all pages again (D6).
+    LayoutLookAgain = "layout-look-again",
+    /// A driver that gives a page back waits for the transfers that use its old translation.
+    RecallDrain = "recall-drain",
+    /// Truncate takes a page back that was pinned after it had looked, when the page leaves.
+    RecallAtRemoval = "recall-at-removal",
+    /// A registration looks, once its pages are pinned, whether they are still the file's.
+    RegisterLookAgain = "register-look-again",
 }
 
 #[cfg(test)]

@@ -38,6 +38,10 @@ const LINUX_4_19: Strategy = Strategy {
 /// The same, with pins counted, and taken by direct I/O as well.
 const COUNTED: Strategy = Strategy { pin: Pin::FolioPincount, dio_ref: DioRef::Pin, ..LINUX_4_19 };
 
+/// The kernel of October 2017, which the first mail argues about.
+const LINUX_4_14: Strategy =
+    Strategy { truncate_dax: Truncate::Ignore, longterm: Longterm::Allow, ..LINUX_4_19 };
+
 impl Preset {
     /// Every preset: kernels, oldest first, then proposals.
     pub const ALL: &[Preset] = &[
@@ -46,11 +50,7 @@ impl Preset {
             doc: "Linux 4.14 (November 2017), what the mail of October 2017 argues about: \
                   long-term pins of DAX mappings are allowed (the ban came in 4.15), DAX \
                   truncate does not wait for anybody (layout breaks came in 4.18 and 4.19).",
-            strategy: Strategy {
-                truncate_dax: Truncate::Ignore,
-                longterm: Longterm::Allow,
-                ..LINUX_4_19
-            },
+            strategy: LINUX_4_14,
         },
         Preset {
             name: "linux-4.19",
@@ -115,6 +115,35 @@ impl Preset {
                 writeback: Writeback::SkipBounce,
                 reclaim: Reclaim::SkipPinned,
                 ..COUNTED
+            },
+        },
+        Preset {
+            name: "hellwig-busy-extents",
+            doc: "Christoph Hellwig, 20 October 2017, on linux-4.14: a DAX truncate that meets a \
+                  page in use puts its block on the list of busy extents, and the last reference \
+                  calls the filesystem to free it (claims 55, 60-64). Taken up again by Jan Kara \
+                  (claim 72); not merged.",
+            strategy: Strategy { truncate_dax: Truncate::BusyExtents, ..LINUX_4_14 },
+        },
+        Preset {
+            name: "hellwig-wait",
+            doc: "Christoph Hellwig, the same day, on linux-4.14: a DAX truncate that meets a page \
+                  in use sets a flag that stops new pins and waits for the references to go \
+                  (claims 56-58). What was merged a year later waits without a flag.",
+            strategy: Strategy { truncate_dax: Truncate::WaitFlag, ..LINUX_4_14 },
+        },
+        Preset {
+            name: "glisse-lease",
+            doc: "Jerome Glisse, December 2018, on linux-4.19 (claim 41): long-term pins are \
+                  allowed, truncate asks the program that holds the pages and waits; without an \
+                  answer the device is pointed at a page of no meaning. That pins are counted is \
+                  its premise.",
+            strategy: Strategy {
+                pin: Pin::FolioPincount,
+                truncate: Truncate::Lease,
+                truncate_dax: Truncate::Lease,
+                longterm: Longterm::Allow,
+                ..LINUX_4_19
             },
         },
     ];

@@ -122,7 +122,10 @@ impl Need {
             Need::DaxEntry(at) => !w.get::<CacheSlot>(at).dax_locked(),
             Need::PgmapDrained(d) => w.get::<DiskState>(d).pgmap_refs() == 0,
             Need::NotInvalidating(mm) => w.get::<MmState>(mm).invalidating() == 0,
-            Need::WorkQueued(k) => w.get::<Work>(k).kind() != WorkKind::None,
+            Need::WorkQueued(k) => {
+                let work = w.get::<Work>(k);
+                work.kind() != WorkKind::None || work.extents()
+            }
             Need::WorkerIdle(k) => w.get::<Work>(k).kind() == WorkKind::None,
             Need::NoDio(f) => w.get::<FileState>(f).dio_count() == 0,
             Need::RegionQuiet(r) => w.get::<RegionState>(r).in_flight() == 0,

@@ -165,6 +165,8 @@ pub enum Op {
     Verify { taken: OpId },
     /// The holder of a layout lease takes it.
     TakeLease { file: File },
+    /// The holder waits until it is asked to let go (the signal of a lease break).
+    AwaitBreak { file: File },
     /// The holder answers a lease break: it has let go.
     AnswerLease { file: File },
     /// Power loss: RAM and volatile caches are gone, the run ends.

@@ -37,7 +37,7 @@ fn who(op: &Do) -> u8 {
         Do::SyncFileRange(_) | Do::Truncate(_) | Do::Punch(_) | Do::Reflink(_) => USER | KERNEL,
         Do::Writeback(_) | Do::WritebackIntegrity(_) | Do::Reclaim(_) => USER | KERNEL,
         Do::DropCaches(_) | Do::Migrate(_) | Do::Unbind(_) => USER | KERNEL,
-        Do::TakeLease(_) | Do::AnswerLease(_) => USER | KERNEL,
+        Do::TakeLease(_) | Do::AwaitBreak(_) | Do::AnswerLease(_) => USER | KERNEL,
     }
 }
 
