@@ -40,6 +40,7 @@ pub fn object(w: &World, kind: Kind, n: u32) -> String {
         Kind::EventState => format!("event '{}'", map.plan.events[n as usize]),
         Kind::OpResult | Kind::OpValue => map.op_name(OpId(n)),
         Kind::Budget => "faults left".into(),
+        Kind::CommandPool => "command pages".into(),
         Kind::Power => "power".into(),
         Kind::FreeList if n == 0 => "free frames".into(),
         Kind::FreeList => format!("free blocks of {}", map.plan.disks[n as usize - 1].name),

@@ -37,6 +37,8 @@ enum State {
     Install(Frame),
     /// In the notifiers' range end.
     NotifyEnd,
+    /// A notifier failed (`--notifier abort`): before the new page is freed. VM_FAULT_OOM.
+    Abort(Frame, Ret),
     /// Before the reference to the old page is dropped.
     Put(Ret),
 }
@@ -104,6 +106,7 @@ impl Machine for Cow {
             State::Notify(_) => Label::new("", "wp_page_copy: range_start", Cost::Step),
             State::Install(_) => Label::new("", "wp_page_copy: ptep_clear_flush", Cost::Ipi),
             State::NotifyEnd => Label::new("", "wp_page_copy: range_end", Cost::Step),
+            State::Abort(..) => Label::new("", "wp_page_copy: free the copy", Cost::Atomic),
             State::Put(_) => Label::new("", "wp_page_copy: folio_put", Cost::Atomic),
         }
     }
@@ -121,6 +124,10 @@ impl Machine for Cow {
             State::Notify(new) => self.range_start(new),
             State::Install(new) => self.install(cx, new),
             State::NotifyEnd => self.range_end(),
+            State::Abort(new, ret) => {
+                cx.drop_ref(new);
+                self.leave(ret)
+            }
             State::Put(ret) => {
                 cx.drop_ref(self.old);
                 Next::Return(ret)
@@ -128,8 +135,9 @@ impl Machine for Cow {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
         match self.state {
+            State::Notify(new) if ret < 0 => self.go(State::Abort(new, ret)),
             State::Notify(new) => self.go(State::Install(new)),
             _ => self.leave(0),
         }

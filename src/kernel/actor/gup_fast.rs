@@ -17,6 +17,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::Holder;
 use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Disk, Frame, VPage};
 
 /// The fast walk of a GUP call. What it cannot take it leaves to [`GupSlow`].
@@ -116,6 +117,7 @@ impl GupFast {
 
     /// F7: `get_dev_pagemap`; failure undoes everything taken in this page table.
     fn live(self, cx: &mut Step, pte: Pte) -> Next {
+        cx.prices.add(Price::PgmapLookups, 1);
         match pte.frame().and_then(|f| live_ref(cx, f)) {
             Some(disk) => {
                 GupFast { pgmap: Disk::pack(Some(disk)) as u16, ..self }.go(State::Grab(pte))
