@@ -192,6 +192,8 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Unpin { slot: s, dirty: true, .. } => {
             format!("unpin_user_pages_dirty_lock({})", slot(s))
         }
+        Op::WritePinned { slot: s } => format!("write to the first page of {}", slot(s)),
+        Op::ReadPinned { slot: s } => format!("copy from the first page of {}", slot(s)),
         Op::Register { region: r, first, pages, write, longterm } => {
             let set = [(write, "WRITE"), (longterm, "LONGTERM")];
             format!("register {} over {}{}, {}", region(r), at(first), count(pages), flags(&set))
@@ -249,5 +251,6 @@ fn call_name(call: PinCall) -> &'static str {
         PinCall::PinSlow => "pin_user_pages",
         PinCall::GetFast => "get_user_pages_fast",
         PinCall::GetSlow => "get_user_pages",
+        PinCall::GetForce => "get_user_pages_remote(FOLL_FORCE)",
     }
 }

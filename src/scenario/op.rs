@@ -112,6 +112,12 @@ ops! {
     "pin" Pin(Pin),
     /// Releases all pages of a slot.
     "unpin" Unpin(Unpin),
+    /// The kernel writes a new version to the first page that a slot holds (ptrace,
+    /// /proc/PID/mem).
+    "write_pinned" WritePinned(Name),
+    /// The kernel copies out of the first page that a slot holds (read(2) of a pipe that vmsplice
+    /// filled); records what it saw.
+    "read_pinned" ReadPinned(Name),
     /// Registers a memory region with a device: pins (or subscribes) and programs the device.
     "register" Register(Register),
     /// Deregisters a region: stops the device, then releases.
@@ -269,6 +275,8 @@ pub enum PinCall {
     GetFast,
     /// `get_user_pages`
     GetSlow,
+    /// `get_user_pages_remote` with FOLL_FORCE (ptrace, /proc/PID/mem)
+    GetForce,
 }
 
 /// Where an unpin runs.

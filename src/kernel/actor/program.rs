@@ -13,6 +13,7 @@ use super::migrate::Migrate;
 use super::neighbour::Neighbour;
 use super::pageout::PageOut;
 use super::pin::{GupFlags, PinPages};
+use super::pinned_io::PinnedIo;
 use super::punch::Punch;
 use super::reclaim::Reclaim;
 use super::reflink::Reflink;
@@ -135,6 +136,8 @@ fn start(op: Op) -> Routine {
             PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
         }
         Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
+        Op::WritePinned { slot } => PinnedIo::write(slot).into(),
+        Op::ReadPinned { slot } => PinnedIo::read(slot).into(),
         Op::Fork { child } => ForkMm::new(child).into(),
         Op::Truncate { file, size } => TruncateFile::new(file, size).into(),
         Op::Punch { first, pages } => Punch::new(first, pages).into(),

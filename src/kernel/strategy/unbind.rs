@@ -15,6 +15,9 @@ axis! {
         /// single pages, the last of which drops pgmap->ref (claims 90, 95, 98; 50f44ee7248a, 5.3,
         /// to 5.17; what the mails of 2021 argue about).
         LiveRef = "live-ref",
+        /// The same live reference, and removal waits for live references, but no longer for pages:
+        /// it drops their shares of pgmap->ref all at once (27674ef6c73f, 5.18, to 6.16).
+        LiveRefOnly = "live-ref-only",
         /// GUP-fast keeps its ordinary rule and takes no live reference: it is "designed like the
         /// hardware's walk", and the TLB invalidate that removal does when it takes the pages out
         /// of the page tables "serialises against both" (claims 91, 92). Removal unmaps every file,
@@ -35,7 +38,7 @@ impl Unbind {
     /// Whether GUP takes a live reference on dev_pagemap before it trusts a devmap PTE
     /// (`get_dev_pagemap`).
     pub fn takes_live_ref(self) -> bool {
-        matches!(self, Unbind::LiveRef | Unbind::LiveRefNoWait)
+        matches!(self, Unbind::LiveRef | Unbind::LiveRefNoWait | Unbind::LiveRefOnly)
     }
 }
 
@@ -66,7 +69,7 @@ impl Unbind {
     /// put, a page's last put drops `pgmap->ref`, and that reaches zero only after the grace period
     /// in which percpu_ref_kill leaves per-cpu mode. From 5.18 on removal drops all pages'
     /// references together (`percpu_ref_put_many`) and waits for live references alone, as
-    /// `mapping-ref` does here. `unmap-refault` and `tlb-serialise` are of 2021: the wait for pages
+    /// `live-ref-only` and `mapping-ref` do here. `unmap-refault` and `tlb-serialise` are of 2021: the wait for pages
     /// is that of their day. How the filesystem unmaps, claim 99 does not say; here it keeps faults
     /// out, as every caller of `unmap_mapping_range` does that relies on it.
     pub fn removal(self) -> Removal {
@@ -81,6 +84,7 @@ impl Unbind {
         match self {
             Unbind::Unguarded => Removal { waits_irqs: false, ..killed },
             Unbind::LiveRefNoWait => killed,
+            Unbind::LiveRefOnly => Removal { waits_live: true, ..killed },
             Unbind::LiveRef => Removal { waits_live: true, waits_pages: true, ..killed },
             Unbind::TlbSerialise => Removal { waits_irqs: false, ..unmapped },
             Unbind::UnmapRefault => unmapped,
