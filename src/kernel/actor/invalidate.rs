@@ -241,12 +241,16 @@ fn drain(cx: &mut Step, region: Region) -> Next {
         let entry = cx.get::<Xlat>(**at);
         !entry.valid() && entry.busy() > 0
     };
-    let waits = doomed.iter().find(held);
-    if waits.is_none() {
-        give_page(cx);
+    let waits = doomed.iter().find(held).copied();
+    match waits {
+        Some(_) if cx.map.teardown_region(cx.me).is_none() => {
+            cx.prices.add(Price::CallbackWaits, 1);
+        }
+        Some(_) => {}
+        None => give_page(cx),
     }
     match (waits, doomed.first()) {
-        (Some(&at), _) => Invalidate::Drain(at).into(),
+        (Some(at), _) => Invalidate::Drain(at).into(),
         (None, Some(&at)) => Invalidate::Unmap(at).into(),
         (None, None) => leave(cx, region, 0),
     }
