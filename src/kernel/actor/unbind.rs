@@ -3,6 +3,7 @@
 use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::{DiskState, LockClass, PgmapState};
@@ -66,9 +67,7 @@ impl UnbindDevice {
             map.file(*f).disk == Some(self.disk) && !map.file_pages[f.index()].is_empty()
         };
         match files.find(on_it).filter(|_| cx.strategy.unbind.removal().unmaps) {
-            Some(file) if cx.strategy.unbind.removal().locks_faults => {
-                self.at(State::LockFile(file)).into()
-            }
+            Some(file) if locks_faults(cx) => self.at(State::LockFile(file)).into(),
             Some(file) => self.zap(map, file),
             None => self.grace(cx),
         }
@@ -82,7 +81,8 @@ impl UnbindDevice {
 
     /// The grace period of RCU, where the design has one.
     fn grace(self, cx: &Step) -> Next {
-        match cx.strategy.unbind.removal().waits_irqs {
+        let waits = cx.strategy.unbind.removal().waits_irqs;
+        match waits && cx.strategy.keeps(Guard::UnbindGrace) {
             true => self.at(State::Grace(Cpu(0))).into(),
             false => self.drain(cx),
         }
@@ -91,12 +91,18 @@ impl UnbindDevice {
     /// What is waited for, if anything.
     fn drain(self, cx: &Step) -> Next {
         let removal = cx.strategy.unbind.removal();
-        match self.frames(&cx.map).next().filter(|_| removal.waits_pages) {
+        let waits = removal.waits_pages && cx.strategy.keeps(Guard::UnbindPages);
+        match self.frames(&cx.map).next().filter(|_| waits) {
             Some(frame) => self.at(State::Page(frame)).into(),
             None if removal.waits_live => self.at(State::Drain).into(),
             None => self.at(State::Remove).into(),
         }
     }
+}
+
+/// Whether the filesystem keeps faults out while it unmaps a file.
+fn locks_faults(cx: &Step) -> bool {
+    cx.strategy.unbind.removal().locks_faults && cx.strategy.keeps(Guard::UnbindLock)
 }
 
 impl Machine for UnbindDevice {
@@ -178,9 +184,7 @@ impl Machine for UnbindDevice {
 
     fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.state {
-            State::Unmap(file) if cx.strategy.unbind.removal().locks_faults => {
-                self.at(State::UnlockFile(file)).into()
-            }
+            State::Unmap(file) if locks_faults(cx) => self.at(State::UnlockFile(file)).into(),
             State::Unmap(file) => self.unmap(cx, file.0 + 1),
             _ => Next::Return(ret),
         }

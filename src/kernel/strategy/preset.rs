@@ -34,6 +34,7 @@ const LINUX_4_19: Strategy = Strategy {
     eof_tail: EofTail::Keep,
     cow_retry: CowRetry::CheckCopy,
     lazyfree: Lazyfree::Dirty,
+    without: None,
 };
 
 /// Linux 5.7: pins are counted; removal of a DAX device waits for pages (5.3).
