@@ -15,9 +15,9 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::FaultPteNone, "writeback/two-faults-one-page"),
     (Guard::FaultTruncated, "truncate/punch-meets-fault"),
     (Guard::FaultEofAgain, "truncate/fault-meets-truncate"),
-    (Guard::ReclaimFreeze, "writeback/dio-redirties-without-buffers"),
+    (Guard::ReclaimFreeze, "bugs/d824ec2a1546-page-without-buffers"),
     (Guard::ReclaimDirtyLast, "reclaim/dirtied-at-the-last-moment"),
-    (Guard::ReclaimWriteback, "writeback/dio-redirties-without-buffers"),
+    (Guard::ReclaimWriteback, "bugs/d824ec2a1546-page-without-buffers"),
     (Guard::RmapFlush, "writeback/mprotect-does-not-clean"),
     (Guard::CleanWriteProtect, "writeback/stable-pages"),
     (Guard::MigrateFreeze, "reclaim/migrate-and-drop"),
@@ -38,7 +38,7 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::ForkSeqcount, "fork/pin-meets-fork"),
     (Guard::ForkWriteProtect, "fork/child-sees-the-past"),
     (Guard::ForkNotExclusive, "fork/child-sees-the-past"),
-    (Guard::ForkFlush, "fork/pinned-page-copied"),
+    (Guard::ForkFlush, "bugs/70e806e4e645-lost-dma-after-fork"),
     (Guard::CowPteSame, "fork/two-threads-break-cow"),
     (Guard::AnonPteNone, "fork/two-first-touches"),
     (Guard::FsyncWait, "writeback/fsync-then-crash"),
@@ -52,6 +52,9 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::RecallDrain, "dax/region-cut"),
     (Guard::RecallAtRemoval, "truncate/pinned-between-look-and-removal"),
     (Guard::RegisterLookAgain, "truncate/pinned-between-look-and-removal"),
+    (Guard::UnbindGrace, "unbind/gup-fast-vs-unbind"),
+    (Guard::UnbindLock, "unbind/fault-maps-dying-device"),
+    (Guard::UnbindPages, "unbind/gup-fast-vs-unbind"),
 ];
 
 /// Guards that nothing misses, and why.

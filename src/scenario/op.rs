@@ -114,6 +114,12 @@ ops! {
     "unpin" Unpin(Unpin),
     /// Takes very many pins of a mapped page, or plain references to it, and keeps them.
     "hoard" Hoard(Hoard),
+    /// The kernel writes a new version to the first page that a slot holds (ptrace,
+    /// /proc/PID/mem).
+    "write_pinned" WritePinned(Name),
+    /// The kernel copies out of the first page that a slot holds (read(2) of a pipe that vmsplice
+    /// filled); records what it saw.
+    "read_pinned" ReadPinned(Name),
     /// Registers a memory region with a device: pins (or subscribes) and programs the device.
     "register" Register(Register),
     /// Deregisters a region: stops the device, then releases.
@@ -286,6 +292,8 @@ pub enum PinCall {
     GetFast,
     /// `get_user_pages`
     GetSlow,
+    /// `get_user_pages_remote` with FOLL_FORCE (ptrace, /proc/PID/mem)
+    GetForce,
 }
 
 /// Where an unpin runs.

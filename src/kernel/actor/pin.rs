@@ -1,6 +1,6 @@
 //! The entry of every GUP call, and what it means to take and to drop what GUP takes.
 //!
-//! Not modelled: FOLL_FORCE, FOLL_NOWAIT, huge pages, secretmem, and the migration of long-term
+//! Not modelled: FOLL_NOWAIT, huge pages, secretmem, and the migration of long-term
 //! pinned pages out of movable zones (there are no zones).
 
 use super::errno::{EBUSY, EINVAL};
@@ -102,6 +102,7 @@ impl Machine for PinPages {
             PinCall::PinSlow => "pin_user_pages: mm_set_has_pinned_flag",
             PinCall::GetFast => "get_user_pages_fast",
             PinCall::GetSlow => "get_user_pages",
+            PinCall::GetForce => "get_user_pages_remote(FOLL_FORCE)",
         };
         Label::new("F0", name, Cost::Syscall)
     }

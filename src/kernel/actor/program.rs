@@ -15,6 +15,7 @@ use super::migrate::Migrate;
 use super::neighbour::Neighbour;
 use super::pageout::PageOut;
 use super::pin::{GupFlags, PinPages};
+use super::pinned_io::PinnedIo;
 use super::reclaim::Reclaim;
 use super::reflink::Reflink;
 use super::region::{Deregister, Register};
@@ -136,6 +137,8 @@ fn start(op: Op) -> Routine {
         }
         Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
         Op::Hoard { at, count, pin } => Hoard { at, count, pin }.into(),
+        Op::WritePinned { slot } => PinnedIo::write(slot).into(),
+        Op::ReadPinned { slot } => PinnedIo::read(slot).into(),
         Op::Fork { child } => ForkMm::new(child).into(),
         Op::Truncate { file, size } => Cut::new(What::Tail { file, size }).into(),
         Op::Punch { first, pages } => Cut::new(What::Hole { first, pages }).into(),

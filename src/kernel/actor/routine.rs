@@ -198,6 +198,10 @@ routines! {
     DropCaches(drop_caches::DropCaches),
     /// `madvise(MADV_PAGEOUT)` and `madvise(MADV_FREE)`.
     PageOut(pageout::PageOut),
+    /// Reclaim of an anonymous page that MADV_FREE has given up.
+    Discard(lazyfree::Discard),
+    /// The kernel itself reads or writes a page that a GUP call has returned.
+    PinnedIo(pinned_io::PinnedIo),
     /// Moves a page of a file to another frame.
     Migrate(migrate::Migrate),
     /// Reflink: two ranges of files share blocks.

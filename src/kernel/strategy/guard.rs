@@ -132,6 +132,12 @@ guards! {
     RecallAtRemoval = "recall-at-removal",
     /// A registration looks, once its pages are pinned, whether they are still the file's.
     RegisterLookAgain = "register-look-again",
+    /// Removal of a DAX device waits for the walks of GUP-fast that had begun before it.
+    UnbindGrace = "unbind-grace",
+    /// Removal keeps faults out of a file while the filesystem unmaps it (invalidate_lock).
+    UnbindLock = "unbind-lock",
+    /// Removal waits for references to single pages.
+    UnbindPages = "unbind-pages",
 }
 
 #[cfg(test)]

@@ -70,6 +70,10 @@ pub enum Need {
     XlatQuiet(RegionPage),
     /// A late teardown to be carried out.
     TeardownDue(Region),
+    /// A command page of a driver that is not in use; it has so many.
+    CommandPage(u16),
+    /// A frame on the free list.
+    FreeFrame,
     /// `invalidate_seq` of an address space to be another one than this.
     SeqPassed(Mm, u32),
     /// An answer to a lease break, or its timeout.
@@ -134,6 +138,8 @@ impl Need {
             Need::XlatQuiet(p) => w.get::<Xlat>(p).busy() == 0,
             Need::TeardownDue(r) => w.get::<RegionState>(r).teardown_due(),
             Need::SeqPassed(mm, seq) => w.get::<MmState>(mm).invalidate_seq() != seq,
+            Need::CommandPage(pages) => w.get::<CommandPool>(One(0)).used() < pages,
+            Need::FreeFrame => w.get::<FreeList>(One(0)).count() > 0,
             Need::LeaseAnswered(f) => w.get::<Lease>(f).state() != LeaseState::Breaking,
             Need::LeaseBreaking(f) => w.get::<Lease>(f).state() == LeaseState::Breaking,
             Need::LeaseAsked(f) => {
@@ -168,6 +174,8 @@ impl Need {
             | Need::RegionUsable(r)
             | Need::TeardownDue(r) => w.cell::<RegionState>(r),
             Need::XlatQuiet(p) => w.cell::<Xlat>(p),
+            Need::CommandPage(_) => w.cell::<CommandPool>(One(0)),
+            Need::FreeFrame => w.cell::<FreeList>(One(0)),
             Need::LeaseAnswered(f) | Need::LeaseBreaking(f) | Need::LeaseAsked(f) => {
                 w.cell::<Lease>(f)
             }
@@ -233,6 +241,7 @@ impl Need {
             Need::RegionQuiet(r) => each(transferring(w, r)),
             Need::XlatQuiet(p) => each(transferring(w, map.region_of(p))),
             Need::WorkerIdle(k) => each(vec![map.worker_actor(k)]),
+            Need::CommandPage(_) => vec![whoever(w, |a| w.get::<Engaged>(a).command())],
             Need::LeaseAnswered(f) => packed(w.get::<Lease>(f).holder()),
             Need::Posted(e) => vec![map.posters(e).to_vec()],
             Need::RegionReady(r) | Need::RegionUsable(r) => vec![map.registrars(r).to_vec()],
@@ -243,7 +252,8 @@ impl Need {
             | Need::WorkQueued(_)
             | Need::TeardownDue(_)
             | Need::LeaseBreaking(_)
-            | Need::LeaseAsked(_) => Vec::new(),
+            | Need::LeaseAsked(_)
+            | Need::FreeFrame => Vec::new(),
         }
     }
 
@@ -303,6 +313,8 @@ impl Need {
             Need::TeardownDue(r) => {
                 format!("a late teardown of {}", map.plan.regions[r.index()].name)
             }
+            Need::CommandPage(_) => "a command page of the driver".into(),
+            Need::FreeFrame => "a free frame".into(),
             Need::SeqPassed(mm, _) => {
                 format!("the end of an invalidation in {}", map.plan.mms[mm.index()].name)
             }

@@ -79,6 +79,14 @@ prices! {
     Redirected = "redirected",
     /// System calls that failed because of a pin (not only of a fault injected).
     FailedCalls = "failed-calls",
+    /// Invalidations begun again because a callback had failed and the caller may not fail.
+    NotifierRetries = "notifier-retries",
+    /// Times that a notifier's callback waited for transfers of its device before it returned.
+    CallbackWaits = "callback-waits",
+    /// Callbacks that found every command page of their driver in use.
+    PoolWaits = "pool-waits",
+    /// Interrupts that TLB flushes sent to other processors and waited for.
+    Ipis = "ipis",
 }
 
 /// The counts of a run.
