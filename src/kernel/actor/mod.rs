@@ -77,6 +77,8 @@ mod gup_fast_tests;
 #[cfg(test)]
 mod gup_slow_tests;
 #[cfg(test)]
+mod pin_tests;
+#[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod truncate_tests;

@@ -66,6 +66,11 @@ const LINUX_6_12: Strategy = Strategy {
     ..LINUX_6_1
 };
 
+/// A proposal of 2018 about where to count: as before, and reclaim asks.
+const fn counting(pin: Pin) -> Strategy {
+    Strategy { pin, reclaim: Reclaim::SkipPinned, ..COUNTED }
+}
+
 impl Preset {
     /// Every preset: kernels, oldest first, then the proposals that are no kernel's.
     pub const ALL: &[Preset] = &[
@@ -175,7 +180,7 @@ impl Preset {
                   2018): Linux 4.19, with no page written while it is pinned (claims 14-17). \
                   Writeback finds pages by their tag and not on the LRU, so that it is the rule \
                   to skip that matters here.",
-            strategy: Strategy { writeback: Writeback::Skip, ..COUNTED },
+            strategy: Strategy { pin: Pin::OffLru, writeback: Writeback::Skip, ..COUNTED },
         },
         Preset {
             name: "kara-skip-bounce",
@@ -216,6 +221,27 @@ impl Preset {
                 longterm: Longterm::Allow,
                 ..LINUX_4_19
             },
+        },
+        Preset {
+            name: "hubbard-hybrid",
+            doc: "John Hubbard's mail of December 2018 (an idea of Jerome Glisse): pins are \
+                  counted in the address_space, with a bit in the page (claims 77-81). As Linux \
+                  4.19, except that direct I/O pins and reclaim asks.",
+            strategy: counting(Pin::MappingCounter),
+        },
+        Preset {
+            name: "glisse-mapcount",
+            doc: "Jerome Glisse, December 2018: GUP raises the mapcount, and a page is pinned if \
+                  that is more than its page table entries (claims 83-85). As Linux 4.19, except \
+                  that direct I/O pins and reclaim asks.",
+            strategy: counting(Pin::Mapcount),
+        },
+        Preset {
+            name: "hubbard-page-private",
+            doc: "John Hubbard, 14 December 2018: pins are counted in a structure behind \
+                  page->private (claim 82). As Linux 4.19, except that direct I/O pins and reclaim \
+                  asks.",
+            strategy: counting(Pin::PagePrivate),
         },
     ];
 
