@@ -28,7 +28,8 @@ fn step(sim: &mut Sim, random: &mut ChaCha8Rng, moves: &mut Vec<Move>) -> Option
     let stepped = sim.apply(mv);
     let balance = invariant::find("count-balance").map_or(Props::NONE, |(i, _)| Props::one(i));
     let off = stepped.broken.0 & balance.0;
-    assert_eq!(off, 0, "counts after {mv:?}: {:?}", sim.findings());
+    let by = sim.stack(mv.agent).collect::<Vec<_>>();
+    assert_eq!(off, 0, "counts after {mv:?} of {by:?}: {:?}, {:?}", sim.findings(), sim.strategy);
     Some(mv)
 }
 

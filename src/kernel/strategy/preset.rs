@@ -177,9 +177,10 @@ impl Preset {
         Preset {
             name: "wilcox-off-lru",
             doc: "What Matthew Wilcox, John Hubbard and Dan Williams were looking at (17 December \
-                  2018): Linux 4.19, with no page written while it is pinned (claims 14-17). \
-                  Writeback finds pages by their tag and not on the LRU, so that it is the rule \
-                  to skip that matters here.",
+                  2018): Linux 4.19, with the first pin taking a page off the LRU and the last one \
+                  bringing it back, and no page written while it is pinned (claims 14-20). \
+                  Writeback finds pages by their tag and not on the LRU, so that it takes the \
+                  rule to skip to keep it away (claim 15).",
             strategy: Strategy { pin: Pin::OffLru, writeback: Writeback::Skip, ..COUNTED },
         },
         Preset {
