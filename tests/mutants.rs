@@ -48,6 +48,10 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::OdpAwaitEnd, "notifier/odp-truncate"),
     (Guard::AddFolioOnce, "writeback/two-misses-one-page"),
     (Guard::FaultInvalidateLock, "truncate/punch-meets-fault"),
+    (Guard::PinAskedLast, "writeback/dma-into-the-copy"),
+    (Guard::PinnedStaysDirty, "writeback/dma-into-the-copy"),
+    (Guard::RevokeDrain, "writeback/dma-into-the-copy"),
+    (Guard::ReleaseTruncated, "writeback/release-needs-the-fault-lock"),
 ];
 
 /// Guards that nothing misses, and why.

@@ -67,8 +67,8 @@ impl CopyPage {
         cx.w.prices.add(Price::BouncePages, 1);
         cx.w.prices.add(Price::BounceBytes, u64::from(PAGE_SIZE));
         let frame = Frame::unpack(cx.get::<Bio>(self.tag).frame_bits());
-        let wanted = disk::has_checksum(cx, self.tag)
-            || frame.is_some_and(|f| has_filesystem_sum(cx, f));
+        let wanted =
+            disk::has_checksum(cx, self.tag) || frame.is_some_and(|f| has_filesystem_sum(cx, f));
         if wanted && !self.summed {
             let copy = cx.get::<BioData>(self.tag).0;
             cx.set(self.tag, BioSum(copy));

@@ -12,13 +12,11 @@ use super::gup_fast::{live_ref, put_live_ref};
 use super::pin::*;
 use super::routine::call;
 use super::step::*;
-use crate::kernel::strategy::longterm::Refused;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::{FsKind, PinCall};
-use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Disk, Frame, Lock, VPage, World};
 
@@ -106,13 +104,9 @@ impl GupSlow {
         if flags.longterm {
             let tracked = fs.is_some_and(FsKind::tracks_dirty) && is_shared(cx, at);
             let writes = flags.write && flags.call.is_pin() && state.write();
-            let dax = fs == Some(FsKind::Dax);
-            if let Some(refused) = cx.strategy.longterm.refuses(dax, tracked, writes) {
-                cx.w.prices.add(Price::RefusedPins, 1);
-                return match refused {
-                    Refused::Dax | Refused::NoNotifier => -EOPNOTSUPP,
-                    Refused::DirtyTracked => -EFAULT,
-                };
+            let refused = longterm_refused(cx, fs == Some(FsKind::Dax), tracked, writes);
+            if refused != 0 {
+                return refused;
             }
         }
         let allowed = if flags.write { state.write() } else { state.read() };
@@ -386,9 +380,7 @@ mod tests {
             (RefuseFile, FsKind::Tmpfs, true, true, 1),
             (NotifierOnly, FsKind::Ext4, true, true, -EOPNOTSUPP),
             (NotifierOnly, FsKind::Ext4, true, false, -EOPNOTSUPP),
-            (NotifierOnly, FsKind::Dax, true, false, -EOPNOTSUPP),
             (NotifierOnly, FsKind::Ext4, false, true, 1),
-            (NotifierOnly, FsKind::Tmpfs, true, true, 1),
         ] {
             assert_eq!(longterm(rule, fs, shared, write), expected, "{rule:?} {fs:?} {shared}");
         }

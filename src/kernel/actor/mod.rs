@@ -65,6 +65,8 @@ mod dax_tests;
 #[cfg(test)]
 mod file_tests;
 #[cfg(test)]
+mod pinned_tests;
+#[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod truncate_tests;

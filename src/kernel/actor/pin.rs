@@ -3,10 +3,11 @@
 //! Not modelled: FOLL_FORCE, FOLL_NOWAIT, huge pages, secretmem, and the migration of long-term
 //! pinned pages out of movable zones (there are no zones).
 
-use super::errno::{EBUSY, EINVAL};
+use super::errno::{EBUSY, EFAULT, EINVAL, EOPNOTSUPP};
 use super::gup_fast::GupFast;
 use super::gup_slow::GupSlow;
 use super::step::*;
+use crate::kernel::strategy::longterm::Refused;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::{Pinned, RefType};
@@ -14,6 +15,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Counts, MmState};
 use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::plan::PinCall;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Frame, Slot, SlotPage, VPage, World};
 
 /// What a GUP call asks for.
@@ -124,6 +126,17 @@ impl Machine for PinPages {
         } else {
             GupSlow::new(request, 0).into()
         }
+    }
+}
+
+/// What `check_vma_flags` returns for a long-term pin, as the strategy has it (kernel-facts 1.5):
+/// 0, or -EOPNOTSUPP or -EFAULT.
+pub fn longterm_refused(cx: &mut Step, dax: bool, tracked: bool, write: bool) -> Ret {
+    let Some(refused) = cx.strategy.longterm.refuses(dax, tracked, write) else { return 0 };
+    cx.w.prices.add(Price::RefusedPins, 1);
+    match refused {
+        Refused::Dax | Refused::NoNotifier => -EOPNOTSUPP,
+        Refused::DirtyTracked => -EFAULT,
     }
 }
 

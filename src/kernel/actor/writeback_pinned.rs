@@ -12,6 +12,7 @@
 
 use super::pin::put_kept;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::strategy::writeback::{Bounce, Pinned as Verdict};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{Pinned, RegionState, RegionUse, Xlat};
@@ -127,9 +128,8 @@ fn holder(w: &World, folio: Frame) -> Option<(Region, RegionPage)> {
         let state = w.get::<RegionState>(r).state();
         obeys && matches!(state, RegionUse::Registered | RegionUse::None)
     });
-    let pages = asked.flat_map(|r| {
-        w.map.region_pages[r.index()].clone().map(move |page| (r, RegionPage(page)))
-    });
+    let pages = asked
+        .flat_map(|r| w.map.region_pages[r.index()].clone().map(move |page| (r, RegionPage(page))));
     let held = |at: RegionPage| {
         let pinned = Frame::unpack(w.get::<Pinned>(slot_page(w, at)).frame_bits());
         pinned.is_some_and(|frame| w.head(frame) == folio)
@@ -138,12 +138,12 @@ fn holder(w: &World, folio: Frame) -> Option<(Region, RegionPage)> {
 }
 
 impl Machine for WritePinned {
-    fn need(self, _cx: &Scene) -> Need {
+    fn need(self, cx: &Scene) -> Need {
         match self.state {
             State::Unpinned => Need::Unpinned(self.folio),
             State::Registering(region) => Need::RegionReady(region),
-            State::Drain(at) => Need::XlatQuiet(at),
-            State::Ask | State::Stop(_) => Need::Nothing,
+            State::Drain(at) if cx.strategy.keeps(Guard::RevokeDrain) => Need::XlatQuiet(at),
+            State::Ask | State::Stop(_) | State::Drain(_) => Need::Nothing,
         }
     }
 

@@ -36,8 +36,7 @@ const LINUX_4_19: Strategy = Strategy {
 };
 
 /// The same, with pins counted, and taken by direct I/O as well.
-const COUNTED: Strategy =
-    Strategy { pin: Pin::FolioPincount, dio_ref: DioRef::Pin, ..LINUX_4_19 };
+const COUNTED: Strategy = Strategy { pin: Pin::FolioPincount, dio_ref: DioRef::Pin, ..LINUX_4_19 };
 
 impl Preset {
     /// Every preset: kernels, oldest first, then proposals.
