@@ -182,9 +182,6 @@ fn every_value_of_a_strategy_is_run_by_a_scenario_and_has_its_entry() {
 
 /// Axes whose values are still without a scenario for and a scenario against.
 const UNARGUED: &[&str] = &[
-    "writeback",
-    "unpin",
-    "longterm",
     "notifier",
     "unbind",
     "arch",

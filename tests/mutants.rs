@@ -55,6 +55,10 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::UnbindGrace, "unbind/gup-fast-vs-unbind"),
     (Guard::UnbindLock, "unbind/fault-maps-dying-device"),
     (Guard::UnbindPages, "unbind/gup-fast-vs-unbind"),
+    (Guard::PinAskedLast, "writeback/dma-into-the-copy"),
+    (Guard::PinnedStaysDirty, "writeback/dma-into-the-copy"),
+    (Guard::RevokeDrain, "writeback/dma-into-the-copy"),
+    (Guard::ReleaseTruncated, "writeback/release-needs-the-fault-lock"),
 ];
 
 /// Guards that nothing misses, and why.

@@ -13,7 +13,6 @@ use super::pin::*;
 use super::pin_count::CountPin;
 use super::routine::call;
 use super::step::*;
-use crate::kernel::strategy::longterm::Refused;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -120,13 +119,9 @@ impl GupSlow {
         if flags.longterm {
             let tracked = fs.is_some_and(FsKind::tracks_dirty) && is_shared(cx, at);
             let writes = flags.write && flags.call.is_pin() && state.write();
-            let dax = fs == Some(FsKind::Dax);
-            if let Some(refused) = cx.strategy.longterm.refuses(dax, tracked, writes) {
-                cx.w.prices.add(Price::RefusedPins, 1);
-                return match refused {
-                    Refused::Dax | Refused::NoNotifier => -EOPNOTSUPP,
-                    Refused::DirtyTracked => -EFAULT,
-                };
+            let refused = longterm_refused(cx, fs == Some(FsKind::Dax), tracked, writes);
+            if refused != 0 {
+                return refused;
             }
         }
         let allowed = if flags.write { state.write() } else { state.read() };

@@ -79,6 +79,8 @@ mod gup_slow_tests;
 #[cfg(test)]
 mod pin_tests;
 #[cfg(test)]
+mod pinned_tests;
+#[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod truncate_tests;

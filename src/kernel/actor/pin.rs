@@ -3,10 +3,11 @@
 //! Not modelled: FOLL_NOWAIT, huge pages, secretmem, and the migration of long-term
 //! pinned pages out of movable zones (there are no zones).
 
-use super::errno::{EBUSY, EINVAL};
+use super::errno::{EBUSY, EFAULT, EINVAL, EOPNOTSUPP};
 use super::gup_fast::GupFast;
 use super::gup_slow::GupSlow;
 use super::step::*;
+use crate::kernel::strategy::longterm::Refused;
 use crate::kernel::strategy::pin::{ENTRY_BYTES, PRIVATE_BYTES};
 use crate::kernel::strategy::{Pin, Truncate};
 use crate::kernel::world::costs::Cost;
@@ -132,6 +133,17 @@ impl Machine for PinPages {
             }
             GupSlow::new(request, 0).into()
         }
+    }
+}
+
+/// What `check_vma_flags` returns for a long-term pin, as the strategy has it (kernel-facts 1.5):
+/// 0, or -EOPNOTSUPP or -EFAULT.
+pub fn longterm_refused(cx: &mut Step, dax: bool, tracked: bool, write: bool) -> Ret {
+    let Some(refused) = cx.strategy.longterm.refuses(dax, tracked, write) else { return 0 };
+    cx.w.prices.add(Price::RefusedPins, 1);
+    match refused {
+        Refused::Dax | Refused::NoNotifier => -EOPNOTSUPP,
+        Refused::DirtyTracked => -EFAULT,
     }
 }
 

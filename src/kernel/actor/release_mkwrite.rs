@@ -10,6 +10,7 @@ use super::fault_mkwrite::prepare_page;
 use super::file_io::{file_lock, stable_pages};
 use super::gup_slow::touch_dirty;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{ActorState, LockClass};
 use crate::kernel::world::need::Need;
@@ -78,7 +79,8 @@ impl MkwriteAgain {
     fn lock(self, cx: &mut Step) -> Next {
         let me = cx.me;
         cx.lock_folio(me, self.folio);
-        if cx.get::<Owner>(self.folio).file_page() != Some(self.at) {
+        let gone = cx.get::<Owner>(self.folio).file_page() != Some(self.at);
+        if gone && cx.strategy.keeps(Guard::ReleaseTruncated) {
             return self.go(State::Unlock);
         }
         self.go(match self.is_btrfs(cx) {

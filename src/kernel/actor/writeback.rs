@@ -12,16 +12,15 @@ use super::errno::ENOSPC;
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
 use super::step::*;
+use super::truncate_pages::zero_part;
 use super::writeback_pinned::{SKIP, WritePinned};
-use crate::kernel::strategy::NoBuffers;
 use crate::kernel::strategy::writeback::Bounce;
-use crate::kernel::world::contents::Contents;
+use crate::kernel::strategy::{Guard, NoBuffers};
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part, SyncMode};
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
 use crate::kernel::world::{Block, Disk, File, FilePage, Frame, Id, World};
 
 /// `do_writepages` over pages of a file.
@@ -194,8 +193,12 @@ impl WritePages {
         self.clean(cx, folio, at)
     }
 
-    /// B7a, if anybody maps the folio.
     fn clean(self, cx: &Step, folio: Frame, at: FilePage) -> Next {
+        self.ask(cx, folio, false).unwrap_or_else(|| self.protect(cx, folio, at))
+    }
+
+    /// B7a, if anybody maps the folio.
+    fn protect(self, cx: &Step, folio: Frame, at: FilePage) -> Next {
         if !rmap::mapped(cx, folio) {
             return self.cleaned(cx, folio);
         }
@@ -203,12 +206,16 @@ impl WritePages {
         call(walk, WritePages { place: Place::Cleaning(folio), ..self })
     }
 
-    /// No mapping allows stores any more: is it pinned?
+    /// No mapping allows stores any more.
     fn cleaned(self, cx: &Step, folio: Frame) -> Next {
-        match WritePinned::ask(cx, folio, self.mode) {
-            Some(question) => call(question, WritePages { place: Place::Asked(folio), ..self }),
-            None => self.to(Place::ClearDirty(folio, None)),
-        }
+        self.ask(cx, folio, true).unwrap_or(self.to(Place::ClearDirty(folio, None)))
+    }
+
+    /// Is it pinned? Asked by designs that do, and not before it is write-protected.
+    fn ask(self, cx: &Step, folio: Frame, protected: bool) -> Option<Next> {
+        let question = WritePinned::ask(cx, folio, self.mode)?;
+        let now = protected == cx.strategy.keeps(Guard::PinAskedLast);
+        now.then(|| call(question, WritePages { place: Place::Asked(folio), ..self }))
     }
 
     /// B5
@@ -284,7 +291,7 @@ impl WritePages {
                 continue;
             }
             if inside < PAGE_SIZE as u16 {
-                zero_tail(cx, frame, page, (inside, PAGE_SIZE as u16));
+                zero_part(cx, frame, page, (inside, PAGE_SIZE as u16));
             }
             cx.update::<CacheSlot>(page, |s| s.with_tag_writeback(true));
             any = true;
@@ -373,15 +380,6 @@ fn has_target(w: &World, at: FilePage) -> bool {
     w.get::<Extent>(at).kind() != ExtentKind::Hole
 }
 
-fn zero_tail(cx: &mut Step, frame: Frame, at: FilePage, tail: Part) {
-    let page = cx.page(frame);
-    cx.touch(page, true, Toucher::Kernel);
-    cx.fill(frame, tail, Contents::ZERO);
-    let newest = cx.get::<Newest>(at).0;
-    let newest = cx.patches.overlay(newest, tail, Contents::ZERO);
-    cx.set(at, Newest(newest));
-}
-
 /// The block that a page is written to. btrfs never overwrites; xfs breaks the sharing of a
 /// reflinked block if it was told of the write (`cow`), else it overwrites in place. None: the
 /// disk is full.
@@ -448,7 +446,9 @@ impl Machine for WritePages {
             Place::ClearDirty(folio, bounce) => self.clear_dirty(cx, folio, bounce),
             Place::Start(job) => self.start(cx, job),
             Place::StayDirty(job) => {
-                cx.mark_dirty(job.folio);
+                if cx.strategy.keeps(Guard::PinnedStaysDirty) {
+                    cx.mark_dirty(job.folio);
+                }
                 self.started(cx, job)
             }
             Place::Unlock(job) => {
@@ -477,6 +477,9 @@ impl Machine for WritePages {
             Place::Cleaning(folio) if ret > 0 => self.to(Place::Redirty(folio)),
             Place::Cleaning(folio) => self.cleaned(cx, folio),
             Place::Asked(folio) if ret == SKIP => self.to(Place::Skip(folio)),
+            Place::Asked(folio) if !cx.strategy.keeps(Guard::PinAskedLast) => {
+                self.protect(cx, folio, FilePage(self.next.0 - cx.folio_pages(folio)))
+            }
             Place::Asked(folio) => {
                 let bounce = WritePinned::bounce(cx, self.mode, ret);
                 self.to(Place::ClearDirty(folio, bounce))

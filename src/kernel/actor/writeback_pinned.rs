@@ -13,6 +13,7 @@
 use super::pin_count::release_kept;
 use super::pinned::ask;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::strategy::writeback::{Bounce, Pinned as Verdict};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{Pinned, RegionState, RegionUse, Xlat};
@@ -146,8 +147,8 @@ impl Machine for WritePinned {
                 None => Need::Unpinned(self.folio),
             },
             State::Registering(region) => Need::RegionReady(region),
-            State::Drain(at) => Need::XlatQuiet(at),
-            State::Ask | State::Stop(_) => Need::Nothing,
+            State::Drain(at) if cx.strategy.keeps(Guard::RevokeDrain) => Need::XlatQuiet(at),
+            State::Ask | State::Stop(_) | State::Drain(_) => Need::Nothing,
         }
     }
 

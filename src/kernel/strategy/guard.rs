@@ -138,6 +138,14 @@ guards! {
     UnbindLock = "unbind-lock",
     /// Removal waits for references to single pages.
     UnbindPages = "unbind-pages",
+    /// Writeback asks whether a folio is pinned when its mappings are write-protected, not before.
+    PinAskedLast = "pin-asked-last",
+    /// A bounced page stays dirty (folio_redirty_for_writepage).
+    PinnedStaysDirty = "pinned-stays-dirty",
+    /// A driver that gives a page back waits for the transfers that have begun.
+    RevokeDrain = "revoke-drain",
+    /// page_mkwrite at release looks, under the folio lock, whether the page has been truncated.
+    ReleaseTruncated = "release-truncated",
 }
 
 #[cfg(test)]

@@ -161,9 +161,9 @@ impl Preset {
         },
         Preset {
             name: "glisse-break-drivers",
-            doc: "Choice C1 of Jerome Glisse (17 December 2018): Linux 4.19, with every driver broken \
-                  that does not abide by page_mkclean and page_mkwrite (claim 8). Pins are not \
-                  counted: nobody has to ask.",
+            doc: "Choice C1 of Jerome Glisse (17 December 2018): Linux 4.19, with every driver \
+                  broken that does not abide by page_mkclean and page_mkwrite (claim 8). Pins are \
+                  not counted: nobody has to ask.",
             strategy: Strategy { longterm: Longterm::NotifierOnly, ..LINUX_4_19 },
         },
         Preset {
