@@ -18,7 +18,6 @@ use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::{FsKind, PinCall};
-use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Disk, Frame, Lock, VPage, World};
 
@@ -143,8 +142,7 @@ impl GupSlow {
         if !pte.writable() && self.request.must_unshare(cx, anon, folio.exclusive(), cow) {
             return Found::Missing(Access::Unshare); // -EMLINK
         }
-        if turned_away(cx, frame, flags.call.is_pin()) {
-            cx.w.prices.add(Price::RefusedPins, 1);
+        if refused(cx, frame, flags.call.is_pin()) {
             return Found::Error(-EBUSY);
         }
         if !grab(cx, frame, flags.call.is_pin()) {

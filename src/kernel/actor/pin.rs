@@ -165,6 +165,13 @@ pub fn turned_away(cx: &mut Step, frame: Frame, pin: bool) -> bool {
     }
 }
 
+/// The same where it is the last word: in the slow path.
+pub fn refused(cx: &mut Step, frame: Frame, pin: bool) -> bool {
+    let refused = turned_away(cx, frame, pin);
+    cx.w.prices.add(Price::RefusedPins, u64::from(refused));
+    refused
+}
+
 /// F11: turns the plain reference of the caller into a pin, as the strategy counts it.
 pub fn count_pin(cx: &mut Step, frame: Frame) {
     let head = cx.head(frame);

@@ -74,7 +74,7 @@ prices! {
     KilledTransfers = "killed-transfers",
     /// Translations pointed at another page while a device used them.
     Redirected = "redirected",
-    /// System calls that failed because of a pin (not only of a fault injected).
+    /// System calls and page faults that failed because of a pin (not only of a fault injected).
     FailedCalls = "failed-calls",
 }
 
