@@ -4,7 +4,7 @@
 use super::errno::{EBUSY, EINTR};
 use super::extents::delete_dax_entry;
 use super::pinned::ask;
-use super::recall::{RecallPage, pinned_by, registering};
+use super::recall::{RecallPage, pinned_by, registering, tell};
 use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
@@ -12,7 +12,7 @@ use crate::kernel::strategy::truncate::{OnBusy, Recall};
 use crate::kernel::strategy::{DaxIdle, DaxOrphan, Guard, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
-use crate::kernel::world::machine::{DiskState, LockClass, Xlat};
+use crate::kernel::world::machine::{DiskState, LockClass};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
@@ -193,9 +193,7 @@ impl BreakLayouts {
             return self.recall(cx, frame, Recall::Redirect);
         }
         cx.set(self.file, lease.with_state(LeaseState::Breaking));
-        if let Some(entry) = pinned_by(cx, frame) {
-            cx.update::<Xlat>(entry, |x| x.with_told(true));
-        }
+        tell(cx, frame);
         BreakLayouts { asked: true, ..self }.wait(cx, For::Answer)
     }
 

@@ -19,7 +19,6 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::{FsKind, PinCall};
-use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Disk, Frame, Lock, VPage, World};
 
@@ -165,8 +164,7 @@ impl GupSlow {
         }
         let pin = flags.call.is_pin();
         let later = pin && !cx.strategy.pin.fast() && frame != ZERO_PAGE;
-        if turned_away(cx, frame, pin) {
-            cx.w.prices.add(Price::RefusedPins, 1);
+        if refused(cx, frame, pin) {
             return Found::Error(-EBUSY);
         }
         if !grab(cx, frame, pin && !later, outcome) {

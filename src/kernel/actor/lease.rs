@@ -1,8 +1,8 @@
 //! Layout leases from their holder's side: taking one, and letting go when asked.
 //!
 //! `--truncate lease` (claim 41: ask the program, wait, then be mean) breaks them
-//! ([`BreakLayouts`](super::dax_layout::BreakLayouts)). Modelled after `F_SETLEASE` and `lease_break_time`
-//! (fs/locks.c) and the "layout lease" of the file with a registered region.
+//! ([`BreakLayouts`](super::dax_layout::BreakLayouts)). Modelled after `F_SETLEASE` and
+//! `lease_break_time` (fs/locks.c) and the "layout lease" of the file with a registered region.
 
 use super::errno::{EAGAIN, EINVAL, ETIMEDOUT};
 use super::step::*;

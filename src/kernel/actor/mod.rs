@@ -69,6 +69,8 @@ pub mod zap;
 pub mod zero_tail;
 
 #[cfg(test)]
+mod cut_tests;
+#[cfg(test)]
 mod dax_tests;
 #[cfg(test)]
 mod file_tests;

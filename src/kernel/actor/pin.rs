@@ -203,6 +203,13 @@ pub fn turned_away(cx: &mut Step, frame: Frame, pin: bool) -> bool {
     }
 }
 
+/// The same where it is the last word: in the slow path.
+pub fn refused(cx: &mut Step, frame: Frame, pin: bool) -> bool {
+    let refused = turned_away(cx, frame, pin);
+    cx.w.prices.add(Price::RefusedPins, u64::from(refused));
+    refused
+}
+
 /// Puts such a structure, just allocated without sleeping, into its place; if another one is there
 /// by now, it is given back. In page->private it takes the place of the filesystem's buffers, which
 /// it keeps.

@@ -16,7 +16,7 @@ use crate::kernel::world::machine::{Pinned, RefType, RegionState, RegionUse, Xla
 use crate::kernel::world::need::Need;
 use crate::kernel::world::plan::DevicePlan;
 use crate::kernel::world::price::Price;
-use crate::kernel::world::{Device, Frame, Id, Region, RegionPage, World};
+use crate::kernel::world::{Device, Frame, Id, Region, RegionPage, SlotPage, World};
 
 /// Takes a page back from every region that has pinned it. Returns 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -127,33 +127,40 @@ impl Machine for RecallPage {
 /// A page of a region that has pinned a folio and can be asked for it: registered, and not being
 /// deregistered (the pin is on its way back already).
 pub fn pinned_by(w: &World, frame: Frame) -> Option<RegionPage> {
-    let usable = |r: Region| {
-        let state = w.get::<RegionState>(r);
+    let usable = |at: &RegionPage| {
+        let state = w.get::<RegionState>(w.map.region_of(*at));
         let known = matches!(state.state(), RegionUse::Registered | RegionUse::Terminated);
         known && !state.stopping()
     };
-    holding(w, frame, usable)
+    holding(w, frame).find(usable)
 }
 
 /// A region whose registration has pinned a folio and has not come to its end.
 pub fn registering(w: &World, frame: Frame) -> Option<Region> {
-    let fresh = |r: Region| w.get::<RegionState>(r).state() == RegionUse::None;
-    holding(w, frame, fresh).map(|at| w.map.region_of(at))
+    let mut regions = holding(w, frame).map(|at| w.map.region_of(at));
+    regions.find(|&r| w.get::<RegionState>(r).state() == RegionUse::None)
 }
 
-fn holding(w: &World, frame: Frame, of: impl Fn(Region) -> bool) -> Option<RegionPage> {
+/// Tells the drivers of all regions that have pinned a folio that its file is about to lose it.
+pub fn tell(cx: &mut Step, frame: Frame) {
+    for at in holding(cx, frame).collect::<Vec<_>>() {
+        cx.update::<Xlat>(at, |x| x.with_told(true));
+    }
+}
+
+/// The pages of regions whose slot holds a page of a folio.
+fn holding(w: &World, frame: Frame) -> impl Iterator<Item = RegionPage> + '_ {
     let head = w.head(frame);
-    let holds = |at: &RegionPage| {
-        let pinned = w.get::<Pinned>(slot_page(w, *at));
+    let regions = (0..w.map.plan.regions.len() as u32).map(Region);
+    let pages = regions.flat_map(|r| w.map.region_pages[r.index()].clone().map(RegionPage));
+    pages.filter(move |&at| {
+        let pinned = w.get::<Pinned>(slot_page(w, at));
         let kept = Frame::unpack(pinned.frame_bits());
         pinned.kind() != RefType::None && kept.is_some_and(|f| w.head(f) == head)
-    };
-    let regions = (0..w.map.plan.regions.len() as u32).map(Region);
-    let pages = |r: Region| w.map.region_pages[r.index()].clone().map(RegionPage);
-    regions.filter(|&r| of(r)).flat_map(pages).find(holds)
+    })
 }
 
-fn slot_page(w: &World, at: RegionPage) -> crate::kernel::world::SlotPage {
+fn slot_page(w: &World, at: RegionPage) -> SlotPage {
     let region = w.map.region_of(at);
     let n = at.0 - w.map.region_pages[region.index()].start;
     w.map.slot_page(w.map.plan.regions[region.index()].slot, n)

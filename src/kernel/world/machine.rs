@@ -128,7 +128,8 @@ pub struct DiskState {
     /// pmem: live references (`pgmap->ref`) beyond the base reference.
     #[bits(16)]
     pub pgmap_refs: u16,
-    /// pmem: truncates that have closed the dev_pagemap to new references (`--truncate wait-pgmap`).
+    /// pmem: truncates that have closed the dev_pagemap to new references
+    /// (`--truncate-dax wait-pgmap`).
     #[bits(9)]
     pub closed: u16,
 }

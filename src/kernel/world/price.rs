@@ -77,7 +77,7 @@ prices! {
     KilledTransfers = "killed-transfers",
     /// Translations pointed at another page while a device used them.
     Redirected = "redirected",
-    /// System calls that failed because of a pin (not only of a fault injected).
+    /// System calls and page faults that failed because of a pin (not only of a fault injected).
     FailedCalls = "failed-calls",
     /// Invalidations begun again because a callback had failed and the caller may not fail.
     NotifierRetries = "notifier-retries",
