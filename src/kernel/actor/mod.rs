@@ -64,6 +64,8 @@ mod dax_tests;
 #[cfg(test)]
 mod file_tests;
 #[cfg(test)]
+mod gup_slow_tests;
+#[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod truncate_tests;
