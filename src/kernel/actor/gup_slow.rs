@@ -167,8 +167,8 @@ impl GupSlow {
     }
 
     /// `can_follow_write_pte`: whether a write may take the page of a read-only entry, because it
-    /// is the copy that FOLL_FORCE has had made. From 4.9 on FOLL_COW and the entry's dirty bit said
-    /// so (19be0eaffa3a), from 6.0 on PageAnonExclusive does (5535be309971).
+    /// is the copy that FOLL_FORCE has had made. From 4.9 on FOLL_COW and the dirty bit said so
+    /// (19be0eaffa3a), from 6.0 on PageAnonExclusive does (5535be309971).
     fn may_write_read_only(self, cx: &Step, at: VPage, pte: Pte) -> bool {
         let vma = cx.get::<VmaState>(cx.map.vma_of(at));
         if !self.request.flags.call.forces() || vma.write() || is_shared(cx, at) {
