@@ -57,8 +57,8 @@ pub enum Retry {
     Tried,
 }
 
-/// `handle_mm_fault`. Returns 0 or [`FAULT_WRITE`]: handled, look again; -EAGAIN: mmap_lock was dropped
-/// (VM_FAULT_RETRY, VM_FAULT_COMPLETED); -EFAULT: SIGBUS or SIGSEGV; -ENOMEM.
+/// `handle_mm_fault`. Returns 0 or [`FAULT_WRITE`]: handled, look again; -EAGAIN: mmap_lock was
+/// dropped (VM_FAULT_RETRY, VM_FAULT_COMPLETED); -EFAULT: SIGBUS or SIGSEGV; -ENOMEM.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Fault {
     at: VPage,

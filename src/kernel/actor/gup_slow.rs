@@ -135,7 +135,7 @@ impl GupSlow {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let flags = self.request.flags;
         let pte = cx.get::<Pte>(at);
-        // The access that a fault is asked for; without FOLL_WRITE the page is taken as for reading.
+        // What a fault is asked for; without FOLL_WRITE the page is taken as for reading.
         let write = flags.write && !(self.copied && cx.strategy.cow_retry.drops_write());
         let wanted = match (write, flags.call.forces()) {
             (false, _) => Access::Read,
@@ -195,8 +195,8 @@ impl GupSlow {
         if next.taken == next.request.pages { next.out(0) } else { next.go(State::Follow) }
     }
 
-    /// `can_follow_write_pte`: whether a write may take the page of a read-only entry, because it is
-    /// the copy that FOLL_FORCE has had made. From 4.9 on FOLL_COW and the entry's dirty bit said so
+    /// `can_follow_write_pte`: whether a write may take the page of a read-only entry, because it
+    /// is the copy that FOLL_FORCE has had made. From 4.9 on FOLL_COW and the dirty bit said so
     /// (19be0eaffa3a), from 6.0 on PageAnonExclusive does (5535be309971).
     fn may_write_read_only(self, cx: &Step, at: VPage, pte: Pte) -> bool {
         let vma = cx.get::<VmaState>(cx.map.vma_of(at));

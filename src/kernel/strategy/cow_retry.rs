@@ -6,8 +6,8 @@ axis! {
     /// How a forced write to a read-only private mapping looks its copy up after the fault.
     CowRetry {
         /// As if it only read (FOLL_WRITE is dropped): whatever page is mapped by then is taken and
-        /// written to. If madvise(DONTNEED) has dropped the copy meanwhile, that is the page cache's
-        /// page: Dirty COW, CVE-2016-5195 (f33ea7f404e5, 2.6.13, to 4.8).
+        /// written to. If madvise(DONTNEED) has dropped the copy meanwhile, that is a page of the
+        /// page cache: Dirty COW, CVE-2016-5195 (f33ea7f404e5, 2.6.13, to 4.8).
         DropWrite = "drop-write",
         /// It goes on asking for write access, and takes a read-only entry only if that shows the
         /// copy: by FOLL_COW and the entry's dirty bit (19be0eaffa3a, 4.9), since 6.0 by

@@ -94,8 +94,8 @@ impl Preset {
             doc: "Linux 4.14 (November 2017), what the mail of October 2017 argues about: \
                   long-term pins of DAX mappings are allowed (the ban came in 4.15), DAX \
                   truncate does not wait for anybody (layout breaks came in 4.18 and 4.19); a \
-                  forced write looks its copy up by FOLL_COW (4.9); a lazily freed page is discarded \
-                  unless it is dirty (4.12).",
+                  forced write looks its copy up by FOLL_COW (4.9); a lazily freed page is \
+                  discarded unless it is dirty (4.12).",
             strategy: LINUX_4_14,
         },
         Preset {

@@ -69,9 +69,9 @@ impl Unbind {
     /// put, a page's last put drops `pgmap->ref`, and that reaches zero only after the grace period
     /// in which percpu_ref_kill leaves per-cpu mode. From 5.18 on removal drops all pages'
     /// references together (`percpu_ref_put_many`) and waits for live references alone, as
-    /// `live-ref-only` and `mapping-ref` do here. `unmap-refault` and `tlb-serialise` are of 2021: the wait for pages
-    /// is that of their day. How the filesystem unmaps, claim 99 does not say; here it keeps faults
-    /// out, as every caller of `unmap_mapping_range` does that relies on it.
+    /// `live-ref-only` and `mapping-ref` do here. `unmap-refault` and `tlb-serialise` are of 2021:
+    /// the wait for pages is that of their day. How the filesystem unmaps, claim 99 does not say;
+    /// here it keeps faults out, as every caller of `unmap_mapping_range` does that relies on it.
     pub fn removal(self) -> Removal {
         let killed = Removal {
             waits_irqs: true,
