@@ -425,7 +425,7 @@ pub fn assert_balanced(w: &World) {
         let mapped = if flags.pmem() && !w.rules.mapped_refs { 0 } else { i32::from(h.ptes()) };
         let base = i32::from(flags.pmem() && !w.rules.mapped_refs);
         let adds = w.pin_adds(frame);
-        let pins = h.pins() as i32 * adds.refs;
+        let pins = (h.pins() as i32).wrapping_mul(adds.refs);
         let pinned = h.pins() as i32 * i32::from(adds.maps);
         let cache = if flags.pmem() { 0 } else { i32::from(h.cache()) };
         let held = cache + i32::from(h.private()) + mapped + h.refs() as i32 + pins + base;
