@@ -5,6 +5,8 @@ pub mod check;
 pub mod cli;
 pub mod engine;
 pub mod fuzz;
+pub mod jobs;
+pub mod judged;
 pub mod kernel;
 pub mod litmus;
 pub mod measure;

@@ -3,12 +3,13 @@
 use super::strategy::StrategyFlags;
 use super::watch::{self, Checkpoints, Watch};
 use super::{Exit, failure::Failure, out, search, setting};
-use crate::check::{Asked, Found, Judged, Line};
+use crate::check::{Asked, Found, Line};
 use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
 use crate::engine::explore::liveness::{Fairness, starvation};
 use crate::engine::explore::{self, Bound, Options, Verdict};
 use crate::engine::hash;
 use crate::engine::model::{Agent, Ending, Model, Props};
+use crate::judged::Judged;
 use crate::kernel::invariant::{LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::report::agents;
@@ -122,7 +123,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     for (n, asked) in Asked::of(&loaded, strategy).iter().enumerate() {
         let judged = Judged::new(start.clone(), asked.conditions.clone());
         let report = search_all(args, &loaded, &judged, &options, n == 0)?;
-        let lines = asked.lines(&report);
+        let lines = asked.lines(&report, &[]);
         let expectations = lines.iter().filter_map(|line| expectation(line, wanted));
         match &mut found {
             Some(first) => first.expectations.extend(expectations),

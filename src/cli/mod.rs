@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. Only this module prints, and only it knows of terminals.
 
 mod catalog;
+mod check;
 mod completions;
 mod exit;
 mod explain;
@@ -13,6 +14,7 @@ mod fuzz;
 mod list;
 mod out;
 mod replay;
+mod scenarios;
 mod schema;
 mod search;
 mod selftest;
@@ -80,6 +82,7 @@ enum Command {
     Replay(replay::Args),
     Explore(explore::Args),
     Fuzz(fuzz::Args),
+    Check(check::Args),
     Shrink(shrink::Args),
     Selftest(selftest::Args),
     List(list::Args),
@@ -109,6 +112,7 @@ pub fn run() -> Exit {
         Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::List(args) => list::run(&args),

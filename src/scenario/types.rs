@@ -339,6 +339,8 @@ section! {
         depth: Option<u64>,
         /// States to visit at most.
         states: Option<u64>,
+        /// For worlds that are too large to exhaust: hold expectations against so many timed runs.
+        runs: Option<u64>,
     }
 }
 
