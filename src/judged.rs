@@ -138,6 +138,9 @@ impl Model for Judged {
     fn place(&self, agent: Agent) -> u32 {
         self.sim.place(agent)
     }
+    fn key(&self, agent: Agent) -> u64 {
+        self.sim.key(agent)
+    }
     fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {
         self.sim.waits_on(agent, out)
     }

@@ -4,6 +4,7 @@
 
 mod catalog;
 mod check;
+mod compare;
 mod completions;
 mod exit;
 mod explain;
@@ -83,6 +84,7 @@ enum Command {
     Explore(explore::Args),
     Fuzz(fuzz::Args),
     Check(check::Args),
+    Compare(compare::Args),
     Shrink(shrink::Args),
     Selftest(selftest::Args),
     List(list::Args),
@@ -113,6 +115,7 @@ pub fn run() -> Exit {
         Command::Explore(args) => explore::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::List(args) => list::run(&args),

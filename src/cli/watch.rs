@@ -155,7 +155,7 @@ pub struct Crew {
     began: Instant,
     until: Option<Duration>,
     bar: ProgressBar,
-    tasks: usize,
+    tasks: AtomicUsize,
     done: AtomicUsize,
     at: Mutex<Vec<String>>,
 }
@@ -164,7 +164,13 @@ impl Crew {
     /// Begins now with so many tasks; ends after `until`.
     pub fn new(until: Option<Duration>, tasks: usize) -> Crew {
         let (began, bar) = (Instant::now(), line());
-        Crew { began, until, bar, tasks, done: AtomicUsize::new(0), at: Mutex::default() }
+        let (tasks, done) = (AtomicUsize::new(tasks), AtomicUsize::new(0));
+        Crew { began, until, bar, tasks, done, at: Mutex::default() }
+    }
+
+    /// So many more tasks are to be done.
+    pub fn expect(&self, tasks: usize) {
+        self.tasks.fetch_add(tasks, Ordering::AcqRel);
     }
 
     /// Whether no further search shall begin.
@@ -199,7 +205,8 @@ impl Crew {
         let mut at = self.at.lock().unwrap_or_else(|e| e.into_inner());
         change(&mut at);
         if !self.bar.is_hidden() {
-            let (done, tasks) = (self.done.load(Ordering::Acquire), self.tasks);
+            let count = |n: &AtomicUsize| n.load(Ordering::Acquire);
+            let (done, tasks) = (count(&self.done), count(&self.tasks));
             self.bar.set_message(format!("{done} of {tasks} done; {}", at.join(", ")));
         }
     }

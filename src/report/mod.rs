@@ -7,6 +7,8 @@
 pub mod agents;
 pub mod checks;
 pub mod columns;
+pub mod comparison;
+pub mod comparison_text;
 pub mod data;
 pub mod finding;
 pub mod format;

@@ -102,6 +102,35 @@ prices! {
     NotifierNs = "notifier-ns",
 }
 
+impl Price {
+    /// Whether it is the greatest value seen, rather than a sum.
+    pub fn is_peak(self) -> bool {
+        matches!(
+            self,
+            Price::RefsPeak
+                | Price::BlockedNs
+                | Price::TruncateNs
+                | Price::BusyBlockNs
+                | Price::DirtyAgeNs
+        )
+    }
+
+    /// Whether it is harm that a design does by refusing, ending or making wait, rather than work
+    /// that it does.
+    pub fn is_harm(self) -> bool {
+        matches!(
+            self,
+            Price::RefusedPins
+                | Price::KilledTransfers
+                | Price::Redirected
+                | Price::FailedCalls
+                | Price::Interrupted
+                | Price::BlockedCalls
+                | Price::BlockedNs
+        )
+    }
+}
+
 /// The counts of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Prices([u64; Price::COUNT]);
@@ -132,8 +161,13 @@ impl Prices {
         *slot = (*slot).max(value);
     }
 
-    /// Takes what another count of the same run has that this one has not.
+    /// Adds another count: greatest values stay the greatest, all others are summed.
     pub fn merge(&mut self, other: &Prices) {
-        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a = a.wrapping_add(b));
+        for &price in Price::ALL {
+            match price.is_peak() {
+                true => self.peak(price, other.get(price)),
+                false => self.add(price, other.get(price)),
+            }
+        }
     }
 }
