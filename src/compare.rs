@@ -82,6 +82,8 @@ impl Cell {
 pub struct Findings {
     /// A verdict for each invariant, in the order of the table.
     pub cells: Vec<Cell>,
+    /// Invariants that were at risk.
+    pub reached: Props,
     /// What each of the timed runs cost.
     pub prices: Vec<Prices>,
     /// Distinct states of the search.
@@ -108,26 +110,27 @@ pub fn search(
     control: &impl Control<Judged>,
 ) -> Findings {
     let start = start(loaded, strategy);
-    let (cells, states, complete) = if too_large(loaded) {
-        (vec![Cell::Vacuous; TABLE.len()], 0, false)
+    let (cells, reached, states, complete) = if too_large(loaded) {
+        (vec![Cell::Vacuous; TABLE.len()], Props::NONE, 0, false)
     } else {
         let report = start.complete(explore::explore(&start, &effort.search, control));
         let cells = (0..TABLE.len()).map(|i| cell(&start, &report, i)).collect();
-        (cells, report.states, report.is_complete())
+        (cells, report.reached.union(report.broken), report.states, report.is_complete())
     };
     let runs = if too_large(loaded) { loaded.limits().runs.unwrap_or(1) } else { effort.runs };
-    let mut found = Findings { cells, prices: Vec::new(), states, complete };
+    let mut found = Findings { cells, reached, prices: Vec::new(), states, complete };
     let mut tally = Sampled::default();
     for run in 0..runs {
         if run > 0 && stops(control) {
             break;
         }
         let measured = measure::measure(&start, 0, run, Pace::Random);
+        let at = |i| measured.broken_at.get(&i).copied().unwrap_or(measured.steps);
+        tally.add(measured.broken, measured.reached, at, Vec::new);
         found.prices.push(measured.prices);
-        tally.add(measured.broken, measured.steps, || Vec::new());
     }
     if too_large(loaded) {
-        tally.into_cells(&start, &mut found.cells);
+        tally.decide(&start, &mut found);
     }
     found
 }
@@ -155,9 +158,10 @@ pub fn sample(
         }
         let made = runner.run(&mut scheduler, run, limits, |_, _, _| ());
         let Some(outcome) = made else { break };
-        tally.add(outcome.broken, outcome.steps, || runner.schedule().to_vec());
+        let moves = || runner.schedule().to_vec();
+        tally.add(outcome.broken, outcome.reached, |_| outcome.steps, moves);
     }
-    tally.into_cells(&start, &mut found.cells);
+    tally.decide(&start, found);
 }
 
 /// What the first of the shared schedules break under a design; ends with the first that breaks
@@ -204,15 +208,25 @@ fn cell(start: &Judged, report: &explore::Report<Move>, i: usize) -> Cell {
 #[derive(Debug, Default)]
 struct Sampled {
     runs: u64,
+    reached: Props,
     hits: [u64; 32],
     /// The shortest run that broke it.
     best: [Option<(usize, Vec<Move>)>; 32],
 }
 
 impl Sampled {
-    fn add(&mut self, broken: Props, steps: usize, moves: impl Fn() -> Vec<Move>) {
+    /// A run that broke these after so many steps.
+    fn add(
+        &mut self,
+        broken: Props,
+        reached: Props,
+        at: impl Fn(usize) -> usize,
+        moves: impl Fn() -> Vec<Move>,
+    ) {
         self.runs += 1;
+        self.reached = self.reached.union(reached).union(broken);
         for i in broken.iter().filter(|&i| i < TABLE.len()) {
+            let steps = at(i);
             self.hits[i] += 1;
             if self.best[i].as_ref().is_none_or(|best| steps < best.0) {
                 self.best[i] = Some((steps, moves()));
@@ -221,8 +235,9 @@ impl Sampled {
     }
 
     /// Decides what no search has decided.
-    fn into_cells(self, start: &Judged, cells: &mut [Cell]) {
-        for (i, cell) in cells.iter_mut().enumerate() {
+    fn decide(self, start: &Judged, found: &mut Findings) {
+        found.reached = found.reached.union(self.reached);
+        for (i, cell) in found.cells.iter_mut().enumerate() {
             if matches!(cell, Cell::Proved { .. } | Cell::Refuted { hits: None, .. }) {
                 continue;
             }

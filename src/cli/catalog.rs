@@ -173,6 +173,7 @@ pub fn of_invariants() -> Vec<Entry> {
     let entry = |i: &crate::kernel::invariant::Invariant| {
         let mut entry = Entry::new(Topic::Invariant, i.name, i.doc);
         entry.rows.push(("premise".into(), i.premise.into()));
+        entry.rows.push(("hurts".into(), i.hurts.name().into()));
         if i.fatal {
             entry.rows.push(("after it".into(), "the state means nothing: the run is cut".into()));
         }

@@ -254,7 +254,7 @@ fn repeat(opened: &Opened, task: &Task, line: &Line) -> Vec<String> {
             let moves = shrink::shrink(&judged, moves, Props::one(*property), |_| true);
             setting::replay(&opened.name, &flags, judged.sim(), &moves)
         }
-        Found::Price { .. } => words("replay", &["--timed"]),
+        Found::Price { .. } => words("replay", &["--prices"]),
         // Too large to be searched.
         _ if opened.loaded.limits().runs.is_some() => words("replay", &["--timed"]),
         _ => words("explore", &[]),

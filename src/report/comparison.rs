@@ -156,13 +156,6 @@ impl Comparison {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// The design's row.
-    pub fn row(&self, name: &str) -> Option<&Row> {
-        let full =
-            |row: &&Row| row.design == name || format!("{}{}", self.common, row.design) == name;
-        self.rows.iter().find(full)
-    }
-
     /// As CSV: a line for each design, a field for each verdict, number of the verdict, and price.
     ///
     /// # Errors

@@ -103,12 +103,11 @@ impl Comparison {
         };
         wrap(&mut out, width, "", "  ", &paint(STEP, &what));
         out.push('\n');
-        if self.rows.len() >= MANY {
-            self.in_rows(&mut out, width);
-        } else {
-            self.in_columns(&mut out, width);
-        }
-        self.legend(&mut out, width);
+        let wide = match self.rows.len() >= MANY {
+            true => self.in_rows(&mut out, width),
+            false => self.in_columns(&mut out, width),
+        };
+        self.legend(&mut out, width, wide);
         out
     }
 
@@ -133,7 +132,7 @@ impl Comparison {
             out.push_str(&format!("| {name} | {} |\n", texts.join(" | ")));
         }
         out.push('\n');
-        self.legend(&mut out, usize::MAX);
+        self.legend(&mut out, usize::MAX, true);
         super::paint::plain(&out)
     }
 
@@ -177,8 +176,8 @@ impl Comparison {
         all
     }
 
-    /// Designs beside each other, in as many tables as it takes.
-    fn in_columns(&self, out: &mut String, width: usize) {
+    /// Designs beside each other, in as many tables as it takes. Says whether in whole words.
+    fn in_columns(&self, out: &mut String, width: usize) -> bool {
         let names = self.columns.iter().map(|c| c.invariant.len());
         let names = names.chain(self.prices.iter().map(|p| p.price.len()));
         let first = names.chain([16]).max().unwrap_or(16);
@@ -198,13 +197,15 @@ impl Comparison {
             let rows: Vec<&Row> = part.iter().collect();
             self.table(out, first, column, &self.lines(wide, &rows), &rows);
         }
+        wide
     }
 
     fn table(&self, out: &mut String, first: usize, width: usize, lines: &[Line], rows: &[&Row]) {
         let heads: Vec<Vec<String>> = rows.iter().map(|r| fold(&r.design, width)).collect();
-        let height = heads.iter().map(Vec::len).max().unwrap_or(0);
+        let corners = fold(self.common.trim_end_matches(['-', ' ']), first);
+        let height = heads.iter().chain([&corners]).map(Vec::len).max().unwrap_or(0);
         for h in 0..height {
-            let corner = if h == 0 { self.common.trim_end_matches(['-', ' ']) } else { "" };
+            let corner = corners.get(h).map_or("", String::as_str);
             let mut text = format!("{corner:first$}");
             for head in &heads {
                 let part = head.get(h).map_or("", String::as_str);
@@ -229,8 +230,8 @@ impl Comparison {
         }
     }
 
-    /// A row for each design; rules and prices have numbers.
-    fn in_rows(&self, out: &mut String, width: usize) {
+    /// A row for each design; rules and prices have numbers. Never in whole words.
+    fn in_rows(&self, out: &mut String, width: usize) -> bool {
         let mut heads: Vec<(String, String)> = Vec::new();
         let letter = |n: usize| format!("{}", n + 1);
         for column in &self.columns {
@@ -288,17 +289,24 @@ impl Comparison {
         }
         let legend: Vec<String> = heads.iter().map(|(n, name)| format!("{n} {name}")).collect();
         wrap(out, width, "", "  ", &format!("Columns: {}", legend.join(", ")));
-        out.push('\n');
+        false
     }
 
     /// What the words mean, and what is not in the table.
-    fn legend(&self, out: &mut String, width: usize) {
-        let words = "ok or proved: holds in every interleaving (so many states); NO or refuted: \
-                     broken (steps of the shortest run that breaks it); ? or bounded: not broken, \
-                     not searched to the end (a run breaks it less often than this, 95%); -: \
-                     never at risk. HURT n/m: n of m rules are broken.";
+    fn legend(&self, out: &mut String, width: usize, wide: bool) {
+        let [proved, refuted, bounded] = match wide {
+            true => ["proved", "refuted", "bounded"],
+            false => ["ok", "NO", "?"],
+        };
+        let words = format!(
+            "{proved}: holds in every interleaving (so many states); {refuted}: broken (steps of \
+             the shortest run that breaks it); {bounded}: not broken as far as the search went (a \
+             run breaks it less often than this, with 95% confidence); -: never at risk under \
+             this design. HURT: so many of the rules that were at risk are broken; safe: all are \
+             proved; open: none is broken, not all are proved."
+        );
         out.push('\n');
-        wrap(out, width, "", "  ", &paint(DIM, words));
+        wrap(out, width, "", "  ", &paint(DIM, &words));
         if self.runs > 0 {
             let runs = grouped(self.runs);
             let text = format!(
@@ -309,6 +317,15 @@ impl Comparison {
         }
         if !self.free.is_empty() && self.runs > 0 {
             let text = format!("Zero for every design, and left out: {}.", self.free.join(", "));
+            wrap(out, width, "", "  ", &paint(DIM, &text));
+        }
+        let broken = |row: &Row| {
+            let cell = row.cells.iter().position(|c| c.replay.is_some())?;
+            Some((row.design.clone(), self.columns[cell].invariant))
+        };
+        if let Some((design, invariant)) = self.rows.iter().find_map(broken) {
+            let design = format!("{}{design}", self.common);
+            let text = format!("To see one: the same with --witness '{design}' {invariant}");
             wrap(out, width, "", "  ", &paint(DIM, &text));
         }
         for refused in &self.refused {

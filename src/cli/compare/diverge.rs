@@ -11,9 +11,10 @@ use crate::report::trace::step_words;
 use crate::scenario::strategy as words;
 use serde_json::json;
 
-/// Steps that are shown before the first difference, and after the last that matters.
-const BEFORE: usize = 3;
-const AFTER: usize = 6;
+/// Steps that both make that are shown on each side of a difference.
+const AROUND: usize = 2;
+/// Lines that are shown from the first difference on.
+const AFTER: usize = 24;
 /// Schedules among which one is looked for that tells the designs apart.
 const LOOKED_AT: u64 = 200;
 
@@ -95,40 +96,43 @@ impl Shown<'_> {
         let heads = [0, 1].map(|n| fit(&self.designs[n], half));
         out.push_str(&paint(STEP, format!("step  {} | {}", heads[0], heads[1]).trim_end()));
         out.push('\n');
-        let from = first.saturating_sub(BEFORE);
-        let last = parts.unwrap_or(first) + AFTER;
-        // Between the first difference and the parting of ways only what differs is shown.
-        let mut skipped = from > 0;
-        for n in from..last {
-            let steps = [0, 1].map(|d| self.described[d].steps.get(n));
-            if steps.iter().all(Option::is_none) {
-                break;
-            }
-            let same = differs_not(steps);
-            let near = n < first + BEFORE || parts.is_some_and(|p| n + BEFORE >= p);
-            if same && !near {
+        let pairs = align(&self.described[0].steps, &self.described[1].steps);
+        let same: Vec<bool> = pairs.iter().map(|&pair| is_same(self.steps(pair))).collect();
+        let near = |n: usize| {
+            let around = n.saturating_sub(AROUND)..(n + AROUND + 1).min(same.len());
+            same[around].contains(&false)
+        };
+        let (mut left, mut skipped) = (AFTER, false);
+        for (n, &pair) in pairs.iter().enumerate() {
+            if !near(n) {
                 skipped = true;
                 continue;
+            }
+            if left == 0 {
+                out.push_str(&paint(DIM, "  ... and so on (--format json has every step)"));
+                out.push('\n');
+                break;
             }
             if std::mem::take(&mut skipped) {
                 out.push_str(&paint(DIM, "  ..."));
                 out.push('\n');
             }
-            if differs == Some(n) && parts != Some(n) {
-                self.mark(&mut out, "the first step that changes the machine in another way");
+            let number = pair.0.or(pair.1).unwrap_or(0);
+            if parts == Some(number) && (pair.0.is_none() || pair.0 == parts) {
+                let text = "----- here they part: one makes a step that the other does not";
+                out.push_str(&paint(WAIT, text));
+                out.push('\n');
             }
-            if parts == Some(n) {
-                self.mark(&mut out, "here they part: what follows are different steps");
-            }
-            self.lines(&mut out, n, steps, half, same);
+            left -= usize::from(number >= first);
+            self.lines(&mut out, number, self.steps(pair), half, same[n]);
         }
         self.ends(&mut out, width);
         out
     }
 
-    fn mark(&self, out: &mut String, text: &str) {
-        out.push_str(&paint(WAIT, &format!("----- {text}")));
-        out.push('\n');
+    fn steps(&self, pair: (Option<usize>, Option<usize>)) -> [Option<&Step>; 2] {
+        let step = |d: usize, n: Option<usize>| self.described[d].steps.get(n?);
+        [step(0, pair.0), step(1, pair.1)]
     }
 
     /// One step of each, with what it changed where they differ.
@@ -142,10 +146,7 @@ impl Shown<'_> {
     ) {
         let mut cells: [Vec<String>; 2] = Default::default();
         for (cell, step) in cells.iter_mut().zip(steps) {
-            let Some(step) = step else {
-                cell.push("(the run has ended)".into());
-                continue;
-            };
+            let Some(step) = step else { continue };
             let mut text = format!("{}: {}", step.agent, step_words(step));
             if let Some(outcome) = &step.outcome {
                 text.push_str(&format!(" ({outcome})"));
@@ -198,11 +199,54 @@ impl Shown<'_> {
 }
 
 /// Whether two steps are the same: of the same agent, called the same, with the same changes.
-fn differs_not(steps: [Option<&Step>; 2]) -> bool {
+fn is_same(steps: [Option<&Step>; 2]) -> bool {
     let [Some(a), Some(b)] = steps else { return false };
     let changes = |step: &Step| -> Vec<String> {
-        step.changes.iter().map(|c| format!("{} {}", c.object, c.words)).collect()
+        let real = step.changes.iter().filter(|c| !c.ghost);
+        real.map(|c| format!("{} {}", c.object, c.words)).collect()
     };
-    (&a.agent, a.step, &a.outcome, &a.breaks) == (&b.agent, b.step, &b.outcome, &b.breaks)
-        && changes(a) == changes(b)
+    is_like(a, b) && a.breaks == b.breaks && changes(a) == changes(b)
+}
+
+/// Whether two steps have the same name.
+fn is_like(a: &Step, b: &Step) -> bool {
+    (&a.agent, a.id, a.step, &a.outcome) == (&b.agent, b.id, b.step, &b.outcome)
+}
+
+/// Steps that the table of alignments has at most; beyond that runs are compared step by step.
+const ALIGNED: usize = 4_000_000;
+
+/// The steps of two runs side by side, by their numbers: as many as possible that have the same
+/// name stand together (a longest common subsequence).
+fn align(a: &[Step], b: &[Step]) -> Vec<(Option<usize>, Option<usize>)> {
+    let (n, m) = (a.len(), b.len());
+    if n.saturating_mul(m) > ALIGNED {
+        let longest = 0..n.max(m);
+        return longest.map(|i| ((i < n).then_some(i), (i < m).then_some(i))).collect();
+    }
+    // What is common from (i, j) on.
+    let mut common = vec![vec![0u32; m + 1]; n + 1];
+    for i in (0..n).rev() {
+        for j in (0..m).rev() {
+            common[i][j] = match is_like(&a[i], &b[j]) {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let mut pairs = Vec::new();
+    while i < n || j < m {
+        if i < n && j < m && is_like(&a[i], &b[j]) {
+            pairs.push((Some(i), Some(j)));
+            (i, j) = (i + 1, j + 1);
+        } else if j == m || i < n && common[i + 1][j] >= common[i][j + 1] {
+            pairs.push((Some(i), None));
+            i += 1;
+        } else {
+            pairs.push((None, Some(j)));
+            j += 1;
+        }
+    }
+    pairs
 }

@@ -4,7 +4,7 @@ use super::{Args, Style, table};
 use crate::cli::scenarios::Opened;
 use crate::cli::{Exit, failure::Failure, out};
 use crate::kernel::strategy::Preset;
-use crate::report::comparison::Comparison;
+use crate::report::comparison::{Comparison, Row};
 use crate::report::paint::{BROKEN, HELD, STEP, WAIT, paint, wrap};
 
 /// Kernels among the presets begin so.
@@ -36,8 +36,16 @@ pub fn run(args: &Args, opened: &[Opened]) -> Result<Exit, Failure> {
     Ok(args.exit())
 }
 
-/// For each invariant the stretches of the history with one verdict.
+/// Since when nothing is broken; for each invariant the stretches of the history with one verdict.
 fn eras(out: &mut String, table: &Comparison, width: usize) {
+    let broken = |row: &Row| row.cells.iter().any(|cell| cell.verdict == "refuted");
+    let last = table.rows.iter().rposition(broken);
+    let when = match last.map(|n| table.rows.get(n + 1)) {
+        None => "in every one of these kernels".to_string(),
+        Some(Some(row)) => format!("since {}", row.design),
+        Some(None) => "in none: the newest breaks a rule".to_string(),
+    };
+    wrap(out, width, "", "  ", &format!("{} {when}", paint(STEP, &format!("{:22}", "Safe"))));
     for (n, column) in table.columns.iter().enumerate() {
         let mut text = Vec::new();
         for part in table.rows.chunk_by(|a, b| a.cells[n].verdict == b.cells[n].verdict) {
@@ -54,7 +62,8 @@ fn eras(out: &mut String, table: &Comparison, width: usize) {
                 (true, _) => format!("in {}", first.design),
                 (false, _) => format!("from {} to {}", first.design, last.design),
             };
-            text.push(format!("{} {when}", paint(style, verdict)));
+            let word = if verdict == "vacuous" { "not at risk" } else { verdict };
+            text.push(format!("{} {when}", paint(style, word)));
         }
         let name = paint(STEP, &format!("{:22}", column.invariant));
         wrap(out, width, "", "  ", &format!("{name} {}", text.join(", ")));

@@ -11,6 +11,7 @@ use crate::kernel::invariant::TABLE;
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::price::{Price, Prices};
+use crate::litmus::stats::interval_95;
 use crate::report::comparison::{self, Comparison, PriceColumn, Refused, Row};
 use crate::scenario::strategy as words;
 
@@ -43,6 +44,8 @@ pub struct Shown<'a> {
     pub moves: &'a [Move],
     /// Their number, and whether no run is shorter.
     pub steps: (usize, bool),
+    /// Of so many runs so many broke it, if it was found by runs.
+    hits: Option<(u64, u64)>,
 }
 
 /// Puts designs through scenarios.
@@ -107,21 +110,17 @@ impl<'a> Found<'a> {
     /// The shortest run that breaks an invariant under a design, in any of the scenarios.
     pub fn shown(&self, design: usize, property: usize) -> Option<Shown<'_>> {
         let all = self.of(design).filter_map(|(place, found)| match &found.cells[property] {
-            Cell::Refuted { steps, shortest, moves, .. } => Some(Shown {
+            Cell::Refuted { steps, shortest, moves, hits } => Some(Shown {
                 scenario: &self.scenarios[place.scenario],
                 strategy: place.strategy,
                 moves,
                 steps: (*steps, *shortest),
+                hits: *hits,
             }),
             _ => None,
         });
         // A run that can be replayed goes before one that was not kept.
         all.min_by_key(|shown| (shown.moves.is_empty(), shown.steps.0))
-    }
-
-    /// The designs by name.
-    pub fn designs(&self) -> &[String] {
-        &self.designs
     }
 
     fn cell(&self, design: usize, property: usize) -> comparison::Cell {
@@ -139,6 +138,8 @@ impl<'a> Found<'a> {
             cell.verdict = "refuted";
             (cell.steps, cell.shortest) = (Some(shown.steps.0), Some(shown.steps.1));
             cell.scenario = Some(shown.scenario.loaded.name.clone());
+            cell.runs = shown.hits.map(|(_, runs)| runs);
+            cell.interval = shown.hits.map(|(hits, runs)| interval_95(hits, runs));
             cell.replay = (!shown.moves.is_empty()).then(|| {
                 let flags = StrategyFlags::described(&self.designs[design]);
                 let start = Sim::new(shown.scenario.loaded.plan.clone(), shown.strategy);
@@ -184,13 +185,7 @@ impl<'a> Found<'a> {
     pub fn table(&self) -> Comparison {
         let kept: Vec<usize> =
             (0..self.designs.len()).filter(|&d| self.of(d).next().is_some()).collect();
-        let at_risk = |property: &usize| {
-            self.places.iter().any(|(_, f)| {
-                let word = f.cells[*property].word();
-                // A search that was cut leaves everything open: it shows no risk by itself.
-                word == "proved" || word == "refuted"
-            })
-        };
+        let at_risk = |p: &usize| self.places.iter().any(|(_, found)| found.reached.has(*p));
         let columns = comparison::columns((0..TABLE.len()).filter(at_risk));
         let costs: Vec<Vec<Prices>> = kept.iter().map(|&d| self.prices(d)).collect();
         let costly = |p: &Price| costs.iter().flatten().any(|prices| prices.get(*p) > 0);
@@ -218,7 +213,7 @@ impl<'a> Found<'a> {
             columns,
             prices: paid.iter().map(priced).collect(),
             free: free.iter().map(|p| p.name()).collect(),
-            runs: self.effort.runs,
+            runs: costs.iter().map(|runs| runs.len() as u64).min().unwrap_or(0),
             refused: self.refused.clone(),
             notes: self.notes(),
         }
