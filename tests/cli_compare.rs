@@ -86,9 +86,7 @@ fn the_command_of_a_cell_breaks_its_invariant() {
 #[test]
 fn who_waits_pays_and_the_price_is_a_column() {
     let table = json(&["compare", HELD, "--truncate", "ignore,wait-unlocked"]);
-    let of = |value: &str, name: &str| {
-        price(&table, &format!("truncate={value}"), name)
-    };
+    let of = |value: &str, name: &str| price(&table, &format!("truncate={value}"), name);
     assert_eq!(of("ignore", "blocked-calls"), [0; 3]);
     assert!(of("wait-unlocked", "blocked-calls")[2] > 0);
     let [least, middle, greatest] = of("wait-unlocked", "truncate-ns");

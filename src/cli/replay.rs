@@ -109,7 +109,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let loaded = open(&args.scenario)?;
     let strategy = args.strategy.apply(loaded.strategy)?;
     let start = Sim::new(loaded.plan.clone(), strategy);
-    let timed = if args.untimed { false } else { args.timed || args.prices || is_generated(&loaded) };
+    let timed =
+        if args.untimed { false } else { args.timed || args.prices || is_generated(&loaded) };
     let choose = |seed| Choose { schedule: None, seed, timed, steps: args.steps };
     let mut choose = Choose { schedule: args.schedule.as_ref(), ..choose(args.seed.unwrap_or(0)) };
     if args.seed.is_none() && args.schedule.is_none() && !args.prices {
