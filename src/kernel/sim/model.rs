@@ -4,8 +4,9 @@ use super::stack::weight;
 use super::{Class, Mark, Move, Sim};
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 use crate::kernel::actor::Routine;
-use crate::kernel::actor::step::Step;
+use crate::kernel::actor::step::{Label, Step};
 use crate::kernel::world::costs::Cost;
+use crate::kernel::world::door::mix;
 use crate::kernel::world::machine::{ActorState, Power, Verdict};
 use crate::kernel::world::plan::Op;
 use crate::kernel::world::{Actor, Id, One};
@@ -139,6 +140,15 @@ impl Model for Sim {
     fn place(&self, agent: Agent) -> u32 {
         let digest = self.stack_digest(agent);
         (digest ^ digest >> 32) as u32
+    }
+
+    /// The operation and the kernel's name of the step: a strategy changes which steps there are,
+    /// and not what they are called.
+    fn key(&self, agent: Agent) -> u64 {
+        let label = self.label(agent);
+        let name = |label: Label| label.id.bytes().chain([0]).chain(label.name.bytes());
+        let op = u64::from(self.op(agent).0);
+        label.map_or(0, |label| name(label).fold(mix(op, 1), |h, byte| mix(h, u64::from(byte))))
     }
 
     fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {
