@@ -206,6 +206,13 @@ pub trait Model: Clone + Send {
         false
     }
 
+    /// What the model has gathered over all moves that it and its clones ever made, and that is
+    /// no part of any state, as words: a checkpoint keeps it. Appends to `out`.
+    fn gathered(&self, _out: &mut Vec<u64>) {}
+
+    /// Adds what [`gathered`](Self::gathered) gave in another process; ignores what makes no sense.
+    fn gather(&self, _words: &[u64]) {}
+
     /// Whether the agent has begun something that it must bring to an end. A fair cycle in which
     /// it owes all the way round is a starvation.
     fn owes(&self, _agent: Agent) -> bool {
