@@ -8,9 +8,9 @@ use crate::kernel::invariant::{self, LOCK_ORDER, LockGraph, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::layout::Layout;
-use crate::kernel::world::{Actor, OpId};
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::plan::{Op, ThreadPlan};
+use crate::kernel::world::{Actor, OpId};
 use crate::report::run::broken_by;
 use crate::scenario::condition::Condition;
 use crate::scenario::expect::{Expectation, Expected};
@@ -114,6 +114,9 @@ impl Model for Judged {
     }
     fn undo(&mut self, stepped: Stepped) {
         self.sim.undo(stepped);
+    }
+    fn undo_all(&mut self, trail: &[Stepped]) {
+        self.sim.undo_all(trail);
     }
     fn fingerprint(&self) -> u64 {
         self.sim.fingerprint()

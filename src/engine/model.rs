@@ -157,6 +157,11 @@ pub trait Model: Clone + Send {
     /// Takes back the last move applied; `stepped` is what `apply` returned for it.
     fn undo(&mut self, stepped: Stepped);
 
+    /// Takes back the last moves, which gave `trail` when they were made.
+    fn undo_all(&mut self, trail: &[Stepped]) {
+        trail.iter().rev().for_each(|&stepped| self.undo(stepped));
+    }
+
     /// The hash of the state, kept up to date incrementally. Clock and measures are no part of it.
     fn fingerprint(&self) -> u64;
 

@@ -25,8 +25,8 @@ use crate::engine::model::Model;
 use crate::engine::reduce::guide::{Guide, Lessons};
 
 /// Moves for which a round of a reduced search is young: it runs on one thread and is begun again
-/// if it learns.
-const YOUNG: u64 = 1 << 16;
+/// if it learns. (Short under test, so that small models are searched on several threads.)
+const YOUNG: u64 = if cfg!(test) { 1 << 6 } else { 1 << 14 };
 
 /// Moves that a young round goes on after it learned something for the first time, at least.
 const PATIENCE: u64 = 1 << 10;
@@ -317,7 +317,94 @@ fn together<M: Model, S: Seen + Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::explore::Bound;
+    use crate::engine::explore::{Bound, Report, explore, resume};
+    use crate::litmus::guarded::{Choice, Command, Guarded, Program, Thread};
+    use proptest::prelude::*;
+
+    const VARS: usize = 4;
+
+    fn condition(most: usize) -> impl Strategy<Value = Vec<(usize, u8)>> {
+        let map = proptest::collection::btree_map(0..VARS, 0u8..2, 0..=most);
+        map.prop_map(|m| m.into_iter().collect())
+    }
+
+    /// A command that goes on by so many places, or back.
+    fn command(loops: bool) -> impl Strategy<Value = (Command, isize)> {
+        let jump = if loops { -2isize..3 } else { 1..3 };
+        (condition(1), condition(2), jump, proptest::bool::weighted(0.02))
+            .prop_map(|(guard, set, jump, cut)| (Command { guard, set, next: 0, cut }, jump))
+    }
+
+    fn program(loops: bool) -> impl Strategy<Value = Program> {
+        let places =
+            proptest::collection::vec(proptest::collection::vec(command(loops), 1..3), 2..6);
+        let thread = places.prop_map(|places| {
+            let land = |at: usize, (command, jump): (Command, isize)| Command {
+                next: at.saturating_add_signed(jump),
+                ..command
+            };
+            let place = |(at, all): (usize, Vec<_>)| all.into_iter().map(|c| land(at, c)).collect();
+            Thread { places: places.into_iter().enumerate().map(place).collect(), owes: vec![] }
+        });
+        let never = proptest::collection::vec(condition(2), 2);
+        (proptest::collection::vec(thread, 3..5), never).prop_map(|(threads, never)| Program {
+            vars: VARS,
+            threads,
+            never,
+        })
+    }
+
+    fn result(report: Report<Choice>) -> Report<Choice> {
+        Report { deepest: 0, bytes: 0, ..report }
+    }
+
+    /// Lays every search down at each poll, in memory.
+    struct Often(Mutex<Vec<Snapshot<Guarded>>>);
+
+    impl Control<Guarded> for Often {
+        fn poll(&self, _progress: &Progress) -> Poll {
+            Poll::Checkpoint
+        }
+
+        fn save(&self, snapshot: &Snapshot<Guarded>) {
+            self.0.lock().unwrap().push(snapshot.clone());
+        }
+    }
+
+    fn agree(program: Program) -> Result<(), TestCaseError> {
+        let start = Guarded::new(program);
+        let options = |jobs| Options { reduction: true, jobs, ..Options::default() };
+        let one = result(explore(&start, &options(1), &()));
+        let full = explore(&start, &Options::default(), &());
+        prop_assert_eq!((full.broken, full.reached), (one.broken, one.reached));
+        prop_assert_eq!((full.ends, full.violating_ends), (one.ends, one.violating_ends));
+        prop_assert!(one.states <= full.states && one.transitions <= full.transitions);
+        let often = Often(Mutex::default());
+        for jobs in [2, 4] {
+            prop_assert_eq!(&result(explore(&start, &options(jobs), &())), &one);
+            prop_assert_eq!(&result(explore(&start, &options(jobs), &often)), &one);
+        }
+        for snapshot in often.0.into_inner().unwrap().into_iter().take(5) {
+            prop_assert_eq!(&result(resume(&start, &options(2), &(), snapshot)), &one);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 500, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_reduced_search_is_the_same_on_any_number_of_threads(p in program(false)) {
+            agree(p)?;
+        }
+
+        #[test]
+        fn a_reduced_search_round_circles_is_the_same_on_any_number_of_threads(p in program(true)) {
+            agree(p)?;
+        }
+    }
 
     #[test]
     fn a_stop_beats_a_checkpoint() {

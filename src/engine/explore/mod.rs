@@ -186,7 +186,7 @@ pub struct Witness<Mv> {
     pub property: usize,
     /// The moves, from the start.
     pub moves: Vec<Mv>,
-    /// Whether no shorter run breaks it; ties are broken by the order of moves.
+    /// Whether no shorter run within the bounds breaks it; ties are broken by the order of moves.
     pub shortest: bool,
 }
 
@@ -261,7 +261,7 @@ pub fn explore<M: Model>(
 ) -> Report<M::Move> {
     if options.exact {
         let (tally, seen) = drive::exact(start, options, control);
-        let mut report = report(start, options, tally, (&seen).bytes(), None);
+        let mut report = report(start, options, control, tally, (&seen).bytes(), None);
         report.collision = 0.0;
         report.collisions = Some(seen.collisions() as u64);
         return report;
@@ -284,17 +284,18 @@ pub fn resume<M: Model>(
         executed: lessons.executed + tally.transitions,
         spots: lessons.spots(),
     });
-    report(start, options, tally, bytes, reduction)
+    report(start, options, control, tally, bytes, reduction)
 }
 
 fn report<M: Model>(
     start: &M,
     options: &Options,
+    control: &impl Control<M>,
     tally: Tally<M::Move>,
     bytes: usize,
     reduction: Option<Reduction>,
 ) -> Report<M::Move> {
-    let witnesses = witness::shortest(start, options, &tally);
+    let witnesses = witness::shortest(start, options, &tally, control);
     Report {
         states: tally.states,
         transitions: tally.transitions,

@@ -25,6 +25,10 @@ const IN_CACHE: usize = 1 << 15;
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;
 
+/// Moves after which it is time for one even though the states were few: of a large machine a
+/// single state has tens of thousands.
+const SHARE_MOVES: u64 = 1 << 12;
+
 /// A piece of work: the run that leads to a claimed state, and the agents to try there (all of
 /// them, where none sleep).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,6 +114,8 @@ pub(super) struct Worker<'a, M: Model, S> {
     /// Who is to be tried, under a reduction.
     pub(super) guide: Option<Guide>,
     ticks: u32,
+    /// Transitions when it last looked around, and when it last reported.
+    looked: u64,
     reported: u64,
 }
 
@@ -137,6 +143,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             distinct,
             guide,
             ticks: 0,
+            looked: 0,
             reported: 0,
         }
     }
@@ -172,7 +179,9 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             }
             self.ticks += 1;
             let mut due = self.ticks.is_multiple_of(POLL_EVERY);
-            if self.ticks.is_multiple_of(SHARE_EVERY) {
+            let moved = self.tally.transitions - self.looked;
+            if self.ticks.is_multiple_of(SHARE_EVERY) || moved >= SHARE_MOVES {
+                self.looked = self.tally.transitions;
                 due |= self.tally.transitions - self.reported >= POLL_MOVES;
                 if let Some(bound) = self.limit() {
                     break Some(Halt::Stop(bound));

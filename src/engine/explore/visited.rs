@@ -4,8 +4,8 @@
 //! capacity, so growing is a pass in order; the set is cut into shards by the top bits, so that
 //! growing never needs twice the memory, and threads do not stand in each other's way.
 
-use std::sync::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 pub(super) const SHARD_BITS: u32 = 6;
 const FIRST_CAPACITY: usize = 64;
