@@ -21,22 +21,26 @@ impl Props {
     pub const NONE: Props = Props(0);
 
     /// The set that holds property `index` alone.
+    #[inline]
     pub fn one(index: usize) -> Props {
         Props(1 << index)
     }
 
     /// Both sets together.
     #[must_use]
+    #[inline]
     pub fn union(self, other: Props) -> Props {
         Props(self.0 | other.0)
     }
 
     /// Whether property `index` is in the set.
+    #[inline]
     pub fn has(self, index: usize) -> bool {
         self.0 >> index & 1 == 1
     }
 
     /// Whether the set is empty.
+    #[inline]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

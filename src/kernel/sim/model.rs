@@ -13,6 +13,7 @@ use crate::kernel::world::{Actor, Id, One};
 impl Model for Sim {
     type Move = Move;
 
+    #[inline]
     fn agents(&self) -> usize {
         self.needs.len()
     }
@@ -28,23 +29,28 @@ impl Model for Sim {
         }
     }
 
+    #[inline]
     fn ready(&self) -> usize {
         if self.over() { 0 } else { self.ready.len() }
     }
 
+    #[inline]
     fn nth_ready(&self, k: usize) -> Agent {
         self.ready.nth(k)
     }
 
+    #[inline]
     fn outcomes(&self, agent: Agent) -> usize {
         let routine = self.top(agent);
         routine.map_or(1, |r| usize::from(r.outcomes(&self.scene(agent))))
     }
 
+    #[inline]
     fn move_of(&self, agent: Agent, outcome: usize) -> Move {
         Move { agent, outcome: outcome as u8 }
     }
 
+    #[inline]
     fn agent(&self, mv: Move) -> Agent {
         mv.agent
     }
@@ -130,6 +136,7 @@ impl Model for Sim {
         }
     }
 
+    #[inline]
     fn fingerprint(&self) -> u64 {
         self.world.fingerprint() ^ self.stack_hash
     }
