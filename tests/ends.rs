@@ -31,7 +31,8 @@ fn step(sim: &mut Sim, random: &mut ChaCha8Rng, moves: &mut Vec<Move>) -> Option
     // Two designs lose counts: that is what was said against them.
     let loses = matches!(sim.strategy.pin, Pin::MappingCounter | Pin::PagePrivate);
     let off = if loses { 0 } else { stepped.broken.0 & balance.0 };
-    assert_eq!(off, 0, "counts after {mv:?}: {:?}", sim.findings());
+    let by = sim.stack(mv.agent).collect::<Vec<_>>();
+    assert_eq!(off, 0, "counts after {mv:?} of {by:?}: {:?}, {:?}", sim.findings(), sim.strategy);
     Some(mv)
 }
 

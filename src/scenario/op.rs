@@ -114,6 +114,12 @@ ops! {
     "unpin" Unpin(Unpin),
     /// Takes very many pins of a mapped page, or plain references to it, and keeps them.
     "hoard" Hoard(Hoard),
+    /// The kernel writes a new version to the first page that a slot holds (ptrace,
+    /// /proc/PID/mem).
+    "write_pinned" WritePinned(Name),
+    /// The kernel copies out of the first page that a slot holds (read(2) of a pipe that vmsplice
+    /// filled); records what it saw.
+    "read_pinned" ReadPinned(Name),
     /// Registers a memory region with a device: pins (or subscribes) and programs the device.
     "register" Register(Register),
     /// Deregisters a region: stops the device, then releases.
@@ -144,6 +150,8 @@ ops! {
     "verify" Verify(Name),
     /// The holder of a layout lease on a file takes it.
     "take_lease" TakeLease(Name),
+    /// Waits until the holder of a lease is asked to let go.
+    "await_break" AwaitBreak(Name),
     /// The holder of a layout lease answers its break: it has let go.
     "answer_lease" AnswerLease(Name),
     /// Power loss: RAM and volatile caches are gone, the run ends.
@@ -284,6 +292,8 @@ pub enum PinCall {
     GetFast,
     /// `get_user_pages`
     GetSlow,
+    /// `get_user_pages_remote` with FOLL_FORCE (ptrace, /proc/PID/mem)
+    GetForce,
 }
 
 /// Where an unpin runs.
@@ -311,6 +321,8 @@ pub enum Redirty {
     SetDirty,
     /// `set_page_dirty_lock`
     SetDirtyLock,
+    /// page_mkwrite once more
+    Mkwrite,
 }
 
 section! {

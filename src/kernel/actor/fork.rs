@@ -17,6 +17,7 @@ use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Frame, Mm, VPage, Vma, World};
 
@@ -344,8 +345,13 @@ impl Machine for ForkMm {
         }
     }
 
-    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.state {
+            // A notifier failed (--notifier abort): what has been copied is undone.
+            State::Notify if ret < 0 => {
+                cx.prices.add(Price::FailedCalls, 1);
+                self.mapping_done(cx, ret)
+            }
             State::Notify => self.begin(cx),
             State::NotifyEnd(ret) => self.mapping_done(cx, ret),
             State::Flush(ret) => self.flush(cx, ret),

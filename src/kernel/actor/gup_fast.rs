@@ -138,13 +138,13 @@ impl GupFast {
     /// Whether this is a long-term pin, and DAX pages get none: at a devmap PTE the walk stops
     /// (5.2), else `folio_is_longterm_pinnable` says no to `folio_is_fsdax` (6.15).
     fn bars_dax(self, cx: &Step) -> bool {
-        self.request.flags.longterm && cx.strategy.longterm.refuses(true, false).is_some()
+        self.request.flags.longterm && cx.strategy.longterm.refuses(true, false, false).is_some()
     }
 
     /// F9, F10: `try_get_folio`, `folio_is_longterm_pinnable`.
     fn grab(self, cx: &mut Step, pte: Pte) -> Next {
         let Some(frame) = pte.frame() else { return self.stop() };
-        if !cx.try_get(frame) {
+        if turned_away(cx, frame, self.is_pin()) || !cx.try_get(frame) {
             return self.stop();
         }
         cx.prices.add(Price::PinAtomics, 1);
@@ -184,7 +184,8 @@ impl GupFast {
         let Some(frame) = pte.frame() else { return self.stop() };
         let (flags, owner) = (self.request.flags, cx.get::<Owner>(frame));
         let anon = owner.kind() == OwnerKind::Anon;
-        if self.is_pin() && flags.write && flags.longterm && cx.strategy.longterm.rejects_files() {
+        let writes = self.is_pin() && flags.write;
+        if flags.longterm && cx.strategy.longterm.rejects_files(writes) {
             let shmem = owner.file_page().is_some_and(|p| cx.map.fs_of(p) == FsKind::Tmpfs);
             if !anon && !shmem {
                 return self.go(State::Drop(frame));

@@ -7,13 +7,12 @@
 //! mmap_lock, taken and released here for it, and never drop it.
 
 use super::errno::*;
-use super::fault::{Access, Fault, Retry, is_shared};
+use super::fault::{Access, FAULT_WRITE, Fault, Retry, is_shared};
 use super::gup_fast::{live_ref, put_live_ref};
 use super::pin::*;
 use super::pin_count::CountPin;
 use super::routine::call;
 use super::step::*;
-use crate::kernel::strategy::longterm::Refused;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -33,6 +32,9 @@ pub struct GupSlow {
     pgmap: u16,
     /// A fault dropped mmap_lock: this page is tried again without doing so (FOLL_TRIED).
     tried: bool,
+    /// FOLL_FORCE: a fault has made the private copy of this page, though its entry is read-only.
+    /// FOLL_WRITE is dropped for it, or FOLL_COW set ([`CowRetry`]).
+    copied: bool,
     state: State,
 }
 
@@ -72,7 +74,8 @@ enum Found {
 impl GupSlow {
     /// The slow path for the pages after the first `taken`.
     pub fn new(request: Request, taken: u32) -> GupSlow {
-        GupSlow { request, taken, pgmap: 0, tried: false, state: State::Lock }
+        let state = State::Lock;
+        GupSlow { request, taken, pgmap: 0, tried: false, copied: false, state }
     }
 
     fn go(self, state: State) -> Next {
@@ -105,7 +108,7 @@ impl GupSlow {
     }
 
     /// `check_vma_flags`; kernel-facts 1.5.
-    fn check_vma(self, cx: &Step, at: VPage) -> Ret {
+    fn check_vma(self, cx: &mut Step, at: VPage) -> Ret {
         let state = cx.get::<VmaState>(cx.map.vma_of(at));
         if !state.mapped() {
             return -EFAULT;
@@ -115,14 +118,15 @@ impl GupSlow {
         if flags.longterm {
             let tracked = fs.is_some_and(FsKind::tracks_dirty) && is_shared(cx, at);
             let writes = flags.write && flags.call.is_pin() && state.write();
-            match cx.strategy.longterm.refuses(fs == Some(FsKind::Dax), tracked && writes) {
-                Some(Refused::Dax) => return -EOPNOTSUPP,
-                Some(Refused::DirtyTracked) => return -EFAULT,
-                None => {}
+            let refused = longterm_refused(cx, fs == Some(FsKind::Dax), tracked, writes);
+            if refused != 0 {
+                return refused;
             }
         }
         let allowed = if flags.write { state.write() } else { state.read() };
-        if allowed { 0 } else { -EFAULT }
+        // FOLL_FORCE writes where a copy can be made (is_cow_mapping).
+        let forced = flags.call.forces() && (!flags.write || !is_shared(cx, at));
+        if allowed || forced { 0 } else { -EFAULT }
     }
 
     /// `follow_page_pte`: under the page-table lock the entry cannot change, so that it is read
@@ -131,11 +135,17 @@ impl GupSlow {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let flags = self.request.flags;
         let pte = cx.get::<Pte>(at);
-        let wanted = if flags.write { Access::Write } else { Access::Read };
+        // What a fault is asked for; without FOLL_WRITE the page is taken as for reading.
+        let write = flags.write && !(self.copied && cx.strategy.cow_retry.drops_write());
+        let wanted = match (write, flags.call.forces()) {
+            (false, _) => Access::Read,
+            (true, false) => Access::Write,
+            (true, true) => Access::Force,
+        };
         let Some(frame) = pte.frame().filter(|_| pte.present()) else {
             return Found::Missing(wanted);
         };
-        if flags.write && !pte.writable() {
+        if write && !pte.writable() && !self.may_write_read_only(cx, at, pte) {
             return Found::Missing(wanted);
         }
         if pte.devmap() && cx.strategy.unbind.takes_live_ref() && self.pgmap == 0 {
@@ -154,11 +164,14 @@ impl GupSlow {
         }
         let pin = flags.call.is_pin();
         let later = pin && !cx.strategy.pin.fast() && frame != ZERO_PAGE;
+        if refused(cx, frame, pin) {
+            return Found::Error(-EBUSY);
+        }
         if !grab(cx, frame, pin && !later, outcome) {
             return Found::Error(-ENOMEM);
         }
         if self.touches() {
-            if flags.write && !pte.dirty() && !folio.dirty() {
+            if write && !pte.dirty() && !folio.dirty() {
                 touch_dirty(cx, frame);
             }
             cx.change_flags(frame, |f| f.with_referenced(true));
@@ -177,8 +190,24 @@ impl GupSlow {
     /// The page is the call's: on to the next one.
     fn keep(self, cx: &mut Step, frame: Frame) -> Next {
         self.request.keep(cx, self.taken, frame);
-        let next = GupSlow { taken: self.taken + 1, tried: false, ..self };
+        let taken = self.taken + 1;
+        let next = GupSlow { taken, tried: false, copied: false, ..self };
         if next.taken == next.request.pages { next.out(0) } else { next.go(State::Follow) }
+    }
+
+    /// `can_follow_write_pte`: whether a write may take the page of a read-only entry, because it
+    /// is the copy that FOLL_FORCE has had made. From 4.9 on FOLL_COW and the dirty bit said so
+    /// (19be0eaffa3a), from 6.0 on PageAnonExclusive does (5535be309971).
+    fn may_write_read_only(self, cx: &Step, at: VPage, pte: Pte) -> bool {
+        let vma = cx.get::<VmaState>(cx.map.vma_of(at));
+        if !self.request.flags.call.forces() || vma.write() || is_shared(cx, at) {
+            return false;
+        }
+        if !cx.strategy.cow_reuse.unshares() {
+            return self.copied && pte.dirty();
+        }
+        let anon = |f: &Frame| cx.get::<Owner>(cx.head(*f)).kind() == OwnerKind::Anon;
+        pte.frame().filter(anon).is_some_and(|f| cx.flags(f).exclusive())
     }
 
     /// One round of the loop over pages.
@@ -285,15 +314,22 @@ impl Machine for GupSlow {
     }
 
     /// `faultin_page` returned; or the pin has been counted, or not.
-    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         if let State::Counted(frame) = self.state {
             return self.go(if ret < 0 { State::Put(frame, ret) } else { State::Keep(frame) });
         }
         match ret {
             0 => self.go(State::Follow),
+            FAULT_WRITE => {
+                // do_wp_page has broken the sharing, but a mapping without VM_WRITE gets no
+                // writable entry: asking for one again would never end (faultin_page).
+                let mapping = self.request.page(cx, self.taken).map(|at| cx.map.vma_of(at));
+                let writable = mapping.is_none_or(|vma| cx.get::<VmaState>(vma).write());
+                GupSlow { copied: !writable, ..self }.go(State::Follow)
+            }
             // VM_FAULT_RETRY, VM_FAULT_COMPLETED: mmap_lock is gone, the page is redone.
             n if n == -EAGAIN => {
-                let again = GupSlow { tried: true, ..self };
+                let again = GupSlow { tried: true, copied: false, ..self };
                 let put = State::PutLive(false, 0);
                 again.go(if self.pgmap == 0 { State::Lock } else { put })
             }

@@ -111,6 +111,11 @@ fn long_term_pins_are_refused_with_the_kernels_errors() {
         (RefuseFile, FsKind::Ext4, true, false, 1),
         (RefuseFile, FsKind::Ext4, false, true, 1),
         (RefuseFile, FsKind::Tmpfs, true, true, 1),
+        (NotifierOnly, FsKind::Ext4, true, true, -EOPNOTSUPP),
+        (NotifierOnly, FsKind::Ext4, true, false, -EOPNOTSUPP),
+        (NotifierOnly, FsKind::Dax, true, false, -EOPNOTSUPP),
+        (NotifierOnly, FsKind::Ext4, false, true, 1),
+        (NotifierOnly, FsKind::Tmpfs, true, true, 1),
     ] {
         assert_eq!(longterm(rule, fs, shared, write), expected, "{rule:?} {fs:?} {shared}");
     }

@@ -214,8 +214,10 @@ impl Machine for Migrate {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
         match self.place {
+            // A notifier failed: some mapping still shows the page (try_to_migrate's caller looks).
+            Place::Unmapping if rmap::mapped(cx, self.src) => self.restore(false),
             Place::Unmapping => self.to(Place::Copy),
             Place::Restoring { moved: true } => {
                 let then = Migrate { place: Place::UnlockOld { ret: 0 }, ..self };

@@ -1,19 +1,20 @@
 //! The entry of every GUP call, and what it means to take and to drop what GUP takes.
 //!
-//! Not modelled: FOLL_FORCE, FOLL_NOWAIT, huge pages, secretmem, and the migration of long-term
+//! Not modelled: FOLL_NOWAIT, huge pages, secretmem, and the migration of long-term
 //! pinned pages out of movable zones (there are no zones).
 
-use super::errno::{EBUSY, EINVAL};
+use super::errno::{EBUSY, EFAULT, EINVAL, EOPNOTSUPP};
 use super::gup_fast::GupFast;
 use super::gup_slow::GupSlow;
 use super::step::*;
-use crate::kernel::strategy::Pin;
+use crate::kernel::strategy::longterm::Refused;
 use crate::kernel::strategy::pin::{ENTRY_BYTES, PRIVATE_BYTES};
+use crate::kernel::strategy::{Pin, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
-use crate::kernel::world::machine::{Pinned, RefType};
+use crate::kernel::world::machine::{DiskState, Pinned, RefType};
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::{Counts, MappingPins, MmState};
+use crate::kernel::world::objects::{CacheSlot, Counts, MappingPins, MmState, Owner};
 use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::pins::PinCount;
 use crate::kernel::world::plan::PinCall;
@@ -102,6 +103,7 @@ impl Machine for PinPages {
             PinCall::PinSlow => "pin_user_pages: mm_set_has_pinned_flag",
             PinCall::GetFast => "get_user_pages_fast",
             PinCall::GetSlow => "get_user_pages",
+            PinCall::GetForce => "get_user_pages_remote(FOLL_FORCE)",
         };
         Label::new("F0", name, Cost::Syscall)
     }
@@ -131,6 +133,17 @@ impl Machine for PinPages {
             }
             GupSlow::new(request, 0).into()
         }
+    }
+}
+
+/// What `check_vma_flags` returns for a long-term pin, as the strategy has it (kernel-facts 1.5):
+/// 0, or -EOPNOTSUPP or -EFAULT.
+pub fn longterm_refused(cx: &mut Step, dax: bool, tracked: bool, write: bool) -> Ret {
+    let Some(refused) = cx.strategy.longterm.refuses(dax, tracked, write) else { return 0 };
+    cx.w.prices.add(Price::RefusedPins, 1);
+    match refused {
+        Refused::Dax | Refused::NoNotifier => -EOPNOTSUPP,
+        Refused::DirtyTracked => -EFAULT,
     }
 }
 
@@ -168,6 +181,33 @@ pub fn lacks_structure(w: &World, pin: Pin, frame: Frame) -> bool {
         Pin::SideTable => w.counts(frame).pins() == 0,
         _ => false,
     }
+}
+
+/// Whether truncate, which waits for a page, keeps this reference to it from being taken
+/// (`--truncate wait-flag`: a flag on the page, looked at by pins; `wait-pgmap`: the dev_pagemap,
+/// looked up by every GUP call, claims 56, 59, 69).
+pub fn turned_away(cx: &mut Step, frame: Frame, pin: bool) -> bool {
+    let watches = |t: Truncate| matches!(t, Truncate::WaitFlag | Truncate::WaitPgmap);
+    if !watches(cx.strategy.truncate) && !watches(cx.strategy.truncate_dax) {
+        return false;
+    }
+    match cx.map.pmem_block(frame) {
+        Some(block) if cx.strategy.truncate_dax == Truncate::WaitPgmap => {
+            cx.w.prices.add(Price::PgmapLookups, 1);
+            cx.get::<DiskState>(cx.map.disk_of(block)).closed() > 0
+        }
+        _ => {
+            let at = cx.get::<Owner>(frame).file_page();
+            pin && at.is_some_and(|at| cx.get::<CacheSlot>(at).barred())
+        }
+    }
+}
+
+/// The same where it is the last word: in the slow path.
+pub fn refused(cx: &mut Step, frame: Frame, pin: bool) -> bool {
+    let refused = turned_away(cx, frame, pin);
+    cx.w.prices.add(Price::RefusedPins, u64::from(refused));
+    refused
 }
 
 /// Puts such a structure, just allocated without sleeping, into its place; if another one is there

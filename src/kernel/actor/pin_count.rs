@@ -7,17 +7,18 @@
 
 use super::errno::{EBUSY, ENOMEM};
 use super::pin::*;
+use super::routine::{Routine, call};
 use super::step::*;
 use crate::kernel::strategy::pin::VMA_BYTES;
 use crate::kernel::strategy::{Guard, Pin};
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::machine::LockClass;
+use crate::kernel::world::machine::{LockClass, Pinned, RefType};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::page::Holder;
+use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{File, Frame, Lock, World};
+use crate::kernel::world::{File, Frame, Lock, SlotPage, World};
 
 /// Counts a pin. Returns 0, or -errno.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -227,6 +228,23 @@ impl Machine for CountPin {
                 }
                 Next::Return(0)
             }
+        }
+    }
+}
+
+/// Drops what a slot keeps of a page: at once (none), or in the several steps that the design needs
+/// for it, after which `then` is resumed.
+pub fn release_kept(cx: &mut Step, at: SlotPage, then: impl Into<Routine>) -> Option<Next> {
+    let kept = cx.get::<Pinned>(at);
+    let slow = kept.kind() == RefType::Pin && !cx.strategy.pin.fast();
+    match Frame::unpack(kept.frame_bits()).filter(|&f| slow && f != ZERO_PAGE) {
+        Some(frame) => {
+            cx.set(at, Pinned::new());
+            Some(call(UncountPin::new(cx, frame), then))
+        }
+        None => {
+            put_kept(cx, at);
+            None
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Invariants about counts and pins: what the counts say, and what they are asked.
 
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse};
 use crate::kernel::world::objects::{Counts, Flags, Holders, MappingPins, Owner};
@@ -15,6 +15,7 @@ use crate::kernel::world::{Actor, Block, File, Frame, Kind, World};
 /// was freed under it.
 pub const FREED_WHILE_PINNED: Invariant = Invariant {
     name: "freed-while-pinned",
+    hurts: Hurt::System,
     doc: "A frame or a DAX block is freed, and so may be re-used, while a pin on it is held.",
     source: "claims 32, 55-72; dax_layout_busy_page",
     premise: "a pinned page is unmapped or leaves its file",
@@ -65,6 +66,7 @@ fn broken_if_pinned(w: &World, frame: Frame, evidence: [u32; 2]) -> Judgement {
 /// removed with its device say nothing.
 pub const COUNT_BALANCE: Invariant = Invariant {
     name: "count-balance",
+    hurts: Hurt::System,
     doc: "A folio's refcount, mapcount or pincount disagrees with the holders that exist, or is \
           negative. Holders are the page cache, buffers, page table entries, and references and \
           pins in the hands of agents. The refcount of a free frame is zero. Where a mapping \
@@ -138,6 +140,7 @@ fn mapping_balance(w: &World, file: File) -> Judgement {
 /// See its `doc`.
 pub const PIN_MISSED: Invariant = Invariant {
     name: "pin-missed",
+    hurts: Hurt::System,
     doc: "The strategy answers \"not pinned\" for a page that is pinned. (A false positive costs \
           something and is counted; only a false negative breaks anything.)",
     source: "folio_maybe_dma_pinned: \"false\" is certain; \

@@ -1,9 +1,11 @@
 //! World + actors + strategy + invariants = a [`Model`].
 
 mod judge;
+mod meter;
 mod model;
 mod stack;
 
+pub use self::meter::Meter;
 use self::stack::{StackChange, weight};
 use super::actor::Routine;
 use super::actor::program::Program;
@@ -40,7 +42,11 @@ pub struct Move {
 struct Mark {
     cells: usize,
     stacks: usize,
+    /// The hash of the cells before the move.
+    fingerprint: u64,
     agent: Agent,
+    /// Main agents that had not finished before the move.
+    unfinished: u32,
     /// What the agent needed before the move.
     need: Need,
 }

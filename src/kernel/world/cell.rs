@@ -154,6 +154,8 @@ kinds! {
     EventState = "event",
     /// How many faults of each kind may still happen.
     Budget = "budget",
+    /// Command pages of a driver that are in use.
+    CommandPool = "command-pages",
     /// Whether power has been lost.
     Power = "power",
     /// An agent's control state.

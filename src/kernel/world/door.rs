@@ -265,18 +265,12 @@ impl World {
         &self.log[mark..]
     }
 
-    /// Takes back every change since a mark.
-    pub fn rewind(&mut self, mark: usize) {
-        while self.log.len() > mark {
-            if let Some(change) = self.log.pop() {
-                let now = self.cells[change.cell as usize];
-                if now != change.old {
-                    self.fingerprint ^= self.weight(change.cell, change.kind, now)
-                        ^ self.weight(change.cell, change.kind, change.old);
-                    self.cells[change.cell as usize] = change.old;
-                }
-            }
+    /// Takes back every change since a mark, at which the fingerprint was `fingerprint`.
+    pub fn rewind(&mut self, mark: usize, fingerprint: u64) {
+        for change in self.log.drain(mark..).rev() {
+            self.cells[change.cell as usize] = change.old;
         }
+        self.fingerprint = fingerprint;
     }
 
     /// Forgets the log: the present state becomes one that cannot be undone.

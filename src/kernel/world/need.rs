@@ -70,6 +70,10 @@ pub enum Need {
     XlatQuiet(RegionPage),
     /// A late teardown to be carried out.
     TeardownDue(Region),
+    /// A command page of a driver that is not in use; it has so many.
+    CommandPage(u16),
+    /// A frame on the free list.
+    FreeFrame,
     /// `invalidate_seq` of an address space to be another one than this.
     SeqPassed(Mm, u32),
     /// An answer to a lease break, or its timeout.
@@ -107,7 +111,8 @@ impl Need {
                 DiskKind::Pmem => true,
             },
             Need::BioSubmitted(t) => {
-                !matches!(w.get::<Bio>(t).step(), BioStep::Idle | BioStep::Done)
+                let step = w.get::<Bio>(t).step();
+                !matches!(step, BioStep::Idle | BioStep::Bouncing | BioStep::Done)
             }
             Need::BioDone(t) => w.get::<Bio>(t).step() == BioStep::Done,
             Need::Posted(e) => w.get::<EventState>(e).posts() > 0,
@@ -121,7 +126,10 @@ impl Need {
             Need::DaxEntry(at) => !w.get::<CacheSlot>(at).dax_locked(),
             Need::PgmapDrained(d) => w.get::<DiskState>(d).pgmap_refs() == 0,
             Need::NotInvalidating(mm) => w.get::<MmState>(mm).invalidating() == 0,
-            Need::WorkQueued(k) => w.get::<Work>(k).kind() != WorkKind::None,
+            Need::WorkQueued(k) => {
+                let work = w.get::<Work>(k);
+                work.kind() != WorkKind::None || work.extents()
+            }
             Need::WorkerIdle(k) => w.get::<Work>(k).kind() == WorkKind::None,
             Need::NoDio(f) => w.get::<FileState>(f).dio_count() == 0,
             Need::RegionQuiet(r) => w.get::<RegionState>(r).in_flight() == 0,
@@ -130,6 +138,8 @@ impl Need {
             Need::XlatQuiet(p) => w.get::<Xlat>(p).busy() == 0,
             Need::TeardownDue(r) => w.get::<RegionState>(r).teardown_due(),
             Need::SeqPassed(mm, seq) => w.get::<MmState>(mm).invalidate_seq() != seq,
+            Need::CommandPage(pages) => w.get::<CommandPool>(One(0)).used() < pages,
+            Need::FreeFrame => w.get::<FreeList>(One(0)).count() > 0,
             Need::LeaseAnswered(f) => w.get::<Lease>(f).state() != LeaseState::Breaking,
             Need::LeaseBreaking(f) => w.get::<Lease>(f).state() == LeaseState::Breaking,
             Need::LeaseAsked(f) => {
@@ -164,10 +174,42 @@ impl Need {
             | Need::RegionUsable(r)
             | Need::TeardownDue(r) => w.cell::<RegionState>(r),
             Need::XlatQuiet(p) => w.cell::<Xlat>(p),
+            Need::CommandPage(_) => w.cell::<CommandPool>(One(0)),
+            Need::FreeFrame => w.cell::<FreeList>(One(0)),
             Need::LeaseAnswered(f) | Need::LeaseBreaking(f) | Need::LeaseAsked(f) => {
                 w.cell::<Lease>(f)
             }
         })
+    }
+
+    /// Whether a design makes somebody wait like this: for the end of a pin, a transfer, a
+    /// notifier's section, a lease. All others are waits that every design has.
+    pub fn by_design(self) -> bool {
+        !matches!(
+            self,
+            Need::Nothing
+                | Need::Never
+                | Need::Lock(..)
+                | Need::FolioLock(_)
+                | Need::WritebackEnd(_)
+                | Need::FreeTag(_)
+                | Need::BioSubmitted(_)
+                | Need::BioDone(_)
+                | Need::Posted(_)
+                | Need::IrqsOn(_)
+                | Need::DaxEntry(_)
+                | Need::WorkQueued(_)
+                | Need::WorkerIdle(_)
+                | Need::NoDio(_)
+                // A driver's own stop, and a thread that waits for its own transfers.
+                | Need::RegionQuiet(_)
+                | Need::RegionReady(_)
+                | Need::RegionUsable(_)
+                | Need::TeardownDue(_)
+                | Need::LeaseBreaking(_)
+                | Need::LeaseAsked(_)
+                | Need::MmLive(_)
+        )
     }
 
     /// The one agent that stands in the way, for needs of which that can be told at once;
@@ -229,6 +271,7 @@ impl Need {
             Need::RegionQuiet(r) => each(transferring(w, r)),
             Need::XlatQuiet(p) => each(transferring(w, map.region_of(p))),
             Need::WorkerIdle(k) => each(vec![map.worker_actor(k)]),
+            Need::CommandPage(_) => vec![whoever(w, |a| w.get::<Engaged>(a).command())],
             Need::LeaseAnswered(f) => packed(w.get::<Lease>(f).holder()),
             Need::Posted(e) => vec![map.posters(e).to_vec()],
             Need::RegionReady(r) | Need::RegionUsable(r) => vec![map.registrars(r).to_vec()],
@@ -239,7 +282,8 @@ impl Need {
             | Need::WorkQueued(_)
             | Need::TeardownDue(_)
             | Need::LeaseBreaking(_)
-            | Need::LeaseAsked(_) => Vec::new(),
+            | Need::LeaseAsked(_)
+            | Need::FreeFrame => Vec::new(),
         }
     }
 
@@ -299,6 +343,8 @@ impl Need {
             Need::TeardownDue(r) => {
                 format!("a late teardown of {}", map.plan.regions[r.index()].name)
             }
+            Need::CommandPage(_) => "a command page of the driver".into(),
+            Need::FreeFrame => "a free frame".into(),
             Need::SeqPassed(mm, _) => {
                 format!("the end of an invalidation in {}", map.plan.mms[mm.index()].name)
             }

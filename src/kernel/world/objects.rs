@@ -187,14 +187,17 @@ pub struct Flags {
     /// `--pin off-lru` only, where it makes a difference.
     #[bits(8)]
     pub batch: u8,
-    #[bits(7)]
+    /// pmem: the block is on the list of busy extents, and the last reference to the page takes it
+    /// off (`--truncate busy-extents`).
+    pub delayed_free: bool,
+    #[bits(6)]
     __: u32,
 }
 facet!(Flags of Frame {
     dirty: flag, writeback: flag, uptodate: flag, referenced: flag, lru: flag, active: flag,
     reclaim: flag, swapbacked: flag, mlocked: flag, buffers: flag, prepared: flag,
     exclusive: flag, free: flag, removed: flag, dma_pinned: flag, pin_private: flag,
-    hidden_buffers: flag, batch: int, order: int, generation: int,
+    hidden_buffers: flag, batch: int, delayed_free: flag, order: int, generation: int,
 });
 
 small! {
@@ -419,12 +422,16 @@ pub struct CacheSlot {
     pub tag_writeback: bool,
     /// The lock bit of a DAX entry.
     pub dax_locked: bool,
+    /// Truncate waits for references to the page: it gets no new pin (`--truncate wait-flag`), or
+    /// cannot be faulted in (`block-refault`).
+    pub barred: bool,
     /// Ghost: who holds it, packed.
-    #[bits(32)]
+    #[bits(31)]
     pub dax_owner: u32,
 }
 facet!(CacheSlot of FilePage {
     frame_bits: frame, tag_dirty: flag, tag_towrite: flag, tag_writeback: flag, dax_locked: flag,
+    barred: flag,
 });
 
 impl CacheSlot {
@@ -458,7 +465,7 @@ pub struct FileState {
     /// `i_dio_count`: direct I/O in flight on this inode.
     #[bits(16)]
     pub dio_count: u16,
-    /// Blocks detached from the file that wait for the last pin.
+    /// Blocks detached from the file, on the list of busy extents.
     #[bits(15)]
     pub busy: u16,
     /// The last error recorded is ENOSPC; else it is EIO.

@@ -149,6 +149,7 @@ impl Program<'_, '_> {
                     op::PinCall::PinSlow => PinCall::PinSlow,
                     op::PinCall::GetFast => PinCall::GetFast,
                     op::PinCall::GetSlow => PinCall::GetSlow,
+                    op::PinCall::GetForce => PinCall::GetForce,
                 };
                 let (write, longterm) = (pin.write, pin.longterm);
                 Some(Op::Pin { first, pages, write, longterm, call, slot })
@@ -164,6 +165,18 @@ impl Program<'_, '_> {
                 Some(Op::Unpin { slot, dirty: unpin.dirty, how: redirty(unpin.how), context })
             }
             _ => None,
+        }
+    }
+
+    /// An access of the kernel to a page that a slot holds.
+    pub(super) fn pinned_page(&mut self, op: &Do, slot: &str, at: &At) -> Option<Op> {
+        let slot = self.ledger.slot(slot, self.place.i, self.plan, self.tables);
+        let slot = self.report.ok(at, slot)?;
+        let spot = self.spot(at);
+        self.ledger.use_slot(slot, spot);
+        match op {
+            Do::WritePinned(_) => Some(Op::WritePinned { slot }),
+            _ => Some(Op::ReadPinned { slot }),
         }
     }
 
@@ -240,5 +253,6 @@ fn redirty(how: Option<op::Redirty>) -> Option<Redirty> {
         op::Redirty::Plain => Redirty::Plain,
         op::Redirty::SetDirty => Redirty::SetDirty,
         op::Redirty::SetDirtyLock => Redirty::SetDirtyLock,
+        op::Redirty::Mkwrite => Redirty::Mkwrite,
     })
 }
