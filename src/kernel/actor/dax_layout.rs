@@ -3,6 +3,7 @@
 
 use super::errno::{EBUSY, EINTR};
 use super::extents::delete_dax_entry;
+use super::pinned::ask;
 use super::recall::{RecallPage, pinned_by, registering, tell};
 use super::routine::call;
 use super::step::*;
@@ -18,7 +19,7 @@ use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::FsKind;
 use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{File, FilePage, Frame, Id, Lock, Region};
+use crate::kernel::world::{File, FilePage, Frame, Id, Lock, Region, World};
 
 /// `dax_break_layout()` (`ext4_break_layouts`, `xfs_break_dax_layouts`), and what stands in its
 /// place under other designs and for the page cache.
@@ -63,6 +64,10 @@ enum State {
     Scan,
     /// D3: the scan waits for this entry to be unlocked (wait_entry_unlocked_exclusive).
     Entry(FilePage),
+    /// D3, page cache: asks whether page `n` of the range is pinned.
+    Ask(u32),
+    /// D3, page cache: page `n` of the range is.
+    Pinned(u32),
     /// D5: before the wait, the callback drops invalidate_lock.
     Unlock(For),
     /// D5: waits for the page.
@@ -122,16 +127,25 @@ impl BreakLayouts {
 
     /// D3: the first busy page (dax_layout_busy_page_range, under the i_pages lock). A hole that
     /// has been read shows the zero page, for which nobody waits (`dax_is_zero_entry`).
-    fn busy(self, cx: &mut Step) -> Option<(FilePage, Frame)> {
-        let dax = self.dax(&cx.map);
+    fn busy(self, cx: &Step) -> Option<(FilePage, Frame)> {
         self.range().find_map(|at| {
             let frame = cx.cached(at).filter(|&frame| frame != ZERO_PAGE)?;
-            let busy = match dax {
-                true => cx.strategy.dax_idle.busy(cx.get(frame)),
-                false => cx.maybe_pinned(frame),
-            };
-            busy.then(|| (at, cx.head(frame)))
+            cx.strategy.dax_idle.busy(cx.get(frame)).then(|| (at, cx.head(frame)))
         })
+    }
+
+    /// D3 in the page cache: asks of one page after the other, from page `n` of the range on,
+    /// whether it is pinned.
+    fn pinned(self, cx: &mut Step, n: u32) -> Next {
+        for n in n..self.pages {
+            let Some(frame) = cx.cached(self.first.plus(n)) else { continue };
+            match ask(cx, frame, self.at(State::Ask(n))) {
+                Ok(true) => return self.meet(cx, self.first.plus(n), cx.head(frame)),
+                Ok(false) => {}
+                Err(next) => return next,
+            }
+        }
+        self.leave(cx, 0)
     }
 
     fn scan(self, cx: &mut Step) -> Next {
@@ -140,13 +154,16 @@ impl BreakLayouts {
         if let Some(at) = self.range().find(|&at| cx.get::<CacheSlot>(at).dax_locked()) {
             return self.at(State::Entry(at)).into();
         }
+        if !self.dax(&cx.map) {
+            return self.pinned(cx, 0);
+        }
         if let Some((at, frame)) = self.busy(cx) {
             return self.meet(cx, at, frame);
         }
         // D4: where mappings hold references, the entries are deleted at once
         // (dax_delete_mapping_range, 6.15). The file is unmapped and faults are locked out:
         // nothing can come between this and the scan.
-        if self.dax(&cx.map) && cx.strategy.dax_idle == DaxIdle::MappedRef {
+        if cx.strategy.dax_idle == DaxIdle::MappedRef {
             self.range().for_each(|at| delete_dax_entry(cx, at));
         }
         self.leave(cx, 0)
@@ -218,10 +235,10 @@ impl BreakLayouts {
     }
 
     /// What a wait needs.
-    fn need_of(self, what: For, map: &Layout, idle: DaxIdle) -> Need {
+    fn need_of(self, what: For, w: &World, idle: DaxIdle) -> Need {
         match what {
-            For::Page(frame) if self.dax(map) => Need::DaxIdle { frame, refs: idle.idle_refs() },
-            For::Page(frame) => Need::Unpinned(frame),
+            For::Page(frame) if self.dax(&w.map) => Need::DaxIdle { frame, refs: idle.idle_refs() },
+            For::Page(frame) => Need::unpinned(w, frame, self.first),
             For::Registered(region) => Need::RegionReady(region),
             For::Answer => Need::LeaseAnswered(self.file),
         }
@@ -256,7 +273,7 @@ impl Machine for BreakLayouts {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
             State::Entry(at) => Need::DaxEntry(at),
-            State::Wait(what) => self.need_of(what, &cx.w.map, cx.strategy.dax_idle),
+            State::Wait(what) => self.need_of(what, cx.w, cx.strategy.dax_idle),
             State::Relock { .. } => Need::Lock(self.lock(&cx.w.map), Mode::Exclusive),
             _ => Need::Nothing,
         }
@@ -271,6 +288,8 @@ impl Machine for BreakLayouts {
             State::Begin => Label::new("D2", "dax_break_layout", Cost::Step),
             State::Scan => Label::new("D3", "dax_layout_busy_page_range", Cost::Walk),
             State::Entry(_) => Label::new("D3", "wait_entry_unlocked_exclusive", Cost::Wake),
+            State::Ask(_) => Label::new("D3", "is the next page pinned?", Cost::Step),
+            State::Pinned(_) => Label::new("D3", "a pinned page", Cost::Step),
             State::Unlock(_) => Label::new("D5", "wait_dax_page: unlock", Cost::Lock),
             State::Wait(For::Page(_)) => Label::new("D5", "wait_page_idle", Cost::Wake),
             State::Wait(For::Registered(_)) => Label::new("D5", "wait for reg_mr", Cost::Wake),
@@ -284,13 +303,18 @@ impl Machine for BreakLayouts {
         match self.state {
             State::Begin => self.begin(cx),
             State::Scan | State::Entry(_) => self.scan(cx),
+            State::Ask(n) => self.pinned(cx, n),
+            State::Pinned(n) => match cx.cached(self.first.plus(n)) {
+                Some(frame) => self.meet(cx, self.first.plus(n), cx.head(frame)),
+                None => self.pinned(cx, n + 1),
+            },
             State::Unlock(what) => {
                 cx.unlock(me, lock);
                 self.at(State::Wait(what)).into()
             }
             State::Wait(what) => {
                 cx.might_sleep();
-                let interrupted = !self.need_of(what, &cx.map, cx.strategy.dax_idle).met(cx.w);
+                let interrupted = !self.need_of(what, cx.w, cx.strategy.dax_idle).met(cx.w);
                 let design = self.design(cx);
                 if matches!(what, For::Page(_)) && !interrupted && design != Truncate::WaitFlag {
                     cx.w.prices.add(Price::Wakes, 1);
@@ -307,8 +331,13 @@ impl Machine for BreakLayouts {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
-        self.into()
+    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
+        match self.state {
+            // The answer of a design that takes several steps.
+            State::Ask(n) if ret > 0 => self.at(State::Pinned(n)).into(),
+            State::Ask(n) => self.at(State::Ask(n + 1)).into(),
+            _ => self.into(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::odp::DeviceFault;
 use super::recall::iommu_fault;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Writeback;
 use crate::kernel::world::contents::Version;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Page, Toucher};
@@ -217,6 +218,9 @@ fn translate(cx: &mut Step, at: RegionPage, write: bool) -> Next {
         let region = cx.map.region_of(at);
         if cx.map.device_kind(region).has_notifier() {
             return call(DeviceFault::new(at, write), Dma::Translate { at, write });
+        }
+        if cx.strategy.writeback == Writeback::Revoke {
+            cx.w.prices.add(Price::KilledTransfers, 1);
         }
         return fail(cx, at, EFAULT);
     }

@@ -173,7 +173,8 @@ impl FileFault {
         if shmem {
             cx.set(frame, Data(Contents::ZERO));
         }
-        cx.change_flags(frame, |f| f.with_lru(true).with_swapbacked(shmem).with_uptodate(shmem));
+        cx.change_flags(frame, |f| f.with_swapbacked(shmem).with_uptodate(shmem));
+        cx.lru_add(frame);
         cx.cache_insert(at, frame);
         self.go(State::Trylock(frame))
     }

@@ -116,16 +116,9 @@ impl Mkwrite {
         }
     }
 
-    /// `ext4_da_get_block_prep`, `iomap_page_mkwrite`, `btrfs_delalloc_reserve_space`.
     fn prepare(self, cx: &mut Step, at: FilePage) -> Next {
         cx.might_sleep();
-        if cx.map.fs_of(at) == FsKind::Ext4 {
-            cx.attach_buffers(self.folio);
-        }
-        if cx.get::<Extent>(at).kind() == ExtentKind::Hole {
-            cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
-        }
-        cx.change_flags(self.folio, |f| f.with_prepared(true));
+        prepare_page(cx, self.folio, at);
         self.go(State::FsDirty)
     }
 
@@ -159,6 +152,18 @@ impl Mkwrite {
             Next::Return(fault_return(0, dropped))
         }
     }
+}
+
+/// `ext4_da_get_block_prep`, `iomap_page_mkwrite`, `btrfs_delalloc_reserve_space`: what the next
+/// writeback of a page of a locked folio needs is reserved.
+pub fn prepare_page(cx: &mut Step, folio: Frame, at: FilePage) {
+    if cx.map.fs_of(at) == FsKind::Ext4 {
+        cx.attach_buffers(folio);
+    }
+    if cx.get::<Extent>(at).kind() == ExtentKind::Hole {
+        cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
+    }
+    cx.change_flags(folio, |f| f.with_prepared(true));
 }
 
 impl Machine for Mkwrite {

@@ -7,6 +7,7 @@ use super::dma::Dma;
 use super::drop_caches::DropCaches;
 use super::file_io::{ReadFile, WriteFile};
 use super::fork::ForkMm;
+use super::hoard::Hoard;
 use super::lease::LeaseCall;
 use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
@@ -14,6 +15,7 @@ use super::migrate::Migrate;
 use super::neighbour::Neighbour;
 use super::pageout::PageOut;
 use super::pin::{GupFlags, PinPages};
+use super::pinned_io::PinnedIo;
 use super::reclaim::Reclaim;
 use super::reflink::Reflink;
 use super::region::{Deregister, Register};
@@ -25,6 +27,7 @@ use super::sync_calls::{Fsync, Msync, SyncFileRange};
 use super::unbind::UnbindDevice;
 use super::writeback_wait::WritebackInode;
 use crate::kernel::world::costs::Cost;
+use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::plan::{Advice, Op, Role};
@@ -107,7 +110,8 @@ impl Machine for Program {
         if self.at == Program::BEFORE {
             self.at = 0;
         } else {
-            let op = cx.op;
+            let (op, actor) = (cx.op, cx.me);
+            cx.facts.push(Fact::Returned { actor, op, ret });
             cx.set(op, OpResult::new().with_done(true).with_ret(ret));
             self.at += 1;
         }
@@ -134,6 +138,9 @@ fn start(op: Op) -> Routine {
             PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
         }
         Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
+        Op::Hoard { at, count, pin } => Hoard { at, count, pin }.into(),
+        Op::WritePinned { slot } => PinnedIo::write(slot).into(),
+        Op::ReadPinned { slot } => PinnedIo::read(slot).into(),
         Op::Fork { child } => ForkMm::new(child).into(),
         Op::Truncate { file, size } => Cut::new(What::Tail { file, size }).into(),
         Op::Punch { first, pages } => Cut::new(What::Hole { first, pages }).into(),

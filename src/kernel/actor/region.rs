@@ -120,7 +120,8 @@ fn enter(cx: &mut Step, r: Request) -> Next {
         // videobuf_dma_init_user_locked has always used the slow call.
         DeviceKind::Capture => PinCall::PinSlow,
     };
-    let flags = GupFlags { write: r.write, longterm: r.longterm, call: call_of };
+    let longterm = r.longterm || cx.strategy.longterm.judges_drivers();
+    let flags = GupFlags { write: r.write, longterm, call: call_of };
     let slot = slot_of(cx, r.region);
     call(PinPages::new(r.first, r.pages, slot, flags), Register::Program(r))
 }

@@ -17,12 +17,12 @@ impl Strategy {
                  with refcount-1 it holds none; choose --dax-idle mapped-ref or --unbind live-ref",
             );
         }
-        if self.fork == Fork::CopyPinned && self.pin == Pin::None {
+        if self.fork == Fork::CopyPinned && !self.pin.counts_anon() {
             return clash(
                 "fork",
                 "pin",
-                "fork cannot copy pinned pages if pins are not counted; choose --pin \
-                 folio-pincount or --fork share",
+                "fork cannot copy pinned pages if pins of anonymous memory are not counted; choose \
+                 --pin folio-pincount or --fork share",
             );
         }
         if self.reclaim == Reclaim::SkipPinned && self.pin == Pin::None {

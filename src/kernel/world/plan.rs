@@ -203,6 +203,9 @@ pub struct DevicePlan {
     pub name: String,
     /// The kind.
     pub kind: DeviceKind,
+    /// Its driver stops it and gives a pinned page back when the kernel asks (`--writeback
+    /// revoke`); else it does not answer.
+    pub revocable: bool,
     /// Its translation table can be changed while it runs. Else it breaks if that is done
     /// ("freaks out", claim 30).
     pub redirects: bool,
@@ -216,7 +219,8 @@ impl DevicePlan {
     /// A device that can do all of it.
     pub fn new(name: impl Into<String>, kind: DeviceKind) -> DevicePlan {
         let name = name.into();
-        DevicePlan { name, kind, redirects: true, terminates: true, survives_faults: true }
+        let (revocable, redirects, terminates, survives_faults) = (true, true, true, true);
+        DevicePlan { name, kind, revocable, redirects, terminates, survives_faults }
     }
 }
 

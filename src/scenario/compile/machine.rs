@@ -280,6 +280,7 @@ pub fn devices(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
         };
         let able = |said: Option<bool>| said.unwrap_or(true);
         plan.devices.push(DevicePlan {
+            revocable: able(device.revocable),
             redirects: able(device.redirects),
             terminates: able(device.terminates),
             survives_faults: able(device.survives_faults),
