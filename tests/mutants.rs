@@ -50,6 +50,7 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::AddFolioOnce, "writeback/two-misses-one-page"),
     (Guard::FaultInvalidateLock, "truncate/punch-meets-fault"),
     (Guard::LayoutLookAgain, "dax/new-pins-turned-away"),
+    (Guard::FaultBarredAgain, "truncate/pinned-between-look-and-removal"),
     (Guard::RecallDrain, "dax/region-cut"),
     (Guard::RecallAtRemoval, "truncate/pinned-between-look-and-removal"),
     (Guard::RegisterLookAgain, "truncate/pinned-between-look-and-removal"),

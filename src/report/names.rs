@@ -117,6 +117,9 @@ pub fn contents(w: &World, of: Contents) -> String {
 /// One version: its author, the page it was written to if that cannot be guessed, and its number
 /// if the author writes more than once.
 fn version(w: &World, of: Contents) -> String {
+    if of == Contents::JUNK {
+        return "random content".into();
+    }
     let Some(version) = of.version() else { return "zeroes".into() };
     let author = w.map.op_name(version.author);
     if version.author == Version::INITIAL || version.author == Version::EARLIER {

@@ -110,8 +110,14 @@ impl BreakLayouts {
     }
 
     /// D2: unmaps the range, private copies excepted. Whoever comes through GUP-fast now has
-    /// either raised the count already or finds the PTE changed.
-    fn unmap(self) -> Next {
+    /// either raised the count already or finds the PTE changed. A design that lets nobody fault
+    /// the pages in again says so first.
+    fn unmap(self, cx: &mut Step) -> Next {
+        if self.design(cx) == Truncate::BlockRefault {
+            for at in self.range() {
+                cx.update::<CacheSlot>(at, |s| s.with_barred(true));
+            }
+        }
         call(Zap::file(self.first, self.pages, false), self.at(State::Scan))
     }
 
@@ -242,7 +248,7 @@ impl BreakLayouts {
     fn again(self, cx: &mut Step, interrupted: bool) -> Next {
         match interrupted {
             true => self.leave(cx, -EINTR),
-            false if cx.strategy.keeps(Guard::LayoutLookAgain) => self.unmap(),
+            false if cx.strategy.keeps(Guard::LayoutLookAgain) => self.unmap(cx),
             false => self.leave(cx, 0),
         }
     }
@@ -338,17 +344,12 @@ impl Machine for BreakLayouts {
 impl BreakLayouts {
     fn begin(self, cx: &mut Step) -> Next {
         let design = self.design(cx);
-        if design == Truncate::BlockRefault {
-            for at in self.range() {
-                cx.update::<CacheSlot>(at, |s| s.with_barred(true));
-            }
-        }
         // What was merged looks only at files that something maps (until 6.14).
         let mut mappings = cx.map.mappings(self.file).iter();
         let mapped = mappings.any(|&vma| cx.get::<VmaState>(vma).mapped());
         let orphans = !design.is_layout_break() || cx.strategy.dax_orphan == DaxOrphan::Wait;
         match mapped || orphans || !self.dax(&cx.map) {
-            true => self.unmap(),
+            true => self.unmap(cx),
             false => self.leave(cx, 0),
         }
     }

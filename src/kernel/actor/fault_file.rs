@@ -281,7 +281,7 @@ impl FileFault {
         if cx.get::<Pte>(self.at).frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
             return self.go(State::Unlock(frame, true, 0));
         }
-        if barred(cx, at) {
+        if cx.strategy.keeps(Guard::FaultBarredAgain) && barred(cx, at) {
             return self.go(State::Unlock(frame, true, -EFAULT));
         }
         if let Some(copy) = Frame::unpack(self.copy) {

@@ -136,7 +136,7 @@ impl Mkwrite {
         } else {
             let taken = pte.frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone);
             // The fault that follows is the one that fails, if truncate bars the page.
-            if taken || barred(cx, at) {
+            if taken || (cx.strategy.keeps(Guard::FaultBarredAgain) && barred(cx, at)) {
                 return self.go(State::Unlock { done: false });
             }
             map_file_page(cx, self.at, self.folio, true, true);

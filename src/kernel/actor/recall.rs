@@ -104,12 +104,13 @@ impl Machine for RecallPage {
     }
 
     fn label(self) -> Label {
-        match (self.state, self.how) {
-            (State::Drain { .. }, _) => Label::new("", "driver: drain, put_page", Cost::Wake),
-            (_, Recall::Redirect) => Label::new("", "driver: redirect", Cost::Command),
-            (_, Recall::Terminate) => Label::new("", "driver: terminate", Cost::Command),
-            (_, Recall::IommuUnmap) => Label::new("", "iommu_unmap, put_page", Cost::Command),
-        }
+        let (name, cost) = match (self.state, self.how) {
+            (State::Call, Recall::Redirect) => ("driver: redirect", Cost::Command),
+            (State::Call, Recall::Terminate) => ("driver: terminate", Cost::Command),
+            (State::Call, Recall::IommuUnmap) => ("iommu_unmap, put_page", Cost::Command),
+            (State::Drain { .. }, _) => ("driver: drain, put_page", Cost::Wake),
+        };
+        Label::new("", name, cost)
     }
 
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {

@@ -129,6 +129,9 @@ guards! {
     WritebackError = "writeback-error",
     /// A layout break that has waited with the fault lock dropped looks at all pages again (D6).
     LayoutLookAgain = "layout-look-again",
+    /// A fault looks, where it sets the entry, whether truncate bars the page by now
+    /// (`--truncate block-refault`).
+    FaultBarredAgain = "fault-barred-again",
     /// A driver that gives a page back waits for the transfers that use its old translation.
     RecallDrain = "recall-drain",
     /// Truncate takes a page back that was pinned after it had looked, when the page leaves.
