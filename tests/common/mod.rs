@@ -106,9 +106,8 @@ fn machine(dice: &mut Dice) -> Plan {
     let slot = |n| SlotPlan { name: format!("slot{n}"), pages: PAGES };
     let mm = |name: &str, child_of| MmPlan { name: name.into(), child_of };
     let device = |kind| DevicePlan {
-        name: format!("{kind:?}"),
-        kind,
         revocable: kind != DeviceKind::Capture,
+        ..DevicePlan::new(format!("{kind:?}"), kind)
     };
     Plan {
         cpus: 2,

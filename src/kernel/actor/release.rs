@@ -44,6 +44,8 @@ enum State {
     Unlock(Frame),
     /// Before `set_page_dirty` without the lock.
     Dirty(Frame),
+    /// page_mkwrite is being called.
+    Mkwrite,
     /// Before the pin is dropped.
     Put,
     /// Before the interrupt returns.
@@ -139,13 +141,10 @@ impl Release {
                 cx.might_sleep(); // folio_lock(), whatever the context
                 self.go(State::Lock(frame))
             }
-            (Some(frame), Redirty::Mkwrite) => {
-                let put = Release { state: State::Put, ..self };
-                match release_mkwrite::begin(cx, frame) {
-                    Some(mkwrite) => call(mkwrite, put),
-                    None => put.into(),
-                }
-            }
+            (Some(frame), Redirty::Mkwrite) => match release_mkwrite::begin(cx, frame) {
+                Some(mkwrite) => call(mkwrite, Release { state: State::Mkwrite, ..self }),
+                None => self.go(State::Put),
+            },
         }
     }
 
@@ -184,6 +183,7 @@ impl Machine for Release {
             (State::DirtyLocked(_), _) => ("unpin: folio_mark_dirty", Cost::Lock),
             (State::Unlock(_), _) => ("unpin: folio_unlock", Cost::Atomic),
             (State::Dirty(_), _) => ("unpin: set_page_dirty", Cost::Lock),
+            (State::Mkwrite, _) => ("unpin: page_mkwrite", Cost::Step),
             (State::Put, _) => ("unpin: gup_put_folio", Cost::Atomic),
             (State::IrqExit, _) => ("irq_exit", Cost::Step),
         };
@@ -211,6 +211,8 @@ impl Machine for Release {
                 self.dirty(cx, frame);
                 self.go(State::Put)
             }
+            // In the hands of another machine; see `resume`.
+            State::Mkwrite => self.go(State::Put),
             State::Put => {
                 let at = self.slot_page(cx);
                 put_kept(cx, at);
@@ -225,7 +227,7 @@ impl Machine for Release {
 
     /// page_mkwrite has been called.
     fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
-        self.into()
+        self.go(State::Put)
     }
 }
 

@@ -103,7 +103,7 @@ pub fn device_machine(kind: DeviceKind, pages: u32) -> Plan {
         cpus: 1,
         spare_frames: 1,
         disks: vec![disk("disk", block, 1)],
-        devices: vec![DevicePlan { name: "nic".into(), kind, revocable: true }],
+        devices: vec![DevicePlan::new("nic", kind)],
         regions: vec![RegionPlan { name: "mr".into(), device: Device(0), pages, slot: Slot(0) }],
         slots: vec![SlotPlan { name: "mr".into(), pages }],
         ..machine(FsKind::Xfs, block, &dirty, Populate::Write)

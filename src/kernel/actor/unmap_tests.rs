@@ -188,7 +188,7 @@ fn mmap_and_munmap_are_undone_by_each_other() {
 #[test]
 fn a_watched_range_is_invalidated_from_start_to_end_and_the_sequence_ends_even() {
     let mut plan = file(Populate::Write);
-    plan.devices = vec![DevicePlan { name: "gpu".into(), kind: DeviceKind::Gpu, revocable: true }];
+    plan.devices = vec![DevicePlan::new("gpu", DeviceKind::Gpu)];
     plan.slots = vec![SlotPlan { name: "mr".into(), pages: 2 }];
     let (device, slot) = (Device(0), Slot(0));
     plan.regions = vec![RegionPlan { name: "mr".into(), device, pages: 2, slot }];

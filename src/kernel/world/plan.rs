@@ -208,6 +208,13 @@ pub struct DevicePlan {
     pub revocable: bool,
 }
 
+impl DevicePlan {
+    /// A device that can do all of it.
+    pub fn new(name: impl Into<String>, kind: DeviceKind) -> DevicePlan {
+        DevicePlan { name: name.into(), kind, revocable: true }
+    }
+}
+
 /// The kind of a DMA device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum DeviceKind {

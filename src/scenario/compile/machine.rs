@@ -278,7 +278,8 @@ pub fn devices(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
             types::DeviceKind::Gpu => DeviceKind::Gpu,
             types::DeviceKind::Capture => DeviceKind::Capture,
         };
-        let revocable = device.revocable.unwrap_or(true);
-        plan.devices.push(DevicePlan { name, kind, revocable });
+        let able = |said: Option<bool>| said.unwrap_or(true);
+        plan.devices
+            .push(DevicePlan { revocable: able(device.revocable), ..DevicePlan::new(name, kind) });
     }
 }

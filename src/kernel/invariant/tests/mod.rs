@@ -117,7 +117,7 @@ fn plan() -> Plan {
         mms: ["parent", "other"].map(|name| MmPlan { name: name.into(), child_of: None }).to_vec(),
         vmas: vec![vma(0, shows(0)), vma(0, shows(3)), vma(0, Backing::Anon), child],
         devices: [DeviceKind::Nic, DeviceKind::OdpNic]
-            .map(|kind| DevicePlan { name: format!("{kind:?}"), kind, revocable: true })
+            .map(|kind| DevicePlan::new(format!("{kind:?}"), kind))
             .to_vec(),
         regions: vec![region(0, 0), region(1, 0), region(2, 1), region(3, 0)],
         slots: (0..4).map(|n| SlotPlan { name: format!("mr{n}"), pages: 2 }).collect(),
