@@ -123,7 +123,7 @@ impl Mkwrite {
     }
 
     /// W5, W6: `finish_mkwrite_fault`, `finish_fault`.
-    fn finish(self, cx: &mut Step) -> Next {
+    fn finish(self, cx: &mut Step, at: FilePage) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let pte = cx.get::<Pte>(self.at);
         if self.mapped {
@@ -134,7 +134,9 @@ impl Mkwrite {
             let pte = pte.with_present(true).with_frame(self.folio);
             cx.set_pte(self.at, pte.with_writable(true).with_dirty(true).with_young(true));
         } else {
-            if pte.frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
+            let taken = pte.frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone);
+            // The fault that follows is the one that fails, if truncate bars the page.
+            if taken || barred(cx, at) {
                 return self.go(State::Unlock { done: false });
             }
             map_file_page(cx, self.at, self.folio, true, true);
@@ -228,7 +230,7 @@ impl Machine for Mkwrite {
                 }
                 if truncated { self.end(false, false) } else { self.go(State::Finish) }
             }
-            State::Finish => self.finish(cx),
+            State::Finish => self.finish(cx, at),
             State::Relock => {
                 cx.might_sleep();
                 cx.lock_folio(me, self.folio);

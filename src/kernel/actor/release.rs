@@ -2,7 +2,7 @@
 //! it runs.
 
 use super::gup_slow::touch_dirty;
-use super::pin::put_kept;
+use super::pin_count::release_kept;
 use super::release_mkwrite;
 use super::routine::call;
 use super::step::*;
@@ -120,7 +120,7 @@ impl Release {
                     Redirty::Mkwrite => MKWRITE,
                     Redirty::Plain | Redirty::SetDirtyLock => 0,
                 };
-                cx.set(worker, Work::new().with_kind(kind).with_arg(self.slot.0 | flag));
+                cx.update::<Work>(worker, |w| w.with_kind(kind).with_arg(self.slot.0 | flag));
                 Next::Return(0)
             }
             _ => self.settle(cx),
@@ -154,6 +154,14 @@ impl Release {
             cx.w.prices.add(Price::AtomicCallbacks, 1);
         }
         touch_dirty(cx, frame);
+    }
+}
+
+impl Release {
+    /// The pin is dropped, in one step if the design can.
+    fn put(self, cx: &mut Step) -> Next {
+        let at = self.slot_page(cx);
+        release_kept(cx, at, self).unwrap_or_else(|| self.settle(cx))
     }
 }
 
@@ -213,11 +221,7 @@ impl Machine for Release {
             }
             // In the hands of another machine; see `resume`.
             State::Mkwrite => self.go(State::Put),
-            State::Put => {
-                let at = self.slot_page(cx);
-                put_kept(cx, at);
-                self.settle(cx)
-            }
+            State::Put => self.put(cx),
             State::IrqExit => {
                 cx.in_irq(false);
                 Next::Return(0)
@@ -225,9 +229,12 @@ impl Machine for Release {
         }
     }
 
-    /// page_mkwrite has been called.
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
-        self.go(State::Put)
+    /// page_mkwrite has been called, or a pin has been dropped, in several steps.
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+        match self.state {
+            State::Mkwrite => self.go(State::Put),
+            _ => self.settle(cx),
+        }
     }
 }
 

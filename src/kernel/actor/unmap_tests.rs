@@ -65,7 +65,7 @@ fn an_ipi_flush_waits_for_a_processor_with_interrupts_off_and_a_broadcast_does_n
         assert_eq!(pte(&sim, 0).stale(), waits);
         // Nothing is freed before the flush is complete.
         assert_eq!(sim.world.cached(FilePage(0)).map(|f| sim.world.counts(f).maps()), Some(0));
-        assert_eq!(sim.world.get::<Holders>(Frame(1)).refs(), u16::from(waits));
+        assert_eq!(sim.world.get::<Holders>(Frame(1)).refs(), u32::from(waits));
         sim.poke(|w| w.set(Cpu(1), CpuState::new()));
         assert_eq!(run(&mut sim), Ending::Finished);
         assert_eq!(sim.world.tlb(Cpu(1), VPage(0)), None);

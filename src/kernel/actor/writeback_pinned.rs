@@ -10,13 +10,15 @@
 //! Whoever waits here does so with the folio lock held, as page_mkclean() has it: that is what the
 //! proposals to wait came to, and what was said against them.
 
-use super::pin::put_kept;
+use super::pin_count::release_kept;
+use super::pinned::ask;
 use super::step::*;
 use crate::kernel::strategy::Guard;
 use crate::kernel::strategy::writeback::{Bounce, Pinned as Verdict};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{Pinned, RegionState, RegionUse, Xlat};
 use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::Owner;
 use crate::kernel::world::plan::SyncMode;
 use crate::kernel::world::price::Price;
 use crate::kernel::world::{Frame, Id, Region, RegionPage, SlotPage, World};
@@ -106,9 +108,8 @@ impl WritePinned {
     /// to: the page is dirty, or it would not be written now.
     fn give_back(self, cx: &mut Step, at: RegionPage) -> Next {
         let kept = slot_page(cx, at);
-        put_kept(cx, kept);
         cx.set(at, Xlat::new());
-        self.revoke(cx)
+        release_kept(cx, kept, self).unwrap_or_else(|| self.revoke(cx))
     }
 }
 
@@ -140,7 +141,11 @@ fn holder(w: &World, folio: Frame) -> Option<(Region, RegionPage)> {
 impl Machine for WritePinned {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Unpinned => Need::Unpinned(self.folio),
+            // Locked, the folio stays where it is.
+            State::Unpinned => match cx.w.get::<Owner>(self.folio).file_page() {
+                Some(at) => Need::unpinned(cx.w, self.folio, at),
+                None => Need::Unpinned(self.folio),
+            },
             State::Registering(region) => Need::RegionReady(region),
             State::Drain(at) if cx.strategy.keeps(Guard::RevokeDrain) => Need::XlatQuiet(at),
             State::Ask | State::Stop(_) | State::Drain(_) => Need::Nothing,
@@ -159,10 +164,10 @@ impl Machine for WritePinned {
 
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
         match self.state {
-            State::Ask => {
-                let pinned = cx.maybe_pinned(self.folio);
-                self.answered(cx, pinned)
-            }
+            State::Ask => match ask(cx, self.folio, self) {
+                Ok(pinned) => self.answered(cx, pinned),
+                Err(several_steps) => several_steps,
+            },
             State::Unpinned => {
                 cx.w.prices.add(Price::Wakes, 1);
                 Next::Return(WRITE)
@@ -173,6 +178,14 @@ impl Machine for WritePinned {
                 self.go(State::Drain(at))
             }
             State::Drain(at) => self.give_back(cx, at),
+        }
+    }
+
+    /// The question has been answered, or a pin given back, in several steps.
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        match self.state {
+            State::Ask => self.answered(cx, ret == 1),
+            _ => self.revoke(cx),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Invariants about the contents of files: writes that are lost, or about to be.
 
 use super::look::{anywhere, bytes_in_file, file_pages, older};
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse, DiskState, Extent, ExtentKind};
 use crate::kernel::world::objects::*;
@@ -26,6 +26,7 @@ use crate::kernel::world::{
 /// simulated.
 pub const LOST_WRITE: Invariant = Invariant {
     name: "lost-write",
+    hurts: Hurt::Filesystem,
     doc: "After a final sync at the end of the run (or after a crash, of what fsync had \
           acknowledged) the disk lacks a completed write that was neither overwritten, truncated, \
           nor reported as an error. A DMA write is completed when its completion has reached the \
@@ -149,6 +150,7 @@ fn where_it_is(w: &World, at: FilePage) -> [u32; 2] {
 /// that a direct write has filled. DAX and tmpfs have no second copy.
 pub const CLEAN_BUT_NEWER: Invariant = Invariant {
     name: "clean-but-newer",
+    hurts: Hurt::Filesystem,
     doc: "A page in a file is clean and not under writeback, and its contents are newer than the \
           disk's: nothing will write them. How long it lasts is a measure; for ever is \
           lost-write.",

@@ -279,7 +279,12 @@ pub fn devices(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
             types::DeviceKind::Capture => DeviceKind::Capture,
         };
         let able = |said: Option<bool>| said.unwrap_or(true);
-        plan.devices
-            .push(DevicePlan { revocable: able(device.revocable), ..DevicePlan::new(name, kind) });
+        plan.devices.push(DevicePlan {
+            revocable: able(device.revocable),
+            redirects: able(device.redirects),
+            terminates: able(device.terminates),
+            survives_faults: able(device.survives_faults),
+            ..DevicePlan::new(name, kind)
+        });
     }
 }
