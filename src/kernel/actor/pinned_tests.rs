@@ -74,6 +74,30 @@ fn a_bounced_page_is_written_from_a_copy_and_stays_dirty() {
 }
 
 #[test]
+fn every_page_of_a_larger_folio_is_copied_through_a_queue_of_one() {
+    for design in [Writeback::Bounce, Writeback::BounceLate] {
+        let DiskKind::Block { checksum, stable_writes, volatile_cache, .. } = plain_disk() else {
+            panic!("the plain disk is a block disk");
+        };
+        let kind = DiskKind::Block { checksum, stable_writes, volatile_cache, queue_depth: 1 };
+        let mut plan = machine(FsKind::Xfs, kind, &[InitPage::Dirty; 2], Populate::Write);
+        plan.files[0].folio_order = 1;
+        plan.slots.push(SlotPlan { name: "pin".into(), pages: 1 });
+        let first = thread(&mut plan, &[pin(VPage(0), 1, SLOT, true, PinCall::PinFast)]);
+        thread(&mut plan, &[Op::Writeback { file: File(0), mode: SyncMode::Cleaning }]);
+        let mut sim = Sim::new(plan, under(design));
+        run_agent(&mut sim, 0, |s| result(s, first).is_some());
+        assert_eq!(run(&mut sim), Ending::Finished, "{design:?}");
+        for n in 0..2 {
+            assert_eq!(Some(on_disk(&sim, n)), in_cache(&sim, n), "{design:?}");
+        }
+        assert!(flags(&sim).dirty() && !flags(&sim).writeback());
+        assert_eq!(sim.world.folio_locked_by(sim.world.cached(PAGE).unwrap()), None);
+        assert_eq!(price(&sim, Price::BouncePages), 2);
+    }
+}
+
+#[test]
 fn a_page_that_is_skipped_stays_dirty_and_reserved_and_is_not_written() {
     for (design, mode) in [
         (Writeback::Skip, SyncMode::Cleaning),

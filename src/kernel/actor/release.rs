@@ -44,6 +44,8 @@ enum State {
     Unlock(Frame),
     /// Before `set_page_dirty` without the lock.
     Dirty(Frame),
+    /// page_mkwrite is being called.
+    Mkwrite,
     /// Before the pin is dropped.
     Put,
     /// Before the interrupt returns.
@@ -139,13 +141,10 @@ impl Release {
                 cx.might_sleep(); // folio_lock(), whatever the context
                 self.go(State::Lock(frame))
             }
-            (Some(frame), Redirty::Mkwrite) => {
-                let put = Release { state: State::Put, ..self };
-                match release_mkwrite::begin(cx, frame) {
-                    Some(mkwrite) => call(mkwrite, put),
-                    None => put.into(),
-                }
-            }
+            (Some(frame), Redirty::Mkwrite) => match release_mkwrite::begin(cx, frame) {
+                Some(mkwrite) => call(mkwrite, Release { state: State::Mkwrite, ..self }),
+                None => self.go(State::Put),
+            },
         }
     }
 
@@ -192,6 +191,7 @@ impl Machine for Release {
             (State::DirtyLocked(_), _) => ("unpin: folio_mark_dirty", Cost::Lock),
             (State::Unlock(_), _) => ("unpin: folio_unlock", Cost::Atomic),
             (State::Dirty(_), _) => ("unpin: set_page_dirty", Cost::Lock),
+            (State::Mkwrite, _) => ("unpin: page_mkwrite", Cost::Step),
             (State::Put, _) => ("unpin: gup_put_folio", Cost::Atomic),
             (State::IrqExit, _) => ("irq_exit", Cost::Step),
         };
@@ -219,6 +219,8 @@ impl Machine for Release {
                 self.dirty(cx, frame);
                 self.go(State::Put)
             }
+            // In the hands of another machine; see `resume`.
+            State::Mkwrite => self.go(State::Put),
             State::Put => self.put(cx),
             State::IrqExit => {
                 cx.in_irq(false);
@@ -227,11 +229,11 @@ impl Machine for Release {
         }
     }
 
-    /// A pin has been dropped in several steps, or page_mkwrite has been called before that.
+    /// page_mkwrite has been called, or a pin has been dropped, in several steps.
     fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
-        match cx.get::<Pinned>(self.slot_page(cx)).kind() {
-            RefType::None => self.settle(cx),
-            _ => self.into(),
+        match self.state {
+            State::Mkwrite => self.go(State::Put),
+            _ => self.settle(cx),
         }
     }
 }
