@@ -9,12 +9,13 @@ use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
-use crate::kernel::world::plan::{Op, ThreadPlan};
+use crate::kernel::world::plan::ThreadPlan;
 use crate::report::run::broken_by;
 use crate::scenario::condition::Condition;
 use crate::scenario::expect::{Expectation, Expected};
 use crate::scenario::load::Loaded;
 use crate::scenario::types::Verdict;
+use crate::starve;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Conditions that one search can hold against the end states: what is left of the 32 properties
@@ -42,8 +43,7 @@ pub struct Judged {
 impl Judged {
     /// A machine with conditions, [`MOST_CONDITIONS`] at most.
     pub fn new(sim: Sim, conditions: Vec<Condition>) -> Judged {
-        let for_ever = |op: &Op| matches!(op, Op::Repeat { times: 0, .. });
-        let ends = |t: &ThreadPlan| !t.background && !t.program.iter().any(for_ever);
+        let ends = |t: &ThreadPlan| !t.background && !t.is_endless();
         let ends = sim.world.map.plan.threads.iter().map(ends).collect();
         let (conditions, ends) = (Arc::new(conditions), Arc::new(ends));
         Judged { sim, conditions, orders: Default::default(), known: 0, ends }
@@ -235,7 +235,9 @@ impl<'a> Asked<'a> {
     /// What a scenario expects under a strategy, in as many parts as it takes searches; at least
     /// one, though it may be empty.
     pub fn of(loaded: &'a Loaded, strategy: Strategy) -> Vec<Asked<'a>> {
-        let named = loaded.expectations.iter().flat_map(|e| {
+        // Starvation takes a search of its own.
+        let of_states = |e: &&Expectation| !matches!(e.what, Expected::Starved(..));
+        let named = loaded.expectations.iter().filter(of_states).flat_map(|e| {
             let named = e.under.iter().filter(|(_, s)| *s == strategy);
             named.map(move |(name, _)| (e, name.as_str()))
         });
@@ -258,6 +260,7 @@ impl<'a> Asked<'a> {
     fn add(&mut self, expectation: &'a Expectation, name: &'a str) {
         let property = match &expectation.what {
             Expected::Invariant(name, _) => invariant::find(name).map(|(i, _)| i),
+            Expected::Starved(..) => None,
             Expected::Exists(c) | Expected::Forall(c) => {
                 self.conditions.push(c.clone());
                 Some(TABLE.len() + self.conditions.len() - 1)
@@ -303,6 +306,11 @@ pub fn check(loaded: &Loaded, options: &Options, control: &impl Control<Judged>)
             let report = start.complete(explore::explore(&start, options, control));
             lines.extend(asked.lines(&report));
         }
+        if starve::is_asked(loaded, strategy) {
+            let sim = Sim::with_layout(map.clone(), strategy);
+            let found = starve::search(&sim, options.max_states, control);
+            lines.extend(starve::lines(loaded, strategy, &found));
+        }
     }
     lines
 }
@@ -320,7 +328,9 @@ fn fate(what: &Expected, report: &Report<Move>, property: usize) -> Fate {
         },
         Expected::Invariant(_, Verdict::Sometimes) if found => Fate::Met,
         Expected::Exists(_) if with > 0 => Fate::Met,
-        Expected::Invariant(_, Verdict::Sometimes) | Expected::Exists(_) => {
+        Expected::Invariant(_, Verdict::Sometimes)
+        | Expected::Exists(_)
+        | Expected::Starved(..) => {
             cut.unwrap_or(Fate::Failed)
         }
         Expected::Invariant(_, Verdict::Always) | Expected::Forall(_) if all => {

@@ -19,6 +19,7 @@ mod selftest;
 mod setting;
 mod shrink;
 mod strategy;
+mod symmetry;
 mod watch;
 
 pub use exit::Exit;

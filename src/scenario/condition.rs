@@ -14,7 +14,7 @@ use crate::kernel::world::plan::{Part, Plan, WHOLE};
 use std::ops::Range;
 
 /// A condition with all names resolved.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Condition {
     /// All of them hold.
     And(Vec<Condition>),
@@ -27,7 +27,7 @@ pub enum Condition {
 }
 
 /// A single test of a final state.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Test {
     /// Whether (or, if not `equal`, that not) some contents are these.
     Contents {
@@ -63,7 +63,7 @@ pub enum Test {
 }
 
 /// Whose contents are meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Of {
     /// A page of a file in the page cache (DAX: on the pmem device).
     Page(FilePage),
@@ -76,7 +76,7 @@ pub enum Of {
 }
 
 /// Contents of some bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Contents {
     /// There is no page, no block, or the operation has not run.
     Absent,
@@ -95,7 +95,7 @@ pub enum Contents {
 }
 
 /// A number of a final state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Quantity {
     /// `folio_ref_count` of a cached page.
     Refcount(FilePage),
@@ -111,7 +111,7 @@ pub enum Quantity {
 
 /// A comparison of numbers.
 #[allow(missing_docs, reason = "the names say it")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Compare {
     Equal,
     NotEqual,
@@ -122,7 +122,7 @@ pub enum Compare {
 }
 
 /// Something that holds in a final state or not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fact {
     /// The page is in the page cache.
     Cached(FilePage),

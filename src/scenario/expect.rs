@@ -10,6 +10,7 @@ use super::types::{Expect, Scenario, Verdict};
 use super::{strategy, suggest};
 use crate::kernel::invariant;
 use crate::kernel::strategy::Strategy;
+use crate::kernel::world::Actor;
 use crate::kernel::world::plan::Plan;
 
 /// An expectation with all names resolved.
@@ -37,6 +38,8 @@ pub type Value = (&'static str, &'static str);
 pub enum Expected {
     /// The invariant of this name breaks so often.
     Invariant(String, Verdict),
+    /// Whether the others can put this thread off for ever in a fair run.
+    Starved(Actor, bool),
     /// Some final state meets the condition.
     Exists(Condition),
     /// Every final state meets the condition.
@@ -94,6 +97,9 @@ fn what(
         });
         report.ok(&at.key(key), parsed)
     };
+    if let Some(name) = &expect.starved {
+        return starved(expect, name, context, at, report);
+    }
     match (&expect.invariant, expect.verdict, &expect.exists, &expect.forall) {
         (None, None, Some(text), None) => {
             Some((Expected::Exists(condition(text, "exists")?), format!("exists {text}")))
@@ -119,11 +125,43 @@ fn what(
             let problem = Problem::general("this expects nothing, or several things at once");
             report.value(
                 at,
-                problem.help("give `invariant` with `verdict`, or `exists`, or `forall`"),
+                problem.help(
+                    "give `invariant` or `starved` with `verdict`, or `exists`, or `forall`",
+                ),
             );
             None
         }
     }
+}
+
+/// An expectation about a thread that others can put off for ever.
+fn starved(
+    expect: &Expect,
+    name: &str,
+    context: &Context,
+    at: &At,
+    report: &mut Report,
+) -> Option<(Expected, String)> {
+    let threads = &context.plan.threads;
+    let Some(thread) = threads.iter().position(|t| t.name == name) else {
+        let known = threads.iter().map(|t| t.name.as_str());
+        let help = suggest::cure(name, known, "");
+        let problem = Problem::general(format!("unknown thread `{name}`"));
+        report.value(&at.key("starved"), problem.help(help));
+        return None;
+    };
+    let others = expect.invariant.is_some() || expect.exists.is_some() || expect.forall.is_some();
+    let can = match expect.verdict {
+        Some(Verdict::Sometimes) if !others => true,
+        Some(Verdict::Never) if !others => false,
+        _ => {
+            let problem = Problem::general("this does not say whether the thread can be starved");
+            report.value(at, problem.help("give `starved` with the verdict `sometimes` or `never`"));
+            return None;
+        }
+    };
+    let how = if can { "sometimes" } else { "never" };
+    Some((Expected::Starved(Actor(thread as u32), can), format!("{name} starved {how}")))
 }
 
 fn under(

@@ -5,7 +5,7 @@ use super::gup_slow::touch_dirty;
 use super::pin::put_kept;
 use super::step::*;
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::machine::{Pinned, RefType, Work, WorkKind};
+use crate::kernel::world::machine::{Pinned, RefType, SET_DIRTY, Work, WorkKind};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::{Context, Redirty};
@@ -132,9 +132,6 @@ impl Release {
         }
     }
 }
-
-/// In the argument of a work item: dirty the pages without the folio lock.
-const SET_DIRTY: u32 = 1 << 31;
 
 impl Machine for Release {
     fn need(self, cx: &Scene) -> Need {

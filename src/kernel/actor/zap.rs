@@ -12,7 +12,7 @@ use crate::kernel::world::objects::*;
 use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::plan::Backing;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{FilePage, Frame, Id, Lock, VPage, Vma};
+use crate::kernel::world::{FilePage, Frame, Id, Lock, PackedFrame, VPage, Vma};
 
 /// Pages that are gathered before the TLB has to be flushed (`MMU_GATHER_BUNDLE` is 8; smaller
 /// here, so that a state stays small).
@@ -32,7 +32,7 @@ pub struct Zap {
     cleared: bool,
     state: ZapState,
     /// The frames whose references are to be dropped after the flush, packed.
-    gathered: [u32; BUNDLE],
+    gathered: [PackedFrame; BUNDLE],
 }
 
 /// How far a [`Zap`] is.
@@ -64,7 +64,7 @@ impl Zap {
     }
 
     fn new(first: VPage, pages: u32, even_cows: bool) -> Zap {
-        let gathered = [0; BUNDLE];
+        let gathered = [PackedFrame::NONE; BUNDLE];
         let state = ZapState::Start;
         Zap { first, pages, done: 0, even_cows, cleared: false, state, gathered }
     }
@@ -91,7 +91,7 @@ impl Zap {
             if pte.present() {
                 self.cleared = true;
                 if clear_pte(cx, at, pte, frame) {
-                    self.gathered[found] = Frame::pack(Some(frame));
+                    self.gathered[found] = PackedFrame::of(frame);
                     found += 1;
                 }
             } else if pte.migration() {
@@ -160,13 +160,13 @@ impl Machine for Zap {
                 call(RangeStart::new(self.first, self.pages, true), self)
             }
             ZapState::Drop => {
-                for frame in self.gathered.into_iter().filter_map(Frame::unpack) {
+                for frame in self.gathered.into_iter().filter_map(PackedFrame::get) {
                     cx.drop_ref(frame);
                 }
                 if self.done == self.pages {
                     return Next::Return(0);
                 }
-                self.gathered = [0; BUNDLE];
+                self.gathered = [PackedFrame::NONE; BUNDLE];
                 self.at(ZapState::Clear).into()
             }
             _ => self.clear(cx),
@@ -177,7 +177,7 @@ impl Machine for Zap {
         match self.state {
             ZapState::Start => self.at(ZapState::Clear).into(),
             ZapState::End => self.flush(),
-            _ if self.gathered[0] == 0 && self.done == self.pages => Next::Return(0),
+            _ if self.gathered[0] == PackedFrame::NONE && self.done == self.pages => Next::Return(0),
             _ => self.at(ZapState::Drop).into(),
         }
     }

@@ -3,8 +3,11 @@
 mod judge;
 mod model;
 mod stack;
+pub mod symmetry;
+mod view;
 
 use self::stack::{StackChange, weight};
+use self::symmetry::Symmetry;
 use super::actor::Routine;
 use super::actor::program::Program;
 use super::actor::step::{Label, Next, Scene, Step};
@@ -16,8 +19,9 @@ use super::world::door::Rules;
 use super::world::layout::Layout;
 use super::world::machine::{ActorState, Verdict};
 use super::world::need::Need;
-use super::world::plan::{Plan, Role};
+use super::world::plan::{Plan, Role, ThreadPlan};
 use super::world::setup;
+use super::world::view::Names;
 use super::world::{Actor, Id, Kind, One, World};
 use crate::engine::model::{Agent, Props};
 use std::sync::Arc;
@@ -90,6 +94,8 @@ pub struct Sim {
     /// What the slow way found in the last step and the quick way did not.
     overlooked: Vec<Broken>,
     recording: bool,
+    /// Other names under which states are the same, for searches with symmetry.
+    symmetry: Arc<Symmetry>,
 }
 
 impl Sim {
@@ -106,6 +112,7 @@ impl Sim {
             devmap: strategy.unbind != Unbind::MappingRef,
             pin_refs: small.refs,
             pin_large: (large.refs, large.pins),
+            endless: map.plan.threads.iter().any(ThreadPlan::is_endless),
         };
         let agents = map.actors() as usize;
         let class = classes(&map);
@@ -131,6 +138,7 @@ impl Sim {
             before: Vec::new(),
             overlooked: Vec::new(),
             recording: false,
+            symmetry: Arc::default(),
         };
         sim.boot();
         sim
@@ -322,6 +330,9 @@ impl Sim {
 
     /// The fingerprint computed from scratch; a law says that it equals the incremental one.
     pub fn full_fingerprint(&self) -> u64 {
+        if self.world.rules.endless {
+            return self.seen(&Names::default(), self.ranks().as_ref());
+        }
         let stacks = self.stacks.iter().enumerate();
         stacks.fold(self.world.full_fingerprint(), |h, (i, &r)| h ^ weight(i as u32, r))
     }

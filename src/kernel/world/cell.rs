@@ -166,6 +166,8 @@ kinds! {
     FreeList = "free-list",
     /// Ghost: which invariants have been broken so far.
     Verdict = "verdict",
+    /// Ghost: how many versions were written, where programs go round for ever.
+    Versions = "versions",
 }
 
 impl Kind {

@@ -360,6 +360,9 @@ small! {
     }
 }
 
+/// In the argument of a work item, beside the slot: dirty the pages without the folio lock.
+pub const SET_DIRTY: u32 = 1 << 31;
+
 /// A worker's queue, one item long.
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]

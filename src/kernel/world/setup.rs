@@ -39,7 +39,7 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         EventState => count(plan.events.len()),
         OpResult | OpValue => plan.ops(),
         FreeList => 1 + count(plan.disks.len()),
-        Budget | Power | Verdict => 1,
+        Budget | Power | Verdict | Versions => 1,
     }
 }
 

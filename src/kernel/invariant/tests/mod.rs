@@ -170,7 +170,8 @@ impl Bench {
     }
 
     fn of(plan: Plan) -> Bench {
-        let rules = Rules { mapped_refs: false, devmap: true, pin_refs: 1024, pin_large: (1, 1) };
+        let (mapped_refs, devmap, endless) = (false, true, false);
+        let rules = Rules { mapped_refs, devmap, pin_refs: 1024, pin_large: (1, 1), endless };
         let map = Arc::new(Layout::new(plan));
         let needs = vec![Need::Never; map.actors() as usize];
         let mut w = setup::world(map, rules);
