@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod engine;
 pub mod fuzz;
+pub mod generate;
 pub mod kernel;
 pub mod litmus;
 pub mod report;

@@ -14,7 +14,10 @@ use crate::report::agents;
 use crate::report::data::Setting;
 use crate::report::run::{Choose, record, schedule};
 use crate::report::trace::{self, Show};
-use crate::report::verdicts::{self, Ends, Expectation, Lasso, Starvation, Verdicts, Witness};
+use crate::report::verdicts::{
+    self, Ends, Expectation, Lasso, Starvation, Stretch, Verdicts, Witness,
+};
+use crate::scenario::schedule::Choice;
 use crate::scenario::{Loaded, open};
 use crate::starve;
 use crate::{engine::reduce, engine::shrink};
@@ -393,6 +396,7 @@ fn starved(
             agent: agents::name(sim, l.agent),
             stem: l.stem.len(),
             cycle: l.cycle.len(),
+            round: stretches(&schedule(sim, &moves).0[l.stem.len()..]),
             replay: setting::replay(&args.scenario, &args.strategy, sim, &moves),
         }
     };
@@ -403,6 +407,14 @@ fn starved(
         starved: found.lassos.iter().map(lasso).collect(),
     };
     Ok((starvation, lines))
+}
+
+/// Choices by who makes them.
+fn stretches(choices: &[Choice]) -> Vec<Stretch> {
+    let same = choices.chunk_by(|a, b| a.who == b.who);
+    let step = |c: &Choice| c.step.clone().unwrap_or_default();
+    let stretch = |s: &[Choice]| Stretch { who: s[0].who.clone(), steps: s.iter().map(step).collect() };
+    same.map(stretch).collect()
 }
 
 /// The command that repeats the search.

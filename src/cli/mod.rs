@@ -10,6 +10,7 @@ mod explore;
 mod failure;
 mod findings;
 mod fuzz;
+mod generate;
 mod list;
 mod out;
 mod replay;

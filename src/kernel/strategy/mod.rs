@@ -5,6 +5,7 @@
 
 pub mod arch;
 pub mod axis;
+pub mod claims;
 pub mod dax;
 pub mod fork;
 pub mod longterm;
@@ -13,6 +14,7 @@ pub mod pin;
 pub mod preset;
 pub mod reclaim;
 pub mod refused;
+pub mod situation;
 pub mod tail;
 pub mod truncate;
 pub mod unbind;
