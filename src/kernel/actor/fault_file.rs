@@ -11,6 +11,7 @@ use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault::*;
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
+use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::*;
@@ -105,7 +106,10 @@ impl FileFault {
         w.map.backing(self.at)
     }
 
-    fn invalidate_lock(self, w: &World) -> Option<Lock> {
+    fn invalidate_lock(self, w: &World, strategy: &Strategy) -> Option<Lock> {
+        if !strategy.keeps(Guard::FaultInvalidateLock) {
+            return None;
+        }
         let file = w.map.file_of(self.file_page(w)?);
         Some(w.map.file_lock(LockClass::InvalidateLock, file))
     }
@@ -131,7 +135,7 @@ impl FileFault {
     }
 
     fn unlock_invalidate(self, cx: &mut Step) -> FileFault {
-        if let Some(lock) = self.invalidate_lock(cx) {
+        if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
             let me = cx.me;
             cx.unlock(me, lock);
         }
@@ -176,7 +180,8 @@ impl FileFault {
 
     /// The folio is locked now: is it still the file's, and is it uptodate?
     fn locked(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
-        if cx.get::<Owner>(frame).file_page() != Some(at) {
+        let gone = cx.get::<Owner>(frame).file_page() != Some(at);
+        if gone && cx.strategy.keeps(Guard::FaultTruncated) {
             cx.unlock_folio(frame);
             return self.go(State::Again(frame));
         }
@@ -257,7 +262,7 @@ impl FileFault {
 
     /// The last look at `i_size`, then what the page is wanted for.
     fn recheck(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
-        if beyond_eof(cx, at) {
+        if beyond_eof(cx, at) && cx.strategy.keeps(Guard::FaultEofAgain) {
             return self.go(State::Unlock(frame, true, -EFAULT));
         }
         match self.want {
@@ -272,7 +277,7 @@ impl FileFault {
     /// reference is the one that the fault holds.
     fn finish(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
-        if cx.get::<Pte>(self.at).frame().is_some() {
+        if cx.get::<Pte>(self.at).frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
             return self.go(State::Unlock(frame, true, 0));
         }
         if let Some(copy) = self.copy {
@@ -300,7 +305,7 @@ pub fn map_file_page(cx: &mut Step, at: VPage, frame: Frame, write: bool, dirty:
 impl Machine for FileFault {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Invalidate(_) => match self.invalidate_lock(cx.w) {
+            State::Invalidate(_) => match self.invalidate_lock(cx.w, cx.strategy) {
                 Some(lock) => Need::Lock(lock, Mode::Shared),
                 None => Need::Nothing,
             },
@@ -359,7 +364,7 @@ impl Machine for FileFault {
             State::Size => self.go(State::Find),
             State::Find => self.find(cx, at),
             State::Invalidate(folio) => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 let holding = FileFault { invalidate: true, ..self };
