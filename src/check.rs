@@ -330,9 +330,7 @@ fn fate(what: &Expected, report: &Report<Move>, property: usize) -> Fate {
         Expected::Exists(_) if with > 0 => Fate::Met,
         Expected::Invariant(_, Verdict::Sometimes)
         | Expected::Exists(_)
-        | Expected::Starved(..) => {
-            cut.unwrap_or(Fate::Failed)
-        }
+        | Expected::Starved(..) => cut.unwrap_or(Fate::Failed),
         Expected::Invariant(_, Verdict::Always) | Expected::Forall(_) if all => {
             cut.unwrap_or(Fate::Met)
         }

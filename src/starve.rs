@@ -44,7 +44,13 @@ pub fn lines(loaded: &Loaded, strategy: Strategy, found: &Starvation<Move>) -> V
             (true, false) => Fate::Failed,
             _ if let Some(bound) = found.bound => Fate::Bounded(bound),
             _ if !found.owing.contains(&thread.0) => Fate::Vacuous,
-            (false, can) => if can { Fate::Failed } else { Fate::Met },
+            (false, can) => {
+                if can {
+                    Fate::Failed
+                } else {
+                    Fate::Met
+                }
+            }
         };
         Some(Line {
             under: under.to_string(),

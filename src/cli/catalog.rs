@@ -131,7 +131,9 @@ pub fn of_scenarios(loaded: &[Loaded]) -> Vec<Entry> {
                 Expected::Invariant(name, verdict) => {
                     format!("{name}: {}", format!("{verdict:?}").to_lowercase())
                 }
-                Expected::Exists(_) | Expected::Forall(_) | Expected::Starved(..) => expectation.text.clone(),
+                Expected::Exists(_) | Expected::Forall(_) | Expected::Starved(..) => {
+                    expectation.text.clone()
+                }
             };
             let because = match expectation.because.as_str() {
                 "" => String::new(),

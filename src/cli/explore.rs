@@ -413,7 +413,8 @@ fn starved(
 fn stretches(choices: &[Choice]) -> Vec<Stretch> {
     let same = choices.chunk_by(|a, b| a.who == b.who);
     let step = |c: &Choice| c.step.clone().unwrap_or_default();
-    let stretch = |s: &[Choice]| Stretch { who: s[0].who.clone(), steps: s.iter().map(step).collect() };
+    let stretch =
+        |s: &[Choice]| Stretch { who: s[0].who.clone(), steps: s.iter().map(step).collect() };
     same.map(stretch).collect()
 }
 

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Runs of each scenario if nothing says how many.
 const RUNS: u64 = 40;
+/// Most steps of a run: some programs go round for ever.
+const STEPS: usize = 2_000;
 /// Scenarios if nothing says how many.
 pub const SCENARIOS: &str = "1000";
 
@@ -31,8 +33,16 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
         seed: args.seed,
         scenarios: if args.time.is_some() { u64::MAX } else { scenarios },
         designs: designs(args)?,
+        without: None,
         jobs: runs.jobs,
-        runs: fuzz::Options { jobs: 1, runs: args.runs.unwrap_or(RUNS), ..runs },
+        runs: fuzz::Options {
+            jobs: 1,
+            runs: args.runs.unwrap_or(RUNS),
+            steps: runs.steps.min(STEPS),
+            // How many states were seen of each is of no interest.
+            bytes: 0,
+            ..runs
+        },
     };
     if let Some(number) = args.number {
         let made = hunt::make(args.seed, number, &options.designs);
@@ -188,5 +198,39 @@ fn hunted(args: &Args, options: &Options, tally: &Tally) -> Hunted {
         steps: tally.steps,
         claims: of_table.map(claimed).collect(),
         broken: tally.broken.iter().map(failed).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::strategy::claims::CLAIMS;
+    use crate::schedule::{Kind, Params};
+
+    #[test]
+    fn a_broken_claim_becomes_a_scenario_that_fails() {
+        let loaded = scenario::open("truncate/orphan-rdma").unwrap();
+        let strategy = loaded.strategy;
+        let start = Judged::new(Sim::new(loaded.plan.clone(), strategy), Vec::new());
+        let options = fuzz::Options {
+            kind: Kind::Random,
+            params: Params { seed: 0, depth: 3, steps: None },
+            runs: 200,
+            steps: 2000,
+            jobs: 1,
+            check_every: 0,
+            bytes: 1 << 20,
+        };
+        let tally = fuzz::fuzz(&start, &options, &());
+        let (&signature, &run) = tally.kinds.first_key_value().unwrap();
+        let broken = Broken { signature, strategy, number: 0, run, scenarios: 1 };
+        let made = Made { loaded, claims: CLAIMS.iter().collect() };
+        let dir = std::env::temp_dir().join(format!("gupsim-made-{}", std::process::id()));
+        save(&dir, &broken, &made).unwrap();
+        let path = file(&dir, &broken);
+        let found = scenario::open(&path.display().to_string()).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(found.schedule.is_some_and(|s| !s.0.is_empty()));
+        assert_eq!(found.scenario.expect[0].invariant.as_deref(), Some(signature.invariant()));
     }
 }

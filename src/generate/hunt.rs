@@ -9,10 +9,11 @@ use crate::check::Judged;
 use crate::fuzz;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::sim::Sim;
-use crate::kernel::strategy::Strategy;
 use crate::kernel::strategy::claims::{Claim, claimed};
 use crate::kernel::strategy::situation::Situation;
+use crate::kernel::strategy::{Guard, Strategy};
 use crate::report::signature::Signature;
+use crate::scenario::problem::Problem;
 use crate::scenario::types::Scenario;
 use crate::scenario::{Loaded, Problems, load, write};
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ pub struct Options {
     pub scenarios: u64,
     /// Designs, taken in turn.
     pub designs: Vec<Design>,
+    /// A guard that is taken away, for tests: what the designs claim is then not so.
+    pub without: Option<Guard>,
     /// How each scenario is run.
     pub runs: fuzz::Options,
     /// Threads.
@@ -200,12 +203,13 @@ fn one(options: &Options, number: u64, control: &impl Control, lowest: &Lowest, 
     let made = match make(options.seed, number, &options.designs) {
         Ok(made) => made,
         Err(problems) => {
-            let first = (number, problems.to_string());
+            let why = |p: &Problem| format!("{} ({})", p.message, p.path);
+            let first = (number, problems.list.first().map(why).unwrap_or_default());
             tally.refused = [tally.refused.take(), Some(first)].into_iter().flatten().min();
             return;
         }
     };
-    let strategy = made.loaded.strategy;
+    let strategy = Strategy { without: options.without, ..made.loaded.strategy };
     let start = Judged::new(Sim::new(made.loaded.plan.clone(), strategy), Vec::new());
     let found = fuzz::fuzz(&start, &options.runs, &());
     tally.scenarios += 1;

@@ -34,8 +34,7 @@ impl Machine {
 }
 
 /// How pages of files begin, the clean ones twice as often.
-const INITIAL: &[InitPage] =
-    &[InitPage::Clean, InitPage::Clean, InitPage::Dirty, InitPage::Cold];
+const INITIAL: &[InitPage] = &[InitPage::Clean, InitPage::Clean, InitPage::Dirty, InitPage::Cold];
 /// How page tables begin.
 const POPULATE: &[Populate] = &[Populate::None, Populate::Read, Populate::Write];
 

@@ -11,20 +11,23 @@ pub mod program;
 
 use self::machine::Machine;
 use self::options::{Feature, Options};
-use crate::scenario::types::{Scenario, Thread};
+use crate::scenario::op::{Do, Step};
+use crate::scenario::types::{Named, Scenario, Thread};
 use crate::schedule::stream::{Purpose, Stream};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// One feature in three is on.
-const ODDS: usize = 3;
+/// One feature in so many is on: few for some scenarios, more for others, so that there are
+/// both simple and crowded ones.
+const ODDS: [usize; 4] = [6, 4, 3, 2];
 
 /// The features of a scenario.
 fn draw(random: &mut Stream) -> Options {
     let mut options = Options::default();
+    let odds = ODDS[random.below(ODDS.len())];
     for &feature in Feature::ALL {
-        options.0 |= u64::from(random.below(ODDS) == 0) << feature as u8;
+        options.0 |= u64::from(random.below(odds) == 0) << feature as u8;
     }
     // A file on pmem is what some of the others are about.
     let about_dax = [Feature::Unbind, Feature::Lease];
@@ -59,7 +62,27 @@ pub fn scenarios(options: Options) -> BoxedStrategy<Scenario> {
         .boxed()
 }
 
+/// Puts machine and programs together, and adds what one thread's program needs of another's.
 fn assemble(machine: &Machine, threads: Vec<(String, Thread)>) -> Scenario {
-    let threads = threads.into_iter().filter(|(_, t)| !t.program.is_empty()).collect();
+    let mut threads: Named<Thread> = threads.into_iter().collect();
+    let count = |threads: &Named<Thread>, wanted: fn(&Do) -> bool| {
+        let ops = threads.values().flat_map(|t| &t.program).map(|s| &s.op);
+        ops.filter(|op| wanted(op)).count()
+    };
+    let mut missing = Vec::new();
+    let forks = count(&threads, |op| matches!(op, Do::Fork(_)));
+    if machine.scenario.mms.contains_key("C") && forks == 0 {
+        missing.push(Do::Fork("C".into()));
+    }
+    let posts = count(&threads, |op| matches!(op, Do::Post(_)));
+    let waits = count(&threads, |op| matches!(op, Do::Wait(_)));
+    missing.extend((posts..waits).map(|_| Do::Post("e".into())));
+    let one = threads.entry("one".into()).or_default();
+    one.program.extend(missing.into_iter().map(|op| Step { label: String::new(), op }));
+    if one.program.is_empty() {
+        // Others send it signals, and somebody has to do something.
+        one.program.push(Step { label: String::new(), op: Do::Load("mem[0]".into()) });
+    }
+    threads.retain(|_, t| !t.program.is_empty());
     Scenario { threads, ..machine.scenario.clone() }
 }

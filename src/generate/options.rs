@@ -88,6 +88,8 @@ options! {
     Events = "events",
     /// Repetition.
     Repeat = "repeat",
+    /// A program that goes round for ever, and need not come to an end.
+    Endless = "endless",
 }
 
 /// The features of one scenario.

@@ -36,15 +36,21 @@ pub fn threads(
         let made = (more, any::<bool>()).prop_map(move |(more, again)| {
             let mut program = first.clone();
             program.extend(more.into_iter().flatten());
-            let program = finish(program, repeat && again);
-            (name.clone(), Thread { program, ..thread.clone() })
+            let times = match (thread.background, repeat && again) {
+                (true, _) => Some(None),
+                (false, true) => Some(Some(2)),
+                _ => None,
+            };
+            let (program, background) = finish(program, times);
+            (name.clone(), Thread { program, background, ..thread.clone() })
         });
         all.push(made.boxed());
     };
     let kind = |kind| Thread { kind, ..Thread::default() };
     let user = || kind(ThreadKind::User);
     add("one", user(), begin(options, machine), user_ops(options, machine, "one"));
-    add("two", user(), Vec::new(), user_ops(options, machine, "two"));
+    let two = Thread { background: has(Feature::Endless), ..user() };
+    add("two", two, Vec::new(), user_ops(options, machine, "two"));
     if has(Feature::Fork) {
         let child = Thread { mm: Some("C".into()), ..user() };
         add("child", child, Vec::new(), vec![touches(machine)]);
@@ -65,8 +71,9 @@ pub fn threads(
     all
 }
 
-/// Turns snippets into a program: no address space is forked twice, and some programs run twice.
-fn finish(ops: Vec<Do>, twice: bool) -> Vec<Step> {
+/// Turns snippets into a program: no address space is forked twice, and some programs run several
+/// times (none: for ever). Says whether it goes round for ever.
+fn finish(ops: Vec<Do>, times: Option<Option<u32>>) -> (Vec<Step>, bool) {
     let mut forked = false;
     let once = |op: &Do| match op {
         Do::Fork(_) => !std::mem::replace(&mut forked, true),
@@ -74,12 +81,12 @@ fn finish(ops: Vec<Do>, twice: bool) -> Vec<Step> {
     };
     let ops: Vec<Do> = ops.into_iter().filter(once).collect();
     let again = |op: &Do| !matches!(op, Do::Fork(_) | Do::Wait(_) | Do::Post(_));
-    let repeats = twice && !ops.is_empty() && ops.iter().all(again);
+    let times = times.filter(|_| !ops.is_empty() && ops.iter().all(again));
     let step = |op| Step { label: String::new(), op };
     let body: Vec<Step> = ops.into_iter().map(step).collect();
-    match repeats {
-        true => vec![step(Do::Repeat(Repeat { times: Some(2), body }))],
-        false => body,
+    match times {
+        Some(times) => (vec![step(Do::Repeat(Repeat { times, body }))], times.is_none()),
+        None => (body, false),
     }
 }
 
@@ -156,24 +163,25 @@ fn user_ops(options: Options, machine: &Machine, thread: &str) -> Vec<Vec<Snippe
         (Feature::Get, pins(options, machine, thread, [PinCall::GetFast, PinCall::GetSlow])),
         (Feature::Direct, direct(machine)),
         (Feature::Maps, maps(machine)),
-        (Feature::Fork, if thread == "one" { each([()], |()| Do::Fork("C".into())) } else { vec![] }),
+        (
+            Feature::Fork,
+            if thread == "one" { each([()], |()| Do::Fork("C".into())) } else { vec![] },
+        ),
         (Feature::Reflink, reflinks(machine)),
         (Feature::Lease, leases(thread)),
-        (Feature::Events, match thread {
-            "one" => each(["e"], |e| Do::Post(e.into())),
-            _ => each(["e"], |e| Do::Wait(e.into())),
-        }),
+        (
+            Feature::Events,
+            match thread {
+                "one" => each(["e"], |e| Do::Post(e.into())),
+                _ => each(["e"], |e| Do::Wait(e.into())),
+            },
+        ),
     ];
     table.iter().filter(|(f, _)| options.has(*f)).map(|(_, ops)| ops.clone()).collect()
 }
 
 /// A pin with its release; mostly, what was pinned for writing is said to be dirty.
-fn pins(
-    options: Options,
-    machine: &Machine,
-    thread: &str,
-    calls: [PinCall; 2],
-) -> Vec<Snippet> {
+fn pins(options: Options, machine: &Machine, thread: &str, calls: [PinCall; 2]) -> Vec<Snippet> {
     let mut contexts = vec![Context::Process];
     if options.has(Feature::Interrupt) {
         contexts.extend([Context::Irq, Context::Worker]);

@@ -97,7 +97,8 @@ impl Hunted {
                 b.design, b.between
             );
             line(&mut out, width, "broken", &text);
-            let command = b.file.as_ref().map_or(b.repeat.clone(), |f| format!("gupsim replay {f}"));
+            let command =
+                b.file.as_ref().map_or(b.repeat.clone(), |f| format!("gupsim replay {f}"));
             wrap(&mut out, width.max(72), "         ", "         ", &paint(DIM, &command));
         }
         out

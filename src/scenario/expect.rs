@@ -125,9 +125,8 @@ fn what(
             let problem = Problem::general("this expects nothing, or several things at once");
             report.value(
                 at,
-                problem.help(
-                    "give `invariant` or `starved` with `verdict`, or `exists`, or `forall`",
-                ),
+                problem
+                    .help("give `invariant` or `starved` with `verdict`, or `exists`, or `forall`"),
             );
             None
         }
@@ -156,7 +155,8 @@ fn starved(
         Some(Verdict::Never) if !others => false,
         _ => {
             let problem = Problem::general("this does not say whether the thread can be starved");
-            report.value(at, problem.help("give `starved` with the verdict `sometimes` or `never`"));
+            report
+                .value(at, problem.help("give `starved` with the verdict `sometimes` or `never`"));
             return None;
         }
     };

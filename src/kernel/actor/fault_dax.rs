@@ -220,9 +220,7 @@ impl Machine for DaxFault {
         let me = cx.me;
         match self.state {
             State::Prealloc => match alloc_page(cx, outcome) {
-                Some(copy) => {
-                    DaxFault { copy: Some(copy), ..self }.go(State::Invalidate)
-                }
+                Some(copy) => DaxFault { copy: Some(copy), ..self }.go(State::Invalidate),
                 None => Next::Return(-ENOMEM),
             },
             State::Invalidate => {
@@ -252,7 +250,11 @@ impl Machine for DaxFault {
                 if let Some(lock) = self.invalidate_lock(cx) {
                     cx.unlock(me, lock);
                 }
-                if self.copy.is_none() { Next::Return(ret) } else { self.go(State::Leave(false, ret)) }
+                if self.copy.is_none() {
+                    Next::Return(ret)
+                } else {
+                    self.go(State::Leave(false, ret))
+                }
             }
             State::Leave(false, ret) => {
                 if let Some(copy) = self.copy {

@@ -83,11 +83,14 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
     })
 }
 
-/// Whether writeback would find the cached page and write it.
+/// Whether writeback would find the cached page and write it. A page that is locked is in the
+/// hands of somebody for whom the run did not wait (a program that goes round for ever): write(2)
+/// is about to dirty it, writeback about to write it.
 fn will_be_written(w: &World, at: FilePage, frame: Frame) -> bool {
     let flags = w.flags(frame);
     let fs = w.map.fs_of(at);
-    if fs == FsKind::Dax || flags.writeback() {
+    let locked = w.get::<FolioLock>(w.head(frame)).owner() != 0;
+    if fs == FsKind::Dax || flags.writeback() || locked {
         return fs != FsKind::Dax;
     }
     // A dirty entry of a page table makes the page dirty when it is unmapped.

@@ -47,6 +47,14 @@ fn cache_taken_away(s: &Strategy, of: &Situation) -> bool {
     used && (of.removes || of.reflinks || of.direct || of.grows)
 }
 
+/// Whether a page of private memory may become somebody else's while it is used: after a fork
+/// that shares it, the first store of either side decides who keeps it. A reference that is no pin
+/// is not seen by fork.
+fn private_taken_away(s: &Strategy, of: &Situation) -> bool {
+    let copies = s.fork == Fork::CopyPinned && !of.gets;
+    of.private_users && of.forks && !copies
+}
+
 /// Whether a device that follows the notifier may go on with what was invalidated.
 fn notifier_fails(s: &Strategy, of: &Situation) -> bool {
     of.notified && s.notifier != Notifier::Sync
@@ -62,9 +70,12 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "foreign-dma",
-        why: "as use-after-free; and a block of a DAX file is given to nobody else while its page \
-              is in use, if truncate waits for that",
-        when: |s, of| !notifier_fails(s, of) && !dax_taken_away(s, of),
+        why: "as use-after-free; a block of a DAX file is given to nobody else while its page is \
+              in use, if truncate waits for that; and private memory stays with who pinned it, if \
+              fork copies what is pinned for the child",
+        when: |s, of| {
+            !notifier_fails(s, of) && !dax_taken_away(s, of) && !private_taken_away(s, of)
+        },
     },
     Claim {
         invariant: "freed-while-pinned",
@@ -103,8 +114,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "torn-snapshot",
-        why: "nobody changes a page behind the page tables while it is written",
-        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of) && !of.direct,
+        why: "nobody changes a page while it is written, if the disk demands stable pages and all \
+              writers know: no device, no direct I/O. Elsewhere writers do not wait, and what they \
+              tear is written once more",
+        when: |s, of| !writes_behind(s, of) && !of.notified && !of.direct && !of.unstable,
     },
     Claim {
         invariant: "dirty-without-mkwrite",
@@ -116,15 +129,17 @@ pub const CLAIMS: &[Claim] = &[
         invariant: "silent-orphan-dma",
         why: "a device either holds no page that may leave its file, or is told: truncate of the \
               page cache neither waits nor tells",
-        when: |s, of| {
-            !cache_taken_away(s, of) && !dax_taken_away(s, of) && !notifier_fails(s, of)
-        },
+        when: |s, of| !cache_taken_away(s, of) && !dax_taken_away(s, of) && !notifier_fails(s, of),
     },
     Claim {
         invariant: "corrupt-remote-read",
-        why: "as silent-orphan-dma: what a device reads is the file's as long as the page is",
+        why: "as silent-orphan-dma: what a device reads is the file's as long as the page is; but \
+              between i_size_write and the unmap truncate leaves a moment in which a device with \
+              a notifier reads beyond the end of the file, as a load does",
         when: |s, of| {
-            !cache_taken_away(s, of) && !dax_taken_away(s, of) && !notifier_fails(s, of)
+            let moment = of.notified && (of.removes || of.removes_dax);
+            let told = !notifier_fails(s, of) && !moment;
+            !cache_taken_away(s, of) && !dax_taken_away(s, of) && told
         },
     },
     Claim {
@@ -140,11 +155,10 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "missing-struct-page",
-        why: "removal of a device waits for whoever took a page in time (5.3), or finds the pages \
-              unmapped and their references real (6.15)",
-        when: |s, of| {
-            !of.unbinds || matches!(s.unbind, Unbind::LiveRef | Unbind::MappingRef)
-        },
+        why: "removal of a device waits for whoever took a page in time (5.3 to 5.17); since it \
+              no longer does, and before it did, only for those who are between taking and \
+              looking again",
+        when: |s, of| !of.unbinds || s.unbind == Unbind::LiveRef || !uses_dax(s, of),
     },
     Claim {
         invariant: "double-owned-block",
@@ -177,7 +191,8 @@ pub const CLAIMS: &[Claim] = &[
         invariant: "deadlock",
         why: "nobody waits for a page under a lock that its user may need",
         when: |s, of| {
-            s.truncate != Truncate::WaitLocked && s.truncate_dax != Truncate::WaitLocked
+            s.truncate != Truncate::WaitLocked
+                && s.truncate_dax != Truncate::WaitLocked
                 && !of.waits
         },
     },
@@ -185,7 +200,7 @@ pub const CLAIMS: &[Claim] = &[
         invariant: "stall",
         why: "whoever is waited for comes to an end, if programs release what they take and post \
               what others wait for",
-        when: |_, of| !of.waits && !of.keeps,
+        when: |_, of| !of.waits && !of.keeps && !of.leases,
     },
 ];
 

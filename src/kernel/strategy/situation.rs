@@ -86,8 +86,8 @@ situation! {
     keeps,
     /// Folios larger than a page.
     large,
-    /// A disk that takes checksums, of the filesystem's or its own.
-    checksums,
+    /// A file whose writers need not wait for writeback: its disk does not demand stable pages.
+    unstable,
 }
 
 impl Situation {
@@ -97,11 +97,7 @@ impl Situation {
             io_errors: plan.faults.io_errors > 0,
             enomem: plan.faults.enomem > 0,
             large: plan.files.iter().any(|f| f.folio_order > 0),
-            checksums: plan.files.iter().any(|f| f.fs == FsKind::Btrfs)
-                || plan
-                    .disks
-                    .iter()
-                    .any(|d| matches!(d.kind, DiskKind::Block { checksum: true, .. })),
+            unstable: plan.files.iter().any(|f| is_unstable(plan, f)),
             ..Situation::default()
         };
         for thread in &plan.threads {
@@ -112,6 +108,14 @@ impl Situation {
         }
         all
     }
+}
+
+/// Whether writers to a file do not wait for writeback (`folio_wait_stable` is for those disks alone
+/// that demand it: 7d311cdab663, 3.9; btrfs always waits, tmpfs and DAX have no writeback).
+fn is_unstable(plan: &Plan, file: &FilePlan) -> bool {
+    let disk = file.disk.and_then(|d| plan.disks.get(d.0 as usize)).map(|d| d.kind);
+    let demands = !matches!(disk, Some(DiskKind::Block { stable_writes: false, .. }));
+    file.fs != FsKind::Btrfs && !demands
 }
 
 /// Whether an operation takes something that the next one does not release.
@@ -172,12 +176,8 @@ fn of_op(plan: &Plan, op: &Op) -> Situation {
                 false => Situation { regions: true, ..user(plan, first, write, longterm) },
             }
         }
-        Op::DioRead { into, .. } => {
-            Situation { direct: true, ..user(plan, into, true, false) }
-        }
-        Op::DioWrite { from, .. } => {
-            Situation { direct: true, ..user(plan, from, false, false) }
-        }
+        Op::DioRead { into, .. } => Situation { direct: true, ..user(plan, into, true, false) },
+        Op::DioWrite { from, .. } => Situation { direct: true, ..user(plan, from, false, false) },
         Op::Unpin { dirty, how, context, .. } => Situation {
             interrupts: context == Context::Irq,
             forgets: dirty && how == Some(Redirty::Plain),

@@ -69,10 +69,16 @@ impl World {
     ) -> u64 {
         use Kind as K;
         match kind {
-            K::Data | K::Newest | K::Promised | K::Excused | K::Asked | K::BlockData
-            | K::BlockDurable | K::BioData | K::BioSum | K::OpValue => {
-                eyes.see(Mention::Contents(Contents::from_bits(word)))
-            }
+            K::Data
+            | K::Newest
+            | K::Promised
+            | K::Excused
+            | K::Asked
+            | K::BlockData
+            | K::BlockDurable
+            | K::BioData
+            | K::BioSum
+            | K::OpValue => eyes.see(Mention::Contents(Contents::from_bits(word))),
             K::Flags | K::Owner | K::FolioLock | K::Pte | K::Tlb => {
                 self.memory_seen(kind, word, eyes)
             }
