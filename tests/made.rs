@@ -97,3 +97,16 @@ fn no_preset_breaks_what_it_claims_to_keep() {
     assert!(tested.iter().count() > 12, "{tested:?}");
     assert!(tally.unclaimed.iter().any(|&n| n > 0));
 }
+
+#[test]
+fn the_hunt_notices_guards_that_are_taken_away() {
+    use gupsim::kernel::strategy::Guard;
+    let noticed = |guard: Guard| {
+        let tally = hunt::hunt(&Options { without: Some(guard), ..options(400, 2) }, &());
+        !tally.broken.is_empty()
+    };
+    // Not all: some of them only matter in what is too rare here.
+    for guard in [Guard::RmapFlush, Guard::CleanWriteProtect, Guard::UnmapDirty] {
+        assert!(noticed(guard), "{}", guard.name());
+    }
+}

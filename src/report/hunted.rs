@@ -90,17 +90,30 @@ impl Hunted {
             let text = format!("broken where no design claims to keep it: {}", open.join(", "));
             line(&mut out, width, "open", &text);
         }
-        for b in &self.broken {
-            let (name, n) = (paint(BROKEN, b.invariant), grouped(b.scenarios));
-            let text = format!(
-                "{name}: claimed by {}, broken in {n} of its scenarios: {}",
-                b.design, b.between
-            );
-            line(&mut out, width, "broken", &text);
-            let command =
-                b.file.as_ref().map_or(b.repeat.clone(), |f| format!("gupsim replay {f}"));
-            wrap(&mut out, width.max(72), "         ", "         ", &paint(DIM, &command));
+        let mut kinds: Vec<&Failed> = self.broken.iter().collect();
+        kinds.sort_by_key(|b| (b.invariant, &b.design, b.number));
+        for of_one in kinds.chunk_by(|a, b| (a.invariant, &a.design) == (b.invariant, &b.design)) {
+            claim(&mut out, width, of_one);
         }
         out
+    }
+}
+
+/// What broke a claim of one design: in how many ways, and the first of them.
+fn claim(out: &mut String, width: usize, kinds: &[&Failed]) {
+    let Some(first) = kinds.first() else { return };
+    let ways = if kinds.len() == 1 { "way" } else { "ways" };
+    let text = format!(
+        "{}: claimed by {}, broken in {} {ways}; first: {}",
+        paint(BROKEN, first.invariant),
+        first.design,
+        grouped(kinds.len() as u64),
+        first.between
+    );
+    line(out, width, "broken", &text);
+    wrap(out, width.max(72), "         ", "         ", &paint(DIM, &first.repeat));
+    for file in kinds.iter().filter_map(|b| b.file.as_ref()) {
+        let command = paint(DIM, &format!("gupsim replay {file}"));
+        wrap(out, width.max(72), "         ", "         ", &command);
     }
 }
