@@ -76,21 +76,23 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
     };
-    let all = [synced, newest, w.get::<Excused>(at).0];
-    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, newest, carried]| {
-        let lost = newest != Contents::ZERO && found != newest && !older(newest, found);
+    // A page that is locked is in the hands of somebody for whom the run did not wait (a program
+    // that goes round for ever): write(2) is about to dirty it, writeback about to write it.
+    let locked = |f: &Frame| w.get::<FolioLock>(w.head(*f)).owner() != 0;
+    let in_hand = w.cached(at).filter(locked).map_or(synced, |frame| w.data(frame));
+    let all = [synced, in_hand, newest, w.get::<Excused>(at).0];
+    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, in_hand, newest, carried]| {
+        let lacks = |found| found != newest && !older(newest, found);
+        let lost = newest != Contents::ZERO && lacks(found) && lacks(in_hand);
         lost && !excused(newest, carried)
     })
 }
 
-/// Whether writeback would find the cached page and write it. A page that is locked is in the
-/// hands of somebody for whom the run did not wait (a program that goes round for ever): write(2)
-/// is about to dirty it, writeback about to write it.
+/// Whether writeback would find the cached page and write it.
 fn will_be_written(w: &World, at: FilePage, frame: Frame) -> bool {
     let flags = w.flags(frame);
     let fs = w.map.fs_of(at);
-    let locked = w.get::<FolioLock>(w.head(frame)).owner() != 0;
-    if fs == FsKind::Dax || flags.writeback() || locked {
+    if fs == FsKind::Dax || flags.writeback() {
         return fs != FsKind::Dax;
     }
     // A dirty entry of a page table makes the page dirty when it is unmapped.

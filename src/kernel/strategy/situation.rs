@@ -32,7 +32,8 @@ situation! {
     file_writes,
     /// The same for as long as he likes (FOLL_LONGTERM, a registered region).
     longterm_file_writes,
-    /// Somebody keeps references to pages of the page cache that he only reads.
+    /// Somebody keeps references to pages of the page cache that he only reads, or that need no
+    /// dirty tracking (tmpfs).
     file_reads,
     /// Somebody keeps references to pages of a DAX file.
     dax_users,
@@ -110,8 +111,8 @@ impl Situation {
     }
 }
 
-/// Whether writers to a file do not wait for writeback (`folio_wait_stable` is for those disks alone
-/// that demand it: 7d311cdab663, 3.9; btrfs always waits, tmpfs and DAX have no writeback).
+/// Whether writers to a file do not wait for writeback (`folio_wait_stable` is for those disks
+/// alone that demand it: 7d311cdab663, 3.9; btrfs always waits, tmpfs and DAX have no writeback).
 fn is_unstable(plan: &Plan, file: &FilePlan) -> bool {
     let disk = file.disk.and_then(|d| plan.disks.get(d.0 as usize)).map(|d| d.kind);
     let demands = !matches!(disk, Some(DiskKind::Block { stable_writes: false, .. }));
@@ -127,17 +128,19 @@ fn keeps(op: &Op, next: Option<&Op>) -> bool {
     }
 }
 
-/// What a mapping shows: a DAX file, another file whose stores are seen by all, or neither.
-fn shows(plan: &Plan, at: VPage) -> (bool, bool) {
+/// What a mapping shows: a DAX file, another file whose stores are seen by all, or neither; and
+/// whether these stores are tracked.
+fn shows(plan: &Plan, at: VPage) -> (bool, bool, bool) {
     let ranges = Plan::ranges(plan.vmas.iter().map(|v| v.pages));
     let vma = ranges.iter().position(|r| r.contains(&at.0)).map(|n| Vma(n as u32));
     let vma = vma.and_then(|v| plan.vmas.get(v.0 as usize));
     match vma.map(|v| v.backing) {
         Some(Backing::File { file, .. }) => {
-            let dax = plan.files[file.0 as usize].fs == FsKind::Dax;
-            (dax, !dax && vma.is_some_and(|v| v.shared))
+            let fs = plan.files[file.0 as usize].fs;
+            let dax = fs == FsKind::Dax;
+            (dax, !dax && vma.is_some_and(|v| v.shared), fs.tracks_dirty())
         }
-        _ => (false, false),
+        _ => (false, false, false),
     }
 }
 
@@ -150,11 +153,11 @@ fn is_dax(plan: &Plan, at: FilePage) -> bool {
 
 /// Somebody who uses pages without their page table.
 fn user(plan: &Plan, first: VPage, write: bool, longterm: bool) -> Situation {
-    let (dax, file) = shows(plan, first);
+    let (dax, file, tracked) = shows(plan, first);
     Situation {
         file_writes: file && write && !longterm,
-        longterm_file_writes: file && write && longterm,
-        file_reads: file && !write,
+        longterm_file_writes: file && write && longterm && tracked,
+        file_reads: file && (!write || longterm && !tracked),
         dax_users: dax && !longterm,
         longterm_dax: dax && longterm,
         private_users: !dax && !file,
