@@ -12,9 +12,6 @@ use gupsim::kernel::strategy::{Guard, Preset};
 use gupsim::scenario::write;
 use gupsim::schedule::{Kind, Params};
 
-/// Guards whose absence a small hunt notices at least.
-const NOTICED: usize = 8;
-
 fn designs() -> Vec<Design> {
     let of = |p: &Preset| Design { preset: p.name.into(), differs: Vec::new() };
     Preset::ALL.iter().map(of).collect()
@@ -115,13 +112,12 @@ impl hunt::Control for First {
 
 #[test]
 fn the_hunt_notices_guards_that_are_taken_away() {
-    let noticed = |guard: &&Guard| {
-        let options = Options { without: Some(**guard), ..options(400, 2) };
-        !hunt::hunt(&options, &First(Default::default())).broken.is_empty()
-    };
-    let names: Vec<&str> = Guard::ALL.iter().filter(noticed).map(|g| g.name()).collect();
-    // Not all: some matter only in what is rare here. The bundled scenarios miss each of them
-    // (tests/mutants.rs).
-    println!("{} of {}: {names:?}", names.len(), Guard::ALL.len());
-    assert!(names.len() >= NOTICED, "{} of {}: {names:?}", names.len(), Guard::ALL.len());
+    // A third of all guards is missed by hunts of this size; the bundled scenarios miss each of
+    // them (tests/mutants.rs).
+    use Guard::*;
+    for guard in [RmapFlush, CleanWriteProtect, MkwriteTruncated, CowPteSame, ZapNotify] {
+        let options = Options { without: Some(guard), ..options(400, 2) };
+        let found = hunt::hunt(&options, &First(Default::default())).broken;
+        assert!(!found.is_empty(), "{}", guard.name());
+    }
 }

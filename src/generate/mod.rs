@@ -29,11 +29,6 @@ fn draw(random: &mut Stream) -> Options {
     for &feature in Feature::ALL {
         options.0 |= u64::from(random.below(odds) == 0) << feature as u8;
     }
-    // A file on pmem is what some of the others are about.
-    let about_dax = [Feature::Unbind, Feature::Lease];
-    if about_dax.iter().any(|&f| options.has(f)) {
-        options.0 |= 1 << Feature::Dax as u8;
-    }
     options
 }
 
@@ -53,7 +48,11 @@ pub fn scenario(seed: u64, number: u64) -> Scenario {
 }
 
 /// Scenarios with some features, without title and design.
-pub fn scenarios(options: Options) -> BoxedStrategy<Scenario> {
+pub fn scenarios(mut options: Options) -> BoxedStrategy<Scenario> {
+    // A file on pmem is what some of the others are about.
+    if [Feature::Unbind, Feature::Lease].iter().any(|&f| options.has(f)) {
+        options.0 |= 1 << Feature::Dax as u8;
+    }
     machine::machines(options)
         .prop_flat_map(move |machine| {
             let threads = program::threads(options, &machine);
