@@ -112,8 +112,8 @@ impl hunt::Control for First {
 
 #[test]
 fn the_hunt_notices_guards_that_are_taken_away() {
-    // A third of all guards is missed by hunts of this size; the bundled scenarios miss each of
-    // them (tests/mutants.rs).
+    // Hunts of this size notice a third of all guards; the bundled scenarios, all of them
+    // (tests/mutants.rs).
     use Guard::*;
     for guard in [RmapFlush, CleanWriteProtect, MkwriteTruncated, CowPteSame, ZapNotify] {
         let options = Options { without: Some(guard), ..options(400, 2) };

@@ -13,29 +13,29 @@ impl Kind {
     /// What kind of object it is a facet of.
     pub fn sort(self) -> Sort {
         use Kind::*;
-        match self.first_of_group() {
-            Counts => Sort::Frame,
+        match self {
+            Counts | Flags | Owner | FolioLock | Data | Holders => Sort::Frame,
             Pte => Sort::VPage,
-            CacheSlot => Sort::FilePage,
+            CacheSlot | Extent | Newest | Promised | Excused => Sort::FilePage,
             Asked => Sort::AskedPage,
-            BlockState => Sort::Block,
+            BlockState | BlockData | BlockDurable => Sort::Block,
             Tlb => Sort::TlbSlot,
             CpuState => Sort::Cpu,
             VmaState => Sort::Vma,
             MmState => Sort::Mm,
-            Size => Sort::File,
+            Size | FileState | Lease => Sort::File,
             LockState => Sort::Lock,
-            Held => Sort::Actor,
+            Held | HeldMore | Engaged | ActorState => Sort::Actor,
             DiskState => Sort::Disk,
-            Bio => Sort::Tag,
+            Bio | BioEnd | BioData | BioSum => Sort::Tag,
             RegionState | IntervalSub => Sort::Region,
             Xlat => Sort::RegionPage,
             Pinned => Sort::SlotPage,
             Pipe => Sort::PipeSlot,
             Work => Sort::Worker,
             EventState => Sort::Event,
-            OpResult => Sort::OpId,
-            _ => Sort::One,
+            OpResult | OpValue => Sort::OpId,
+            Budget | Power | FreeList | Verdict | Versions => Sort::One,
         }
     }
 }
@@ -94,8 +94,31 @@ impl World {
                 let sort = if object == 0 { Sort::Frame } else { Sort::Block };
                 list.with_head(packed(eyes, sort, list.head())).pack()
             }
-            K::Versions if eyes.ranked() => 0,
-            _ => agent_seen(kind, word, eyes),
+            K::Versions => {
+                if eyes.ranked() {
+                    0
+                } else {
+                    word
+                }
+            }
+            K::CpuState
+            | K::Lease
+            | K::LockState
+            | K::Held
+            | K::HeldMore
+            | K::Engaged
+            | K::Work => agent_seen(kind, word, eyes),
+            // These mention nothing. A new facet has to say so.
+            K::Counts
+            | K::Holders
+            | K::VmaState
+            | K::Size
+            | K::EventState
+            | K::Budget
+            | K::Power
+            | K::ActorState
+            | K::OpResult
+            | K::Verdict => word,
         }
     }
 
