@@ -1,5 +1,5 @@
 //! What the words of the world mention: which bits name an object, which hold a number that only
-//! grows. A facet that is not listed here mentions nothing.
+//! grows.
 
 use super::cell::{Facet, Kind};
 use super::contents::Contents;
