@@ -3,11 +3,12 @@
 use super::strategy::StrategyFlags;
 use super::watch::{self, Checkpoints, Watch};
 use super::{Exit, failure::Failure, out, search, setting, symmetry};
-use crate::check::{Asked, Fate, Judged, Line};
+use crate::check::{Asked, Found, Line};
 use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
 use crate::engine::explore::{self, Bound, Options, Verdict};
 use crate::engine::hash;
 use crate::engine::model::{Agent, Ending, Model, Props};
+use crate::judged::Judged;
 use crate::kernel::invariant::{LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::report::agents;
@@ -69,7 +70,7 @@ pub struct Args {
     /// Look for threads that the others can put off for ever in a fair run, too
     #[arg(long)]
     starvation: bool,
-    /// Lay the search down in this file from time to time (searches without reduction)
+    /// Lay the search down in this file from time to time
     #[arg(long, value_name = "FILE", conflicts_with = "exact")]
     checkpoint: Option<PathBuf>,
     /// Seconds between two checkpoints
@@ -132,9 +133,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     for (n, asked) in Asked::of(&loaded, strategy).iter().enumerate() {
         let judged = Judged::new(start.clone(), asked.conditions.clone());
         let report = search_all(args, &loaded, &judged, &options, n == 0)?;
-        let lines = asked.lines(&report);
-        let lines = lines.iter().filter(|l| wanted.is_empty() || wanted.has(l.property));
-        let expectations = lines.map(expectation);
+        let lines = asked.lines(&report, &[]);
+        let expectations = lines.iter().filter_map(|line| expectation(line, wanted));
         match &mut found {
             Some(first) => first.expectations.extend(expectations),
             None => {
@@ -166,9 +166,8 @@ fn options(args: &Args, loaded: &Loaded, start: &Sim) -> (Options, String) {
     let limits = loaded.limits();
     let own_depth = || limits.depth.and_then(|d| usize::try_from(d).ok());
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let laid_down = args.checkpoint.is_some() || args.resume.is_some();
     let options = Options {
-        reduction: !args.no_reduction && !laid_down && says_where(start),
+        reduction: !args.no_reduction && says_where(start),
         exact: args.exact,
         preemptions: args.preemptions.or(limits.preemptions),
         depth: args.depth.or_else(own_depth),
@@ -270,7 +269,7 @@ fn judge(
     setting: Setting,
 ) -> Verdicts {
     let asked = |i: &usize| wanted.is_empty() || wanted.has(*i);
-    let (mut invariants, mut notes) = (Vec::new(), Vec::new());
+    let mut invariants = Vec::new();
     let mut shown = None;
     for i in (0..TABLE.len()).filter(asked) {
         let mut verdict = verdict(report, i);
@@ -290,14 +289,6 @@ fn judge(
         if i == LOCK_ORDER {
             let cycle = start.lock_cycle().unwrap_or_default();
             verdict.cycle = cycle.into_iter().map(|class| class.label()).collect();
-            if args.resume.is_some() && verdict.verdict != "refuted" {
-                (verdict.verdict, verdict.by) = ("bounded", Some(Bound::Interruption.name()));
-                notes.push(
-                    "a checkpoint does not keep which locks were taken under which: lock-order \
-                     is judged by what was searched since"
-                        .to_string(),
-                );
-            }
         }
         invariants.push(verdict);
     }
@@ -319,7 +310,7 @@ fn judge(
         invariants,
         expectations: Vec::new(),
         starvation: None,
-        notes,
+        notes: Vec::new(),
         shown,
     }
 }
@@ -369,14 +360,11 @@ fn trace_of(
     trace::report(start, &run, setting, Show { steps: !args.no_trace, ghosts: false })
 }
 
-fn expectation(line: &Line) -> Expectation {
-    let fate = match line.fate {
-        Fate::Met => "met",
-        Fate::Failed => "failed",
-        Fate::Bounded(_) => "bounded",
-        Fate::Vacuous => "vacuous",
-    };
-    Expectation { text: line.text.clone(), fate, with: line.with, without: line.without }
+fn expectation(line: &Line, wanted: Props) -> Option<Expectation> {
+    let Found::Ends { property, with, without, .. } = line.found else { return None };
+    let asked_for = wanted.is_empty() || wanted.has(property);
+    let fate = line.fate.name();
+    asked_for.then(|| Expectation { text: line.text.clone(), fate, with, without })
 }
 
 /// Looks for threads that can be put off for ever, and what the scenario expects of that.
@@ -389,7 +377,8 @@ fn starved(
     let watch = Watch::new(args.time.map(Duration::from_secs), None);
     let found = starve::search(sim, options.max_states, &watch);
     watch.finish()?;
-    let lines = starve::lines(loaded, sim.strategy, &found).iter().map(expectation).collect();
+    let lines = starve::lines(loaded, sim.strategy, &found);
+    let lines = lines.iter().filter_map(|line| expectation(line, Props::NONE)).collect();
     let lasso = |l: &explore::liveness::Lasso<Move>| {
         let moves: Vec<Move> = l.stem.iter().chain(&l.cycle).copied().collect();
         Lasso {

@@ -5,8 +5,8 @@
 //! number of threads; of failures of one kind under one design the lowest number is kept.
 
 use super::scenario;
-use crate::check::Judged;
 use crate::fuzz;
+use crate::judged::Judged;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::claims::{Claim, claimed};

@@ -122,11 +122,11 @@ fn others(s: &mut Scenario, options: Options, errors: u32, spare: u32) {
         s.mms.insert("C".into(), Mm { child_of: Some("P".into()) });
     }
     if has(Feature::Rdma) {
-        s.devices.insert("nic".into(), Device { kind: DeviceKind::Nic });
+        s.devices.insert("nic".into(), Device { kind: DeviceKind::Nic, ..Device::default() });
     }
     if has(Feature::Odp) {
         let kind = if errors == 1 { DeviceKind::OdpNic } else { DeviceKind::Gpu };
-        s.devices.insert("odp".into(), Device { kind });
+        s.devices.insert("odp".into(), Device { kind, ..Device::default() });
     }
     if has(Feature::Neighbour) {
         let theirs = File { initial: InitPage::Hole, pages: Some(1), ..File::default() };

@@ -23,7 +23,7 @@ impl Kind {
             CpuState => Sort::Cpu,
             VmaState => Sort::Vma,
             MmState => Sort::Mm,
-            Size | FileState | Lease => Sort::File,
+            Size | FileState | Lease | MappingPins => Sort::File,
             LockState => Sort::Lock,
             Held | HeldMore | Engaged | ActorState => Sort::Actor,
             DiskState => Sort::Disk,
@@ -35,7 +35,7 @@ impl Kind {
             Work => Sort::Worker,
             EventState => Sort::Event,
             OpResult | OpValue => Sort::OpId,
-            Budget | Power | FreeList | Verdict | Versions => Sort::One,
+            Budget | CommandPool | Power | FreeList | Verdict | Versions => Sort::One,
         }
     }
 }
@@ -115,6 +115,8 @@ impl World {
             | K::Size
             | K::EventState
             | K::Budget
+            | K::CommandPool
+            | K::MappingPins
             | K::Power
             | K::ActorState
             | K::OpResult
@@ -124,8 +126,13 @@ impl World {
 
     fn memory_seen(&self, kind: Kind, word: u64, eyes: &mut impl Eyes) -> u64 {
         match kind {
-            // The present generation is the newest of its frame.
-            Kind::Flags if eyes.ranked() => Flags::unpack(word).with_generation(0).pack(),
+            Kind::Flags => {
+                let flags = Flags::unpack(word);
+                let batch = packed(eyes, Sort::Cpu, flags.batch().into());
+                let flags = flags.with_batch(batch as u8);
+                // The present generation is the newest of its frame.
+                if eyes.ranked() { flags.with_generation(0).pack() } else { flags.pack() }
+            }
             Kind::Owner => {
                 let owner = Owner::unpack(word);
                 let sort = match owner.kind() {
@@ -288,9 +295,9 @@ fn agent_seen(kind: Kind, word: u64, eyes: &mut impl Eyes) -> u64 {
             if work.kind() == WorkKind::None {
                 return word;
             }
-            let flag = work.arg() & SET_DIRTY;
-            let slot = eyes.see(Mention::Object(Sort::Slot, work.arg() & !SET_DIRTY)) as u32;
-            work.with_arg(slot | flag).pack()
+            let flags = work.arg() & (SET_DIRTY | MKWRITE);
+            let slot = eyes.see(Mention::Object(Sort::Slot, work.arg() & !flags)) as u32;
+            work.with_arg(slot | flags).pack()
         }
         _ => word,
     }
