@@ -14,6 +14,7 @@ use crate::scenario::expect::{Expectation, Expected};
 use crate::scenario::load::Loaded;
 use crate::scenario::types::{Limits, Verdict};
 use crate::schedule::timed::Pace;
+use crate::starve;
 use std::sync::Arc;
 
 /// How an expectation fared.
@@ -149,6 +150,7 @@ impl<'a> Asked<'a> {
     fn add(&mut self, asked: Named<'a>) {
         let property = match &asked.1.what {
             Expected::Invariant(name, _) => invariant::find(name).map(|(i, _)| i),
+            Expected::Starved(..) => None,
             Expected::Exists(c) | Expected::Forall(c) => {
                 self.conditions.push(c.clone());
                 Some(TABLE.len() + self.conditions.len() - 1)
@@ -248,7 +250,7 @@ impl Evidence {
                 }
             }
             // No end state answers it.
-            Expected::Price(_) => Fate::Vacuous,
+            Expected::Price(_) | Expected::Starved(..) => Fate::Vacuous,
         }
     }
 }
@@ -267,6 +269,7 @@ pub struct Task<'a> {
 enum What<'a> {
     Search(Asked<'a>),
     Prices,
+    Starvation,
 }
 
 impl<'a> Task<'a> {
@@ -289,6 +292,9 @@ impl<'a> Task<'a> {
             if named(loaded, strategy).any(|(_, e, _)| priced(e)) {
                 tasks.push(task(strategy, What::Prices));
             }
+            if starve::is_asked(loaded, strategy) {
+                tasks.push(task(strategy, What::Starvation));
+            }
         }
         tasks
     }
@@ -299,6 +305,11 @@ impl<'a> Task<'a> {
         let sim = self.start();
         match &self.what {
             What::Prices => prices(self.loaded, &sim),
+            What::Starvation => {
+                let states = limits.states.or(options.max_states);
+                let found = starve::search(&sim, states, control);
+                starve::lines(self.loaded, self.strategy, &found)
+            }
             What::Search(asked) => {
                 let start = Judged::new(sim, asked.conditions.clone());
                 if let Some(runs) = limits.runs {
@@ -325,6 +336,10 @@ impl<'a> Task<'a> {
             What::Prices => {
                 let all = named(self.loaded, self.strategy);
                 all.filter(|n| matches!(n.1.what, Expected::Price(_))).map(line).collect()
+            }
+            What::Starvation => {
+                let all = named(self.loaded, self.strategy);
+                all.filter(|n| matches!(n.1.what, Expected::Starved(..))).map(line).collect()
             }
         }
     }

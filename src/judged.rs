@@ -7,7 +7,7 @@ use crate::kernel::invariant::lock::Seen;
 use crate::kernel::invariant::{LOCK_ORDER, LockGraph, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::world::machine::LockClass;
-use crate::kernel::world::plan::{Op, ThreadPlan};
+use crate::kernel::world::plan::ThreadPlan;
 use crate::kernel::world::{Actor, OpId};
 use crate::report::run::broken_by;
 use crate::scenario::condition::Condition;
@@ -38,8 +38,7 @@ pub struct Judged {
 impl Judged {
     /// A machine with conditions, [`MOST_CONDITIONS`] at most.
     pub fn new(sim: Sim, conditions: Vec<Condition>) -> Judged {
-        let for_ever = |op: &Op| matches!(op, Op::Repeat { times: 0, .. });
-        let ends = |t: &ThreadPlan| !t.background && !t.program.iter().any(for_ever);
+        let ends = |t: &ThreadPlan| !t.background && !t.is_endless();
         let ends = sim.world.map.plan.threads.iter().map(ends).collect();
         let (conditions, ends) = (Arc::new(conditions), Arc::new(ends));
         Judged { sim, conditions, orders: Default::default(), known: 0, ends }

@@ -12,6 +12,7 @@ mod explore;
 mod failure;
 mod findings;
 mod fuzz;
+mod generate;
 mod list;
 mod out;
 mod replay;
@@ -22,6 +23,7 @@ mod selftest;
 mod setting;
 mod shrink;
 mod strategy;
+mod symmetry;
 mod watch;
 
 pub use exit::Exit;

@@ -13,6 +13,7 @@ pub mod data;
 pub mod finding;
 pub mod format;
 pub mod history;
+pub mod hunted;
 pub mod json;
 pub mod jsonl;
 pub mod junit;

@@ -15,7 +15,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 /// A condition with all names resolved.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Condition {
     /// All of them hold.
     And(Vec<Condition>),
@@ -28,7 +28,7 @@ pub enum Condition {
 }
 
 /// A single test of a final state.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Test {
     /// Whether (or, if not `equal`, that not) some contents are these.
     Contents {
@@ -64,7 +64,7 @@ pub enum Test {
 }
 
 /// Whose contents are meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Of {
     /// A page of a file in the page cache (DAX: on the pmem device).
     Page(FilePage),
@@ -77,7 +77,7 @@ pub enum Of {
 }
 
 /// Contents of some bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Contents {
     /// There is no page, no block, or the operation has not run.
     Absent,
@@ -96,7 +96,7 @@ pub enum Contents {
 }
 
 /// A number of a final state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Quantity {
     /// `folio_ref_count` of a cached page.
     Refcount(FilePage),
@@ -112,7 +112,7 @@ pub enum Quantity {
 
 /// A comparison of numbers.
 #[allow(missing_docs, reason = "the names say it")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Compare {
     Equal,
     NotEqual,
@@ -150,7 +150,7 @@ impl Compare {
 }
 
 /// Something that holds in a final state or not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fact {
     /// The page is in the page cache.
     Cached(FilePage),

@@ -10,6 +10,7 @@ use super::types::{Expect, Scenario, Verdict};
 use super::{strategy, suggest};
 use crate::kernel::invariant;
 use crate::kernel::strategy::Strategy;
+use crate::kernel::world::Actor;
 use crate::kernel::world::plan::Plan;
 use crate::kernel::world::price::Price;
 
@@ -38,6 +39,8 @@ pub type Value = (&'static str, &'static str);
 pub enum Expected {
     /// The invariant of this name breaks so often.
     Invariant(String, Verdict),
+    /// Whether the others can put this thread off for ever in a fair run.
+    Starved(Actor, bool),
     /// Some final state meets the condition.
     Exists(Condition),
     /// Every final state meets the condition.
@@ -137,6 +140,9 @@ fn what(
         let parsed = condition::parse(text, context.plan, context.tables);
         report.ok(&at.key(key), parsed.map_err(quoted))
     };
+    if let Some(name) = &expect.starved {
+        return starved(expect, name, context, at, report);
+    }
     let Expect { invariant, verdict, exists, forall, price, .. } = expect;
     match (invariant, *verdict, exists, forall, price) {
         (None, None, Some(text), None, None) => {
@@ -167,11 +173,44 @@ fn what(
             let problem = Problem::general("this expects nothing, or several things at once");
             report.value(
                 at,
-                problem.help("give `invariant` with `verdict`, or `exists`, `forall` or `price`"),
+                problem.help(
+                    "give `invariant` or `starved` with `verdict`, or `exists`, `forall` or `price`",
+                ),
             );
             None
         }
     }
+}
+
+/// An expectation about a thread that others can put off for ever.
+fn starved(
+    expect: &Expect,
+    name: &str,
+    context: &Context,
+    at: &At,
+    report: &mut Report,
+) -> Option<(Expected, String)> {
+    let threads = &context.plan.threads;
+    let Some(thread) = threads.iter().position(|t| t.name == name) else {
+        let known = threads.iter().map(|t| t.name.as_str());
+        let help = suggest::cure(name, known, "");
+        let problem = Problem::general(format!("unknown thread `{name}`"));
+        report.value(&at.key("starved"), problem.help(help));
+        return None;
+    };
+    let others = expect.invariant.is_some() || expect.exists.is_some() || expect.forall.is_some();
+    let can = match expect.verdict {
+        Some(Verdict::Sometimes) if !others => true,
+        Some(Verdict::Never) if !others => false,
+        _ => {
+            let problem = Problem::general("this does not say whether the thread can be starved");
+            report
+                .value(at, problem.help("give `starved` with the verdict `sometimes` or `never`"));
+            return None;
+        }
+    };
+    let how = if can { "sometimes" } else { "never" };
+    Some((Expected::Starved(Actor(thread as u32), can), format!("{name} starved {how}")))
 }
 
 /// A problem in a string: its span is relative to the text, and the value begins with a quote.

@@ -369,12 +369,15 @@ pub enum Verdict {
 }
 
 section! {
-    /// An expectation: `invariant` with `verdict`, or `exists`, or `forall`, or `price`.
+    /// An expectation: `invariant` or `starved` with `verdict`, or `exists`, or `forall`, or `price`.
     Expect {
         /// The invariant that is spoken of.
         invariant: Option<String>,
-        /// How often it is expected to break.
+        /// How often it is expected to break; of `starved`, whether there is such a run.
         verdict: Option<Verdict>,
+        /// A thread that the others can put off for ever although everybody who can go on again
+        /// and again does: `sometimes`, or `never`.
+        starved: Option<String>,
         /// A condition that some final state meets.
         exists: Option<String>,
         /// A condition that every final state meets.

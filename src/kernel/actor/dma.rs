@@ -292,7 +292,7 @@ fn vpage_of(w: &World, at: RegionPage) -> Option<VPage> {
 
 /// A new version of what the program meant to be written, whatever the frame has become: data
 /// that ends up in somebody else's page keeps the name of where it should be.
-fn fresh(cx: &Step, at: RegionPage, to: Option<Page>) -> Contents {
+fn fresh(cx: &mut Step, at: RegionPage, to: Option<Page>) -> Contents {
     let mut seq = to.map_or(0, |page| cx.patches.max_seq(cx.data(page.frame)));
     let origin = match meant(cx, at) {
         Some(file_page) => {
@@ -301,7 +301,8 @@ fn fresh(cx: &Step, at: RegionPage, to: Option<Page>) -> Contents {
         }
         None => vpage_of(cx, at).map_or(0, |vpage| cx.map.origin_of_vpage(vpage)),
     };
-    Contents::of(Version { origin, seq: seq + 1, author: cx.op, whole: true })
+    let seq = cx.next_version(seq);
+    Contents::of(Version { origin, seq, author: cx.op, whole: true })
 }
 
 fn write_half(cx: &mut Step, at: RegionPage, to: Option<Page>, part: Part, version: Contents) {

@@ -20,7 +20,8 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{MmState, Owner, OwnerKind};
 use crate::kernel::world::plan::{Context, DeviceKind, PinCall, Redirty};
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{Frame, Id, Lock, Mm, Region, RegionPage, Slot, VPage, World};
+use crate::kernel::world::view::Sequence;
+use crate::kernel::world::{Frame, Id, Lock, Region, RegionPage, Slot, VPage, World};
 
 /// What is registered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -216,7 +217,7 @@ pub enum Deregister {
         /// The region.
         region: Region,
         /// The invalidation that is under way: address space and sequence.
-        during: Option<(Mm, u32)>,
+        during: Option<Sequence>,
     },
     /// The pins have been released.
     Released(Region),
@@ -236,10 +237,10 @@ impl Machine for Deregister {
                 Need::RegionQuiet(region)
             }
             Deregister::UmemLock(region) => Need::Lock(umem_lock(cx.w, region), Mode::Exclusive),
-            Deregister::Unsubscribe { during: Some((mm, seq)), .. }
+            Deregister::Unsubscribe { during: Some(seq), .. }
                 if cx.strategy.keeps(Guard::UnsubscribeWait) =>
             {
-                Need::SeqPassed(mm, seq)
+                Need::SeqPassed(seq.mm, seq.value)
             }
             _ => Need::Nothing,
         }
@@ -328,8 +329,8 @@ fn unmap_next(cx: &mut Step, region: Region) -> Next {
 /// under way (`mn_itree_is_invalidating`).
 fn unsubscribe(cx: &mut Step, region: Region) -> Next {
     let mm = cx.get::<RegionState>(region).vpage(0).map(|first| cx.map.mm_of(first));
-    let during = mm.map(|mm| (mm, cx.get::<MmState>(mm).invalidate_seq()));
-    match during.filter(|(_, seq)| seq % 2 == 1) {
+    let during = mm.map(|mm| Sequence { mm, value: cx.get::<MmState>(mm).invalidate_seq() });
+    match during.filter(|seq| seq.value % 2 == 1) {
         None => gone(cx, region),
         during => Deregister::Unsubscribe { region, during }.into(),
     }

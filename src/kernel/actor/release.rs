@@ -7,7 +7,7 @@ use super::release_mkwrite;
 use super::routine::call;
 use super::step::*;
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::machine::{Pinned, RefType, Work, WorkKind};
+use crate::kernel::world::machine::{MKWRITE, Pinned, RefType, SET_DIRTY, Work, WorkKind};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::{Context, Redirty};
@@ -164,11 +164,6 @@ impl Release {
         release_kept(cx, at, self).unwrap_or_else(|| self.settle(cx))
     }
 }
-
-/// In the argument of a work item: dirty the pages without the folio lock.
-const SET_DIRTY: u32 = 1 << 31;
-/// In the argument of a work item: call page_mkwrite for them.
-const MKWRITE: u32 = 1 << 30;
 
 impl Machine for Release {
     fn need(self, cx: &Scene) -> Need {

@@ -14,7 +14,7 @@ use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::plan::Backing;
 use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{FilePage, Frame, Id, Lock, VPage, Vma};
+use crate::kernel::world::{FilePage, Frame, Id, Lock, PackedFrame, VPage, Vma};
 
 /// Pages that are gathered before the TLB has to be flushed (`MMU_GATHER_BUNDLE` is 8; smaller
 /// here, so that a state stays small).
@@ -34,7 +34,7 @@ pub struct Zap {
     cleared: bool,
     state: ZapState,
     /// The frames whose references are to be dropped after the flush, packed.
-    gathered: [u32; BUNDLE],
+    gathered: [PackedFrame; BUNDLE],
 }
 
 /// How far a [`Zap`] is.
@@ -67,7 +67,7 @@ impl Zap {
     }
 
     fn new(first: VPage, pages: u32, even_cows: bool) -> Zap {
-        let gathered = [0; BUNDLE];
+        let gathered = [PackedFrame::NONE; BUNDLE];
         let state = ZapState::Start;
         Zap { first, pages, done: 0, even_cows, cleared: false, state, gathered }
     }
@@ -94,7 +94,7 @@ impl Zap {
             if pte.present() {
                 self.cleared = true;
                 if clear_pte(cx, at, pte, frame) {
-                    self.gathered[found] = Frame::pack(Some(frame));
+                    self.gathered[found] = PackedFrame::of(frame);
                     found += 1;
                 }
             } else if pte.migration() {
@@ -126,7 +126,7 @@ impl Zap {
 
     /// The translations are gone: the pages' references may go.
     fn flushed(self) -> Next {
-        match self.gathered[0] == 0 && self.done == self.pages {
+        match self.gathered[0] == PackedFrame::NONE && self.done == self.pages {
             true => Next::Return(0),
             false => self.at(ZapState::Drop).into(),
         }
@@ -180,13 +180,13 @@ impl Machine for Zap {
                 call(RangeStart::new(self.first, self.pages, true), self)
             }
             ZapState::Drop => {
-                for frame in self.gathered.into_iter().filter_map(Frame::unpack) {
+                for frame in self.gathered.into_iter().filter_map(PackedFrame::get) {
                     cx.drop_ref(frame);
                 }
                 if self.done == self.pages {
                     return Next::Return(0);
                 }
-                self.gathered = [0; BUNDLE];
+                self.gathered = [PackedFrame::NONE; BUNDLE];
                 self.at(ZapState::Clear).into()
             }
             _ => self.clear(cx),

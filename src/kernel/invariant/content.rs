@@ -78,9 +78,14 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
     };
-    let all = [synced, newest, w.get::<Excused>(at).0];
-    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, newest, carried]| {
-        let lost = newest != Contents::ZERO && found != newest && !older(newest, found);
+    // A page that is locked is in the hands of somebody for whom the run did not wait (a program
+    // that goes round for ever): write(2) is about to dirty it, writeback about to write it.
+    let locked = |f: &Frame| w.get::<FolioLock>(w.head(*f)).owner() != 0;
+    let in_hand = w.cached(at).filter(locked).map_or(synced, |frame| w.data(frame));
+    let all = [synced, in_hand, newest, w.get::<Excused>(at).0];
+    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, in_hand, newest, carried]| {
+        let lacks = |found| found != newest && !older(newest, found);
+        let lost = newest != Contents::ZERO && lacks(found) && lacks(in_hand);
         lost && !excused(newest, carried)
     })
 }

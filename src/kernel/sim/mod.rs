@@ -4,9 +4,12 @@ mod judge;
 mod meter;
 mod model;
 mod stack;
+pub mod symmetry;
+mod view;
 
 pub use self::meter::Meter;
 use self::stack::{StackChange, weight};
+use self::symmetry::Symmetry;
 use super::actor::Routine;
 use super::actor::program::Program;
 use super::actor::step::{Label, Next, Scene, Step};
@@ -19,8 +22,9 @@ use super::world::layout::Layout;
 use super::world::machine::{ActorState, Verdict};
 use super::world::need::Need;
 use super::world::pins::PinRules;
-use super::world::plan::{Plan, Role};
+use super::world::plan::{Plan, Role, ThreadPlan};
 use super::world::setup;
+use super::world::view::Names;
 use super::world::{Actor, Id, Kind, One, World};
 use crate::engine::model::{Agent, Props};
 use std::sync::Arc;
@@ -97,6 +101,8 @@ pub struct Sim {
     /// What the slow way found in the last step and the quick way did not.
     overlooked: Vec<Broken>,
     recording: bool,
+    /// Other names under which states are the same, for searches with symmetry.
+    symmetry: Arc<Symmetry>,
 }
 
 impl Sim {
@@ -116,6 +122,7 @@ impl Sim {
                 of_mapping: strategy.pin == Pin::MappingCounter,
                 off_lru: strategy.pin == Pin::OffLru,
             },
+            endless: map.plan.threads.iter().any(ThreadPlan::is_endless),
         };
         let agents = map.actors() as usize;
         let class = classes(&map);
@@ -141,6 +148,7 @@ impl Sim {
             before: Vec::new(),
             overlooked: Vec::new(),
             recording: false,
+            symmetry: Arc::default(),
         };
         sim.boot();
         sim
@@ -332,6 +340,9 @@ impl Sim {
 
     /// The fingerprint computed from scratch; a law says that it equals the incremental one.
     pub fn full_fingerprint(&self) -> u64 {
+        if self.world.rules.endless {
+            return self.seen(&Names::default(), self.ranks().as_ref());
+        }
         let stacks = self.stacks.iter().enumerate();
         stacks.fold(self.world.full_fingerprint(), |h, (i, &r)| h ^ weight(i as u32, r))
     }

@@ -9,6 +9,7 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::door::mix;
 use crate::kernel::world::machine::{ActorState, Power, Verdict};
 use crate::kernel::world::plan::Op;
+use crate::kernel::world::view::Names;
 use crate::kernel::world::{Actor, Id, One};
 
 impl Model for Sim {
@@ -139,10 +140,26 @@ impl Model for Sim {
 
     #[inline]
     fn fingerprint(&self) -> u64 {
-        self.world.fingerprint() ^ self.stack_hash
+        match self.world.rules.endless {
+            false => self.world.fingerprint() ^ self.stack_hash,
+            true => self.full_fingerprint(),
+        }
+    }
+
+    fn canonical(&self) -> u64 {
+        let ranks = self.ranks();
+        let own = || match ranks {
+            None => self.fingerprint(),
+            Some(_) => self.seen(&Names::default(), ranks.as_ref()),
+        };
+        let others = self.symmetry.names().iter().map(|names| self.seen(names, ranks.as_ref()));
+        others.min().map_or_else(own, |least| least.min(own()))
     }
 
     fn state(&self, out: &mut Vec<u8>) {
+        if self.world.rules.endless {
+            return self.state_seen(out);
+        }
         self.world.state(out);
         for routine in &self.stacks {
             out.extend(weight(1, *routine).to_le_bytes());

@@ -5,6 +5,7 @@
 
 pub mod arch;
 pub mod axis;
+pub mod claims;
 pub mod cow_retry;
 pub mod dax;
 pub mod fork;
@@ -16,6 +17,7 @@ pub mod pin;
 pub mod preset;
 pub mod reclaim;
 pub mod refused;
+pub mod situation;
 pub mod tail;
 pub mod truncate;
 pub mod unbind;

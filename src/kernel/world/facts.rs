@@ -6,14 +6,23 @@
 use super::contents::Contents;
 use super::ids::*;
 use super::plan::Part;
+use super::view::Mention;
+use std::hash::{Hash, Hasher};
 
 /// A frame together with the generation that its user was given.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
     /// The frame.
     pub frame: Frame,
     /// Its generation when the user got it; a freed frame has another one.
     pub generation: u16,
+}
+
+impl Hash for Page {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.frame.hash(state);
+        Mention::Generation(self.frame, self.generation).pass(state);
+    }
 }
 
 /// Who touches a frame.

@@ -366,6 +366,11 @@ small! {
     }
 }
 
+/// In the argument of a work item, beside the slot: dirty the pages without the folio lock.
+pub const SET_DIRTY: u32 = 1 << 31;
+/// The same: call page_mkwrite for them.
+pub const MKWRITE: u32 = 1 << 30;
+
 /// A worker's queue, one item long.
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]

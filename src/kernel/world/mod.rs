@@ -26,6 +26,8 @@ pub mod plan;
 pub mod price;
 pub mod setup;
 pub mod storage;
+pub mod view;
+mod words;
 
 pub use cell::{Facet, Kind};
 pub use contents::{Contents, Version};

@@ -8,6 +8,7 @@ use super::contents::Contents;
 use super::ids::*;
 pub use super::pins::MappingPins;
 use bitfield_struct::bitfield;
+use std::hash::{Hash, Hasher};
 
 /// Defines an enumeration that fits into a bit field.
 macro_rules! small {
@@ -293,7 +294,7 @@ facet!(Holders of Frame { cache: int, private: flag, ptes: int, refs: int, pins:
 
 /// An entry of a page table.
 #[bitfield(u64)]
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq)]
 pub struct Pte {
     /// Maps a frame.
     pub present: bool,
@@ -321,6 +322,13 @@ facet!(Pte of VPage {
     present: flag, writable: flag, dirty: flag, young: flag, special: flag, devmap: flag,
     migration: flag, stale: flag, frame_bits: frame,
 });
+
+impl Hash for Pte {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.frame().hash(state);
+        state.write_u64(self.with_frame_bits(0).into_bits());
+    }
+}
 
 impl Pte {
     /// The frame that a present entry maps (or a migration entry names).
@@ -505,3 +513,16 @@ pub struct Lease {
     __: u32,
 }
 facet!(Lease of File { state: word, holder: actor, });
+
+/// Ghost: how many versions were written, where programs go round for ever; no part of what a
+/// state is ([`Ranks`](super::view::Ranks)).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// The number of the youngest.
+    #[bits(32)]
+    pub count: u32,
+    #[bits(32)]
+    __: u32,
+}
+facet!(Versions of One { count: int, });

@@ -101,7 +101,7 @@ pub struct SfrFlags {
 
 /// One operation of a program. Ranges of pages are `first` and `pages`.
 #[allow(missing_docs, reason = "the fields are named in the variant's own entry")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Op {
     /// A CPU load from a mapping; records the contents.
     Load { at: VPage },

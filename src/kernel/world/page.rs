@@ -331,7 +331,7 @@ impl World {
 
     /// A new version of the logical page that a frame holds, written by an operation.
     /// `private` is the logical page if the frame is not a page of a file.
-    pub fn fresh(&self, frame: Frame, op: OpId, part: Part, private: u32) -> Contents {
+    pub fn fresh(&mut self, frame: Frame, op: OpId, part: Part, private: u32) -> Contents {
         let mut seq = self.patches.max_seq(self.data(frame));
         let origin = match self.logical_page(frame) {
             Some(at) => {
@@ -340,7 +340,8 @@ impl World {
             }
             None => private,
         };
-        let version = Version { origin, seq: seq + 1, author: op, whole: part == WHOLE };
+        let seq = self.next_version(seq);
+        let version = Version { origin, seq, author: op, whole: part == WHOLE };
         Contents::of(version)
     }
 

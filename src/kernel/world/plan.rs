@@ -267,7 +267,7 @@ pub struct SlotPlan {
 }
 
 /// What a thread is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// A user thread in this address space.
     User(Mm),
@@ -340,6 +340,13 @@ impl Plan {
                 at - n..at
             })
             .collect()
+    }
+}
+
+impl ThreadPlan {
+    /// Whether its program goes round for ever.
+    pub fn is_endless(&self) -> bool {
+        self.program.iter().any(|op| matches!(op, Op::Repeat { times: 0, .. }))
     }
 }
 

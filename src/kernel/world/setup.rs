@@ -39,7 +39,7 @@ fn size(map: &Layout, rules: Rules, kind: Kind) -> u32 {
         EventState => count(plan.events.len()),
         OpResult | OpValue => plan.ops(),
         FreeList => 1 + count(plan.disks.len()),
-        Budget | CommandPool | Power | Verdict => 1,
+        Budget | CommandPool | Power | Verdict | Versions => 1,
         MappingPins => count(plan.files.len()) * u32::from(rules.pin.of_mapping),
     }
 }

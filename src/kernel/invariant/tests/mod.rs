@@ -174,7 +174,7 @@ impl Bench {
         let small = PinCount { refs: 1024, pins: 0, maps: 0 };
         let large = PinCount { refs: 1, pins: 1, maps: 0 };
         let pin = PinRules { small, large, ..PinRules::default() };
-        let rules = Rules { mapped_refs: false, devmap: true, pin };
+        let rules = Rules { mapped_refs: false, devmap: true, pin, endless: false };
         let map = Arc::new(Layout::new(plan));
         let needs = vec![Need::Never; map.actors() as usize];
         let mut w = setup::world(map, rules);
