@@ -1,5 +1,5 @@
 //! Holds a scenario's expectations against every interleaving, under the strategies that they
-//! name.
+//! name, and its prices against the timed run.
 
 use crate::engine::explore::{self, Bound, Control, Options, Report};
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
@@ -10,6 +10,7 @@ use crate::kernel::strategy::Strategy;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::plan::{Op, ThreadPlan};
+use crate::measure;
 use crate::report::run::broken_by;
 use crate::scenario::condition::Condition;
 use crate::scenario::expect::{Expectation, Expected};
@@ -201,47 +202,85 @@ pub enum Fate {
     Vacuous,
 }
 
+impl Fate {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::Met => "met",
+            Fate::Failed => "failed",
+            Fate::Bounded(_) => "bounded",
+            Fate::Vacuous => "vacuous",
+        }
+    }
+}
+
 /// An expectation under one strategy, with what was found.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Line {
+    /// Number of the expectation in the scenario.
+    pub number: usize,
     /// The strategy, as the expectation names it; empty: the scenario's own.
     pub under: String,
     /// The expectation as it is written.
     pub text: String,
-    /// The property: an invariant's place in the table, or beyond it.
-    pub property: usize,
     /// How it fared.
     pub fate: Fate,
-    /// End states in which the invariant was broken, or the condition met.
-    pub with: u64,
-    /// All other end states.
-    pub without: u64,
-    /// Distinct states of the search.
-    pub states: u64,
-    /// The shortest run that shows it, if one was looked for.
-    pub witness: Option<Vec<Move>>,
+    /// What it was held against.
+    pub found: Found,
 }
+
+/// What an expectation was held against.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Found {
+    /// The end states of a search.
+    Ends {
+        /// The property: an invariant's place in the table, or beyond it.
+        property: usize,
+        /// End states in which the invariant was broken, or the condition met.
+        with: u64,
+        /// All other end states.
+        without: u64,
+        /// Distinct states of the search.
+        states: u64,
+        /// The shortest run that shows it, if one was looked for.
+        witness: Option<Vec<Move>>,
+    },
+    /// The timed run of seed 0.
+    Price {
+        /// What the run cost.
+        value: u64,
+        /// Its length in moves.
+        steps: usize,
+    },
+}
+
+/// An expectation, its number in the scenario, and one of the strategies that it names.
+type Named<'a> = (usize, &'a Expectation, &'a str);
 
 /// Expectations that one search holds under one strategy.
 #[derive(Clone, Debug, Default)]
 pub struct Asked<'a> {
-    /// Each with the strategy as it names it and its property.
-    list: Vec<(&'a Expectation, &'a str, usize)>,
+    /// Each with its property.
+    list: Vec<(Named<'a>, usize)>,
     /// The conditions among them.
     pub conditions: Vec<Condition>,
 }
 
+/// What a scenario expects under a strategy.
+fn named(loaded: &Loaded, strategy: Strategy) -> impl Iterator<Item = Named<'_>> {
+    loaded.expectations.iter().enumerate().flat_map(move |(number, e)| {
+        let named = e.under.iter().filter(move |(_, s)| *s == strategy);
+        named.map(move |(name, _)| (number, e, name.as_str()))
+    })
+}
+
 impl<'a> Asked<'a> {
-    /// What a scenario expects under a strategy, in as many parts as it takes searches; at least
-    /// one, though it may be empty.
+    /// What a scenario expects of the interleavings under a strategy, in as many parts as it takes
+    /// searches; at least one, though it may be empty.
     pub fn of(loaded: &'a Loaded, strategy: Strategy) -> Vec<Asked<'a>> {
-        let named = loaded.expectations.iter().flat_map(|e| {
-            let named = e.under.iter().filter(|(_, s)| *s == strategy);
-            named.map(move |(name, _)| (e, name.as_str()))
-        });
         let mut parts = vec![Asked::default()];
-        for (expectation, name) in named {
-            let is_condition = !matches!(expectation.what, Expected::Invariant(..));
+        for asked in named(loaded, strategy) {
+            let is_condition = matches!(asked.1.what, Expected::Exists(_) | Expected::Forall(_));
             match parts.last() {
                 Some(last) if is_condition && last.conditions.len() == MOST_CONDITIONS => {
                     parts.push(Asked::default());
@@ -249,44 +288,54 @@ impl<'a> Asked<'a> {
                 _ => {}
             }
             if let Some(last) = parts.last_mut() {
-                last.add(expectation, name);
+                last.add(asked);
             }
         }
         parts
     }
 
-    fn add(&mut self, expectation: &'a Expectation, name: &'a str) {
-        let property = match &expectation.what {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn add(&mut self, asked: Named<'a>) {
+        let property = match &asked.1.what {
             Expected::Invariant(name, _) => invariant::find(name).map(|(i, _)| i),
             Expected::Exists(c) | Expected::Forall(c) => {
                 self.conditions.push(c.clone());
                 Some(TABLE.len() + self.conditions.len() - 1)
             }
+            Expected::Price(_) => None,
         };
-        self.list.extend(property.map(|p| (expectation, name, p)));
+        self.list.extend(property.map(|p| (asked, p)));
     }
 
     /// What a search found about them.
     pub fn lines(&self, report: &Report<Move>) -> Vec<Line> {
-        let line = |&(expectation, under, property): &(&Expectation, &str, usize)| {
+        let line = |&((number, expectation, under), property): &(Named, usize)| {
             let with = report.violating_ends[property];
             let shown = report.witnesses.iter().find(|w| w.property == property);
             Line {
+                number,
                 under: under.to_string(),
                 text: expectation.text.clone(),
-                property,
                 fate: fate(&expectation.what, report, property),
-                with,
-                without: report.end_states() - with,
-                states: report.states,
-                witness: shown.map(|w| w.moves.clone()),
+                found: Found::Ends {
+                    property,
+                    with,
+                    without: report.end_states() - with,
+                    states: report.states,
+                    witness: shown.map(|w| w.moves.clone()),
+                },
             }
         };
         self.list.iter().map(line).collect()
     }
 }
 
-/// Checks all expectations of a scenario, one search for each strategy that they name.
+/// Checks all expectations of a scenario, one search (and one timed run) for each strategy that
+/// they name.
 pub fn check(loaded: &Loaded, options: &Options, control: &impl Control<Judged>) -> Vec<Line> {
     let map = Arc::new(Layout::new(loaded.plan.clone()));
     let mut strategies: Vec<Strategy> = Vec::new();
@@ -297,14 +346,33 @@ pub fn check(loaded: &Loaded, options: &Options, control: &impl Control<Judged>)
     }
     let mut lines = Vec::new();
     for strategy in strategies {
-        for asked in Asked::of(loaded, strategy) {
-            let sim = Sim::with_layout(map.clone(), strategy);
-            let start = Judged::new(sim, asked.conditions.clone());
+        let sim = Sim::with_layout(map.clone(), strategy);
+        for asked in Asked::of(loaded, strategy).into_iter().filter(|a| !a.is_empty()) {
+            let start = Judged::new(sim.clone(), asked.conditions.clone());
             let report = start.complete(explore::explore(&start, options, control));
             lines.extend(asked.lines(&report));
         }
+        lines.extend(prices(loaded, &sim));
     }
     lines
+}
+
+/// What the timed run of seed 0 says about the prices that a scenario expects.
+fn prices(loaded: &Loaded, start: &Sim) -> Vec<Line> {
+    let mut run = None;
+    let priced = named(loaded, start.strategy).filter_map(|(number, e, under)| {
+        let Expected::Price(priced) = &e.what else { return None };
+        let run = run.get_or_insert_with(|| measure::exact(start));
+        let value = run.prices.get(priced.price);
+        let fate = match (run.ending, priced.met(value)) {
+            (None, _) => Fate::Bounded(Bound::Depth),
+            (Some(_), true) => Fate::Met,
+            (Some(_), false) => Fate::Failed,
+        };
+        let found = Found::Price { value, steps: run.steps };
+        Some(Line { number, under: under.to_string(), text: e.text.clone(), fate, found })
+    });
+    priced.collect()
 }
 
 fn fate(what: &Expected, report: &Report<Move>, property: usize) -> Fate {
@@ -327,5 +395,7 @@ fn fate(what: &Expected, report: &Report<Move>, property: usize) -> Fate {
             cut.unwrap_or(Fate::Met)
         }
         Expected::Invariant(_, Verdict::Always) | Expected::Forall(_) => Fate::Failed,
+        // No search answers it.
+        Expected::Price(_) => Fate::Vacuous,
     }
 }

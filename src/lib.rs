@@ -7,6 +7,7 @@ pub mod engine;
 pub mod fuzz;
 pub mod kernel;
 pub mod litmus;
+pub mod measure;
 pub mod report;
 pub mod scenario;
 pub mod schedule;

@@ -170,18 +170,8 @@ fn every_value_of_a_strategy_is_run_by_a_scenario_and_has_its_entry() {
 }
 
 /// Axes whose values are still without a scenario for and a scenario against.
-const UNARGUED: &[&str] = &[
-    "pin",
-    "writeback",
-    "unpin",
-    "truncate-page-cache",
-    "truncate-dax",
-    "longterm",
-    "notifier",
-    "unbind",
-    "arch",
-    "dio-ref",
-];
+const UNARGUED: &[&str] =
+    &["pin", "writeback", "unpin", "truncate-page-cache", "truncate-dax", "longterm", "dio-ref"];
 
 /// Axes that are a bug and its fix: nobody argued for the bug, or against the fix.
 const FIXES: &[&str] = &["cow-retry", "lazyfree"];

@@ -4,7 +4,7 @@
 //! alone and prints the shortest run that shows each of its lines, as a schedule; the name may
 //! also be the path of a file.
 
-use gupsim::check::{Fate, Line, check};
+use gupsim::check::{Fate, Found, Line, check};
 use gupsim::engine::explore::Options;
 use gupsim::kernel::sim::{Move, Sim};
 use gupsim::report::run;
@@ -18,19 +18,15 @@ const MOST_STATES: u64 = 3_000_000;
 const ONLY: &str = "GUPSIM_SCENARIO";
 
 fn show(line: &Line) -> String {
-    format!(
-        "  {:?}: {} under {} ({} with, {} without, {} states{})",
-        line.fate,
-        line.text,
-        if line.under.is_empty() { "its own strategy" } else { &line.under },
-        line.with,
-        line.without,
-        line.states,
-        line.witness
-            .as_ref()
-            .map(|w| format!(", witness of {} steps", w.len()))
-            .unwrap_or_default(),
-    )
+    let under = if line.under.is_empty() { "its own strategy" } else { &line.under };
+    let found = match &line.found {
+        Found::Ends { with, without, states, witness, .. } => format!(
+            "{with} with, {without} without, {states} states{}",
+            witness.as_ref().map(|w| format!(", witness of {} steps", w.len())).unwrap_or_default(),
+        ),
+        Found::Price { value, steps } => format!("it is {value}, after {steps} steps"),
+    };
+    format!("  {:?}: {} under {under} ({found})", line.fate, line.text)
 }
 
 /// The run that shows a line, for `gupsim replay --schedule`.
@@ -56,7 +52,9 @@ fn every_expectation_of_every_small_scenario_is_met() {
         println!("{name}");
         for line in &lines {
             println!("{}", show(line));
-            if let (Some(witness), true) = (&line.witness, only.is_some()) {
+            if let (Found::Ends { witness: Some(witness), .. }, true) =
+                (&line.found, only.is_some())
+            {
                 println!("    {}", schedule(&loaded, line, witness));
             }
             if line.fate != Fate::Met {

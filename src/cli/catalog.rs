@@ -131,7 +131,7 @@ pub fn of_scenarios(loaded: &[Loaded]) -> Vec<Entry> {
                 Expected::Invariant(name, verdict) => {
                     format!("{name}: {}", format!("{verdict:?}").to_lowercase())
                 }
-                Expected::Exists(_) | Expected::Forall(_) => expectation.text.clone(),
+                _ => expectation.text.clone(),
             };
             let because = match expectation.because.as_str() {
                 "" => String::new(),

@@ -3,7 +3,7 @@
 use super::strategy::StrategyFlags;
 use super::watch::{self, Checkpoints, Watch};
 use super::{Exit, failure::Failure, out, search, setting};
-use crate::check::{Asked, Fate, Judged, Line};
+use crate::check::{Asked, Found, Judged, Line};
 use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
 use crate::engine::explore::liveness::{Fairness, starvation};
 use crate::engine::explore::{self, Bound, Options, Verdict};
@@ -123,8 +123,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         let judged = Judged::new(start.clone(), asked.conditions.clone());
         let report = search_all(args, &loaded, &judged, &options, n == 0)?;
         let lines = asked.lines(&report);
-        let lines = lines.iter().filter(|l| wanted.is_empty() || wanted.has(l.property));
-        let expectations = lines.map(expectation);
+        let expectations = lines.iter().filter_map(|line| expectation(line, wanted));
         match &mut found {
             Some(first) => first.expectations.extend(expectations),
             None => {
@@ -356,14 +355,11 @@ fn trace_of(
     trace::report(start, &run, setting, Show { steps: !args.no_trace, ghosts: false })
 }
 
-fn expectation(line: &Line) -> Expectation {
-    let fate = match line.fate {
-        Fate::Met => "met",
-        Fate::Failed => "failed",
-        Fate::Bounded(_) => "bounded",
-        Fate::Vacuous => "vacuous",
-    };
-    Expectation { text: line.text.clone(), fate, with: line.with, without: line.without }
+fn expectation(line: &Line, wanted: Props) -> Option<Expectation> {
+    let Found::Ends { property, with, without, .. } = line.found else { return None };
+    let asked_for = wanted.is_empty() || wanted.has(property);
+    let fate = line.fate.name();
+    asked_for.then(|| Expectation { text: line.text.clone(), fate, with, without })
 }
 
 /// Looks for threads that can be put off for ever. Strongly fair: whoever can move again and

@@ -11,6 +11,7 @@ use super::{limits, suggest};
 use crate::kernel::actor::errno;
 use crate::kernel::world::ids::{Actor, File, FilePage, OpId};
 use crate::kernel::world::plan::{Part, Plan, WHOLE};
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// A condition with all names resolved.
@@ -121,6 +122,33 @@ pub enum Compare {
     GreaterOrEqual,
 }
 
+impl Compare {
+    /// The comparison that a word means.
+    pub fn parse(word: &str) -> Option<Compare> {
+        Some(match word {
+            "=" | "==" => Compare::Equal,
+            "!=" => Compare::NotEqual,
+            "<" => Compare::Less,
+            "<=" => Compare::LessOrEqual,
+            ">" => Compare::Greater,
+            ">=" => Compare::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
+    /// Whether it holds of two numbers that are in this order.
+    pub fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Compare::Equal => ordering.is_eq(),
+            Compare::NotEqual => ordering.is_ne(),
+            Compare::Less => ordering.is_lt(),
+            Compare::LessOrEqual => ordering.is_le(),
+            Compare::Greater => ordering.is_gt(),
+            Compare::GreaterOrEqual => ordering.is_ge(),
+        }
+    }
+}
+
 /// Something that holds in a final state or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fact {
@@ -173,14 +201,7 @@ impl Test {
             Test::Fact(fact) => state.holds(fact),
             Test::Number { of, compare, with } => {
                 let ordering = state.number(of).map(|n| n.cmp(&with));
-                match compare {
-                    Compare::Equal => ordering.is_some_and(|o| o.is_eq()),
-                    Compare::NotEqual => ordering.is_none_or(|o| o.is_ne()),
-                    Compare::Less => ordering.is_some_and(|o| o.is_lt()),
-                    Compare::LessOrEqual => ordering.is_some_and(|o| o.is_le()),
-                    Compare::Greater => ordering.is_some_and(|o| o.is_gt()),
-                    Compare::GreaterOrEqual => ordering.is_some_and(|o| o.is_ge()),
-                }
+                ordering.map_or(compare == Compare::NotEqual, |o| compare.holds(o))
             }
         }
     }
@@ -390,15 +411,8 @@ impl<'a> Parser<'a> {
 
     fn compare(&mut self) -> Result<Compare, Problem> {
         let (span, word) = self.next();
-        Ok(match word {
-            "=" | "==" => Compare::Equal,
-            "!=" => Compare::NotEqual,
-            "<" => Compare::Less,
-            "<=" => Compare::LessOrEqual,
-            ">" => Compare::Greater,
-            ">=" => Compare::GreaterOrEqual,
-            _ => return Err(Problem::at(span, "a comparison must follow").help("write = or !=")),
-        })
+        Compare::parse(word)
+            .ok_or_else(|| Problem::at(span, "a comparison must follow").help("write = or !="))
     }
 
     /// `=` or `!=`.

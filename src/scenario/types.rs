@@ -355,7 +355,7 @@ pub enum Verdict {
 }
 
 section! {
-    /// An expectation: `invariant` with `verdict`, or `exists`, or `forall`.
+    /// An expectation: `invariant` with `verdict`, or `exists`, or `forall`, or `price`.
     Expect {
         /// The invariant that is spoken of.
         invariant: Option<String>,
@@ -365,6 +365,8 @@ section! {
         exists: Option<String>,
         /// A condition that every final state meets.
         forall: Option<String>,
+        /// A price compared with a number, such as `fast-misses > 0`, in the timed run of seed 0.
+        price: Option<String>,
         /// The strategies under which this is expected, each `PRESET`, `AXIS=VALUE ...` or
         /// `PRESET AXIS=VALUE ...`; the scenario's own if absent.
         under: Vec<String>,

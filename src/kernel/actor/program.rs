@@ -27,6 +27,7 @@ use super::truncate::TruncateFile;
 use super::unbind::UnbindDevice;
 use super::writeback_wait::WritebackInode;
 use crate::kernel::world::costs::Cost;
+use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::plan::{Advice, Op, Role};
@@ -109,7 +110,8 @@ impl Machine for Program {
         if self.at == Program::BEFORE {
             self.at = 0;
         } else {
-            let op = cx.op;
+            let (op, actor) = (cx.op, cx.me);
+            cx.facts.push(Fact::Returned { actor, op, ret });
             cx.set(op, OpResult::new().with_done(true).with_ret(ret));
             self.at += 1;
         }

@@ -1,9 +1,11 @@
 //! World + actors + strategy + invariants = a [`Model`].
 
 mod judge;
+mod meter;
 mod model;
 mod stack;
 
+pub use self::meter::Meter;
 use self::stack::{StackChange, weight};
 use super::actor::Routine;
 use super::actor::program::Program;

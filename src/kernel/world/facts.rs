@@ -64,6 +64,8 @@ pub enum Fact {
     Dirtied { frame: Frame },
     /// Power was lost.
     Crashed,
+    /// An operation of an agent's program returned: 0 or a count, or a negative errno.
+    Returned { actor: Actor, op: OpId, ret: i32 },
     /// An agent began to wait.
     Blocked { actor: Actor },
     /// Nothing more can happen.
@@ -96,5 +98,5 @@ macro_rules! fact_kinds {
 fact_kinds! {
     Touch Dma DmaDone RemoteGot Transferred BlockWritten PinAsked Stored StructPageUsed Shown
     MaySleep Locked
-    RangeStarted Dirtied Crashed Blocked Ended
+    RangeStarted Dirtied Crashed Returned Blocked Ended
 }

@@ -164,6 +164,36 @@ impl Need {
         })
     }
 
+    /// Whether a design makes somebody wait like this: for the end of a pin, a transfer, a
+    /// notifier's section, a lease. All others are waits that every design has.
+    pub fn by_design(self) -> bool {
+        !matches!(
+            self,
+            Need::Nothing
+                | Need::Never
+                | Need::Lock(..)
+                | Need::FolioLock(_)
+                | Need::WritebackEnd(_)
+                | Need::FreeTag(_)
+                | Need::BioSubmitted(_)
+                | Need::BioDone(_)
+                | Need::Posted(_)
+                | Need::IrqsOn(_)
+                | Need::DaxEntry(_)
+                | Need::WorkQueued(_)
+                | Need::WorkerIdle(_)
+                | Need::NoDio(_)
+                // A driver's own stop, and a thread that waits for its own transfers.
+                | Need::RegionQuiet(_)
+                | Need::RegionReady(_)
+                | Need::RegionUsable(_)
+                | Need::TeardownDue(_)
+                | Need::LeaseBreaking(_)
+                | Need::LeaseAsked(_)
+                | Need::MmLive(_)
+        )
+    }
+
     /// The one agent that stands in the way, for needs of which that can be told at once;
     /// `None` if there may be several ([`Need::awaits`]).
     pub fn holder(self, w: &World) -> Option<Option<Actor>> {

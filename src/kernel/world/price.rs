@@ -2,6 +2,9 @@
 //!
 //! Prices are no part of the state: not hashed, not undone. They mean something in runs that go
 //! forward from the first state (a timed run, a replay), and nothing in a search.
+//!
+//! The world has no clock: prices in nanoseconds, and those of calls that wait, are counted by
+//! the [meter](crate::kernel::sim::Meter) of a timed run.
 
 macro_rules! prices {
     ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
@@ -15,6 +18,10 @@ macro_rules! prices {
             pub const ALL: &[Price] = &[$(Price::$name,)+];
             /// Number of prices.
             pub const COUNT: usize = Price::ALL.len();
+            /// The price of this name.
+            pub fn find(name: &str) -> Option<Price> {
+                match name { $($label => Some(Price::$name),)+ _ => None }
+            }
             /// The name in tables, JSON and CSV.
             pub fn name(self) -> &'static str {
                 match self { $(Price::$name => $label,)+ }
@@ -78,12 +85,25 @@ prices! {
     FailedCalls = "failed-calls",
     /// Invalidations begun again because a callback had failed and the caller may not fail.
     NotifierRetries = "notifier-retries",
-    /// Times that a notifier's callback waited for transfers of its device before it returned.
-    CallbackWaits = "callback-waits",
-    /// Callbacks that found every command page of their driver in use.
-    PoolWaits = "pool-waits",
     /// Interrupts that TLB flushes sent to other processors and waited for.
     Ipis = "ipis",
+    /// System calls that a signal ended while they waited.
+    Interrupted = "interrupted",
+    /// System calls that waited for the end of a pin, a transfer, a notifier's section or a
+    /// lease, or for what somebody held who did.
+    BlockedCalls = "blocked-calls",
+    /// The longest that one of them waited in this way, in simulated nanoseconds.
+    BlockedNs = "blocked-ns",
+    /// The longest truncate or hole punch, in simulated nanoseconds.
+    TruncateNs = "truncate-ns",
+    /// The longest that a block was neither free nor part of a file, in simulated nanoseconds.
+    BusyBlockNs = "busy-block-ns",
+    /// The longest that a page of a file stayed tagged dirty (what a crash would have lost), in
+    /// simulated nanoseconds.
+    DirtyAgeNs = "dirty-age-ns",
+    /// Time that callers of MMU notifiers waited in them, all waits together, in simulated
+    /// nanoseconds.
+    NotifierNs = "notifier-ns",
 }
 
 /// The counts of a run.
@@ -114,5 +134,10 @@ impl Prices {
     pub fn peak(&mut self, price: Price, value: u64) {
         let slot = &mut self.0[price as usize];
         *slot = (*slot).max(value);
+    }
+
+    /// Takes what another count of the same run has that this one has not.
+    pub fn merge(&mut self, other: &Prices) {
+        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a = a.wrapping_add(b));
     }
 }
