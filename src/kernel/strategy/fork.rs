@@ -10,8 +10,8 @@ axis! {
         /// may end up on the other side's page (before 5.9).
         Share = "share",
         /// As copy-pinned, but without write_protect_seq: GUP-fast can come between the look at the
-        /// count and the write protection (70e806e4e645, 5.9, and 5.10). GUP-fast samples a sequence
-        /// that never changes.
+        /// count and the write protection (70e806e4e645, 5.9, and 5.10). GUP-fast samples a
+        /// sequence that never changes.
         CopyPinnedUnguarded = "copy-pinned-unguarded",
         /// If the mm has pins (MMF_HAS_PINNED) and the page may be pinned, the child gets a copy at
         /// once (70e806e4e645, 5.9; under write_protect_seq since 57efa1fe5957, 5.11).
