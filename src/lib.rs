@@ -3,8 +3,11 @@
 
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod engine;
 pub mod fuzz;
+pub mod jobs;
+pub mod judged;
 pub mod kernel;
 pub mod litmus;
 pub mod measure;

@@ -3,10 +3,10 @@
 //! Every step of it is a try: the candidate is compiled and run, and kept only if its run shows
 //! the same invariant broken between the same two steps.
 
-use crate::check::Judged;
 use crate::engine::model::Props;
 use crate::engine::run::{Limits, Runner};
 use crate::engine::shrink;
+use crate::judged::Judged;
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::{Preset, Strategy};
 use crate::report::run::{lenient, schedule};

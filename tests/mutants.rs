@@ -48,9 +48,17 @@ const KILLED: &[(Guard, &str)] = &[
     (Guard::OdpAwaitEnd, "notifier/odp-truncate"),
     (Guard::AddFolioOnce, "writeback/two-misses-one-page"),
     (Guard::FaultInvalidateLock, "truncate/punch-meets-fault"),
+    (Guard::LayoutLookAgain, "dax/new-pins-turned-away"),
+    (Guard::RecallDrain, "dax/region-cut"),
+    (Guard::RecallAtRemoval, "truncate/pinned-between-look-and-removal"),
+    (Guard::RegisterLookAgain, "truncate/pinned-between-look-and-removal"),
     (Guard::UnbindGrace, "unbind/gup-fast-vs-unbind"),
     (Guard::UnbindLock, "unbind/fault-maps-dying-device"),
     (Guard::UnbindPages, "unbind/gup-fast-vs-unbind"),
+    (Guard::PinAskedLast, "writeback/dma-into-the-copy"),
+    (Guard::PinnedStaysDirty, "writeback/dma-into-the-copy"),
+    (Guard::RevokeDrain, "writeback/dma-into-the-copy"),
+    (Guard::ReleaseTruncated, "writeback/release-needs-the-fault-lock"),
 ];
 
 /// Guards that nothing misses, and why.

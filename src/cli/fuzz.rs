@@ -3,9 +3,9 @@
 use super::explore::Style;
 use super::strategy::StrategyFlags;
 use super::{Exit, failure::Failure, findings, out, setting, watch};
-use crate::check::Judged;
 use crate::engine::explore::visited::Seen;
 use crate::fuzz::{self, Control, Tally};
+use crate::judged::Judged;
 use crate::kernel::invariant::{LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::Strategy;

@@ -179,6 +179,10 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Mprotect { vma: v, read, write } => {
             format!("mprotect({}, {})", vma(v), flags(&[(read, "READ"), (write, "WRITE")]))
         }
+        Op::Hoard { at: page, count, pin } => {
+            let what = if pin { "pins of" } else { "references to" };
+            format!("take {count} {what} {}", at(page))
+        }
         Op::Madvise { first, pages, advice } => {
             format!("madvise({}{}, {})", at(first), count(pages), advice_name(advice))
         }
@@ -216,6 +220,7 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::TakeBlock { page: p } => format!("append {}", page(p)),
         Op::Verify { taken } => format!("verify {}", map.op_name(taken)),
         Op::TakeLease { file: f } => format!("take the layout lease of {}", file(f)),
+        Op::AwaitBreak { file: f } => format!("wait for a break of the lease of {}", file(f)),
         Op::AnswerLease { file: f } => format!("release the layout lease of {}", file(f)),
         Op::Crash => "power loss".into(),
         Op::Signal { to } => format!("SIGKILL to {}", map.actor_name(to)),

@@ -11,7 +11,7 @@ use super::fault_dax::DaxFault;
 use super::fault_file::{FileFault, Want};
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
-use crate::kernel::strategy::Guard;
+use crate::kernel::strategy::{Guard, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::LockClass;
@@ -19,6 +19,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Contents, FilePage, Frame, VPage, World};
 
 /// What a fault is for (FAULT_FLAG_WRITE, FAULT_FLAG_UNSHARE).
@@ -256,6 +257,19 @@ pub fn beyond_eof(w: &World, page: FilePage) -> bool {
     u64::from(w.map.index_in_file(page)) * u64::from(PAGE_SIZE) >= size
 }
 
+/// Whether truncate, which waits for a page, keeps it from being faulted in again
+/// (`--truncate block-refault`, claims 70, 71): SIGBUS, which beyond the new end of a file is right
+/// and in a hole is not.
+pub fn barred(cx: &mut Step, page: FilePage) -> bool {
+    if cx.strategy.truncate_of(cx.map.fs_of(page)) != Truncate::BlockRefault
+        || !cx.get::<CacheSlot>(page).barred()
+    {
+        return false;
+    }
+    cx.w.prices.add(Price::FailedCalls, 1);
+    true
+}
+
 /// Allocates a page (GFP_KERNEL), whose one reference is in the hands of the caller. None: out
 /// of memory, or outcome 1 says that it fails.
 pub fn alloc_page(cx: &mut Step, outcome: u8) -> Option<Frame> {
@@ -274,9 +288,8 @@ pub fn alloc_page(cx: &mut Step, outcome: u8) -> Option<Frame> {
 /// (exclusive), LRU, page table entry. The reference passes from the caller to the entry.
 pub fn map_anon(cx: &mut Step, at: VPage, frame: Frame, write: bool) {
     let vma = cx.get::<VmaState>(cx.map.vma_of(at));
-    cx.change_flags(frame, |f| {
-        f.with_uptodate(true).with_swapbacked(true).with_lru(true).with_exclusive(true)
-    });
+    cx.change_flags(frame, |f| f.with_uptodate(true).with_swapbacked(true).with_exclusive(true));
+    cx.lru_add(frame);
     cx.set(frame, Owner::of(OwnerKind::Anon, at.0 + 1));
     let stale = cx.get::<Pte>(at).stale();
     let pte = Pte::new().with_present(true).with_young(true).with_dirty(write);

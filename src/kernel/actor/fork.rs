@@ -7,6 +7,7 @@
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::fault::{alloc_page, copy_page, map_anon};
 use super::notifier::{RangeEnd, RangeStart};
+use super::pinned::ask_anon;
 use super::routine::call;
 use super::step::*;
 use super::tlb::FlushTlb;
@@ -146,7 +147,7 @@ impl ForkMm {
         let exclusive = cx.flags(frame).exclusive() || !cx.strategy.cow_reuse.unshares();
         cx.strategy.fork.heeds_pins()
             && cx.get::<MmState>(mm).has_pinned()
-            && cx.maybe_pinned(frame)
+            && ask_anon(cx, frame)
             && exclusive
     }
 

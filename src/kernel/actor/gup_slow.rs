@@ -10,13 +10,14 @@ use super::errno::*;
 use super::fault::{Access, FAULT_WRITE, Fault, Retry, is_shared};
 use super::gup_fast::{live_ref, put_live_ref};
 use super::pin::*;
+use super::pin_count::CountPin;
 use super::routine::call;
 use super::step::*;
-use crate::kernel::strategy::longterm::Refused;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
+use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::{FsKind, PinCall};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Disk, Frame, Lock, VPage, World};
@@ -46,6 +47,12 @@ enum State {
     Follow,
     /// In the fault; `handle_mm_fault`.
     Fault,
+    /// In [`CountPin`], under a design that counts when the page-table lock has been dropped.
+    Counted(Frame),
+    /// The pin has been counted: before the page is stored.
+    Keep(Frame),
+    /// It could not be: before the reference is dropped, to return this error.
+    Put(Frame, Ret),
     /// Before the live reference is dropped; then mmap_lock is released (flag) or taken again.
     PutLive(bool, Ret),
     /// Before mmap_lock is released, to return this if nothing was taken.
@@ -56,6 +63,8 @@ enum State {
 enum Found {
     /// The page; it is taken.
     Page(Frame),
+    /// The page; a reference is held that is to be counted as a pin.
+    Uncounted(Frame),
     /// Nothing that could be taken: a fault is needed.
     Missing(Access),
     /// An error.
@@ -99,7 +108,7 @@ impl GupSlow {
     }
 
     /// `check_vma_flags`; kernel-facts 1.5.
-    fn check_vma(self, cx: &Step, at: VPage) -> Ret {
+    fn check_vma(self, cx: &mut Step, at: VPage) -> Ret {
         let state = cx.get::<VmaState>(cx.map.vma_of(at));
         if !state.mapped() {
             return -EFAULT;
@@ -109,10 +118,9 @@ impl GupSlow {
         if flags.longterm {
             let tracked = fs.is_some_and(FsKind::tracks_dirty) && is_shared(cx, at);
             let writes = flags.write && flags.call.is_pin() && state.write();
-            match cx.strategy.longterm.refuses(fs == Some(FsKind::Dax), tracked && writes) {
-                Some(Refused::Dax) => return -EOPNOTSUPP,
-                Some(Refused::DirtyTracked) => return -EFAULT,
-                None => {}
+            let refused = longterm_refused(cx, fs == Some(FsKind::Dax), tracked, writes);
+            if refused != 0 {
+                return refused;
             }
         }
         let allowed = if flags.write { state.write() } else { state.read() };
@@ -123,7 +131,7 @@ impl GupSlow {
 
     /// `follow_page_pte`: under the page-table lock the entry cannot change, so that it is read
     /// once.
-    fn follow(&mut self, cx: &mut Step, at: VPage) -> Found {
+    fn follow(&mut self, cx: &mut Step, at: VPage, outcome: u8) -> Found {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let flags = self.request.flags;
         let pte = cx.get::<Pte>(at);
@@ -154,7 +162,12 @@ impl GupSlow {
         if !pte.writable() && self.request.must_unshare(cx, anon, folio.exclusive(), cow) {
             return Found::Missing(Access::Unshare); // -EMLINK
         }
-        if !grab(cx, frame, flags.call.is_pin()) {
+        let pin = flags.call.is_pin();
+        let later = pin && !cx.strategy.pin.fast() && frame != ZERO_PAGE;
+        if refused(cx, frame, pin) {
+            return Found::Error(-EBUSY);
+        }
+        if !grab(cx, frame, pin && !later, outcome) {
             return Found::Error(-ENOMEM);
         }
         if self.touches() {
@@ -163,7 +176,23 @@ impl GupSlow {
             }
             cx.change_flags(frame, |f| f.with_referenced(true));
         }
-        Found::Page(frame)
+        if later { Found::Uncounted(frame) } else { Found::Page(frame) }
+    }
+
+    /// Whether the next look takes an allocation to count a pin, under the page-table lock.
+    fn allocates(self, cx: &Scene) -> bool {
+        let page = self.request.page(cx.w, self.taken).filter(|_| self.state == State::Follow);
+        let frame = page.and_then(|at| cx.w.get::<Pte>(at).frame());
+        let lacks = |f: Frame| lacks_structure(cx.w, cx.strategy.pin, f);
+        self.request.flags.call.is_pin() && frame.is_some_and(lacks)
+    }
+
+    /// The page is the call's: on to the next one.
+    fn keep(self, cx: &mut Step, frame: Frame) -> Next {
+        self.request.keep(cx, self.taken, frame);
+        let taken = self.taken + 1;
+        let next = GupSlow { taken, tried: false, copied: false, ..self };
+        if next.taken == next.request.pages { next.out(0) } else { next.go(State::Follow) }
     }
 
     /// `can_follow_write_pte`: whether a write may take the page of a read-only entry, because it
@@ -182,7 +211,7 @@ impl GupSlow {
     }
 
     /// One round of the loop over pages.
-    fn round(mut self, cx: &mut Step) -> Next {
+    fn round(mut self, cx: &mut Step, outcome: u8) -> Next {
         if cx.signalled() {
             return self.out(-EINTR);
         }
@@ -191,12 +220,11 @@ impl GupSlow {
         if refused < 0 {
             return self.out(refused);
         }
-        match self.follow(cx, at) {
-            Found::Page(frame) => {
-                self.request.keep(cx, self.taken, frame);
-                let taken = self.taken + 1;
-                let next = GupSlow { taken, tried: false, copied: false, ..self };
-                if next.taken == next.request.pages { next.out(0) } else { next.go(State::Follow) }
+        match self.follow(cx, at, outcome) {
+            Found::Page(frame) => self.keep(cx, frame),
+            Found::Uncounted(frame) => {
+                let then = GupSlow { state: State::Counted(frame), ..self };
+                call(CountPin::new(cx, frame), then)
             }
             Found::Missing(access) => {
                 let retry = match (self.unlockable(), self.tried) {
@@ -242,12 +270,14 @@ impl Machine for GupSlow {
             State::Lock => Label::new("", "gup slow: mmap_read_lock_killable", Cost::Lock),
             State::Follow => Label::new("", "follow_page_pte", Cost::Walk),
             State::Fault => Label::new("", "faultin_page", Cost::Fault),
+            State::Counted(_) | State::Keep(_) => Label::new("", "gup slow: store", Cost::Step),
+            State::Put(..) => Label::new("", "gup slow: put_page", Cost::Atomic),
             State::PutLive(..) => Label::new("", "gup slow: put_dev_pagemap", Cost::Atomic),
             State::Unlock(_) => Label::new("", "gup slow: mmap_read_unlock", Cost::Lock),
         }
     }
 
-    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+    fn step(self, cx: &mut Step, outcome: u8) -> Next {
         let (me, lock) = (cx.me, self.mmap_lock(cx));
         match self.state {
             State::Lock => {
@@ -259,7 +289,13 @@ impl Machine for GupSlow {
                 cx.lock(me, lock, Mode::Shared);
                 self.go(State::Follow)
             }
-            State::Follow | State::Fault => self.round(cx),
+            State::Follow | State::Fault => self.round(cx, outcome),
+            State::Counted(frame) | State::Keep(frame) => self.keep(cx, frame),
+            State::Put(frame, ret) => {
+                put(cx, frame, false);
+                self.out(ret)
+            }
+
             State::PutLive(locked, ret) => {
                 put_live_ref(cx, self.pgmap);
                 let next = GupSlow { pgmap: 0, ..self };
@@ -272,8 +308,16 @@ impl Machine for GupSlow {
         }
     }
 
-    /// `faultin_page` returned.
+    /// An allocation under the page-table lock, to count a pin.
+    fn outcomes(self, cx: &Scene) -> u8 {
+        1 + u8::from(self.state == State::Follow && Step::may_fail(cx.w) && self.allocates(cx))
+    }
+
+    /// `faultin_page` returned; or the pin has been counted, or not.
     fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        if let State::Counted(frame) = self.state {
+            return self.go(if ret < 0 { State::Put(frame, ret) } else { State::Keep(frame) });
+        }
         match ret {
             0 => self.go(State::Follow),
             FAULT_WRITE => {

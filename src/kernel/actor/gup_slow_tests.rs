@@ -1,7 +1,6 @@
-//! The slow path of GUP, step by step.
+//! What the slow path of GUP takes, refuses and waits for.
 
 use super::errno::*;
-
 use super::testkit::*;
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{Longterm, Preset};
@@ -9,7 +8,7 @@ use crate::kernel::world::facts::Fact;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::*;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{Disk, FilePage, Frame, Mm, OpId, Slot, VPage, World};
+use crate::kernel::world::{Disk, FilePage, Frame, Mm, OpId, Slot, VPage};
 
 const CALLS: [PinCall; 4] =
     [PinCall::PinFast, PinCall::PinSlow, PinCall::GetFast, PinCall::GetSlow];
@@ -69,16 +68,7 @@ fn a_write_pin_of_a_private_file_page_pins_the_copy() {
     finish(&mut sim);
     let copy = kept(&sim, slot, 0).unwrap();
     assert_ne!(copy, page(&sim, 0));
-    assert!(sim.world.flags(copy).exclusive() && sim.world.maybe_pinned_now(&sim, copy));
-}
-
-trait Ask {
-    fn maybe_pinned_now(&self, sim: &Sim, frame: Frame) -> bool;
-}
-impl Ask for World {
-    fn maybe_pinned_now(&self, sim: &Sim, frame: Frame) -> bool {
-        sim.strategy.pin.maybe_pinned(self.counts(frame), self.flags(frame).order())
-    }
+    assert!(sim.world.flags(copy).exclusive() && sim.world.counts_say_pinned(copy));
 }
 
 #[test]
@@ -121,6 +111,11 @@ fn long_term_pins_are_refused_with_the_kernels_errors() {
         (RefuseFile, FsKind::Ext4, true, false, 1),
         (RefuseFile, FsKind::Ext4, false, true, 1),
         (RefuseFile, FsKind::Tmpfs, true, true, 1),
+        (NotifierOnly, FsKind::Ext4, true, true, -EOPNOTSUPP),
+        (NotifierOnly, FsKind::Ext4, true, false, -EOPNOTSUPP),
+        (NotifierOnly, FsKind::Dax, true, false, -EOPNOTSUPP),
+        (NotifierOnly, FsKind::Ext4, false, true, 1),
+        (NotifierOnly, FsKind::Tmpfs, true, true, 1),
     ] {
         assert_eq!(longterm(rule, fs, shared, write), expected, "{rule:?} {fs:?} {shared}");
     }

@@ -5,6 +5,7 @@
 //! is unmapped and freed. The caller has found that one page table entry maps it.
 
 use super::notifier::{RangeEnd, RangeStart, watched};
+use super::pinned::ask_anon;
 use super::routine::call;
 use super::step::*;
 use super::tlb::drop_everywhere;
@@ -140,7 +141,7 @@ impl Machine for Discard {
             Place::Unmap => self.unmap(cx),
             // In the hands of the notifier; see `resume`.
             Place::Start | Place::End => Next::Return(0),
-            Place::Pinned if cx.maybe_pinned(folio) => {
+            Place::Pinned if ask_anon(cx, folio) => {
                 cx.change_flags(folio, |f| f.with_active(true));
                 self.to(Place::Keep)
             }

@@ -65,6 +65,7 @@ impl Migrate {
     fn isolate(self, cx: &mut Step) -> Next {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::LruLock);
+        cx.lru_add_drain();
         let frame = cx.cached(self.at).filter(|_| cx.map.fs_of(self.at) != FsKind::Dax);
         let movable = |f: &Frame| cx.flags(*f).lru() && cx.flags(*f).order() == 0;
         let Some(src) = frame.filter(movable) else { return Next::Return(-EBUSY) };

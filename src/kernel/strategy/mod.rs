@@ -124,3 +124,11 @@ strategy! {
     /// What keeps reclaim from discarding a page that MADV_FREE has given up.
     lazyfree: Lazyfree = "lazyfree",
 }
+
+impl Strategy {
+    /// What the design costs that no run can count: bytes in every `struct page`, bytes for each
+    /// pinned page, whether a wait can name its holder, what filesystems have to be taught.
+    pub fn standing(&self) -> pin::Standing {
+        self.pin.standing()
+    }
+}

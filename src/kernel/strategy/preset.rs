@@ -37,6 +37,13 @@ const LINUX_4_19: Strategy = Strategy {
     without: None,
 };
 
+/// The same, with pins counted, and taken by direct I/O as well.
+const COUNTED: Strategy = Strategy { pin: Pin::FolioPincount, dio_ref: DioRef::Pin, ..LINUX_4_19 };
+
+/// The kernel of October 2017, which the first mail argues about.
+const LINUX_4_14: Strategy =
+    Strategy { truncate_dax: Truncate::Ignore, longterm: Longterm::Allow, ..LINUX_4_19 };
+
 /// Linux 5.7: pins are counted; removal of a DAX device waits for pages (5.3).
 const LINUX_5_7: Strategy =
     Strategy { pin: Pin::FolioPincount, unbind: Unbind::LiveRef, ..LINUX_4_19 };
@@ -59,8 +66,13 @@ const LINUX_6_12: Strategy = Strategy {
     ..LINUX_6_1
 };
 
+/// A proposal of 2018 about where to count: as before, and reclaim asks.
+const fn counting(pin: Pin) -> Strategy {
+    Strategy { pin, reclaim: Reclaim::SkipPinned, ..COUNTED }
+}
+
 impl Preset {
-    /// Every preset, oldest kernel first, then the proposals that are no kernel's.
+    /// Every preset: kernels, oldest first, then the proposals that are no kernel's.
     pub const ALL: &[Preset] = &[
         Preset {
             name: "linux-4.4",
@@ -84,11 +96,7 @@ impl Preset {
                   truncate does not wait for anybody (layout breaks came in 4.18 and 4.19); a \
                   forced write looks its copy up by FOLL_COW (4.9); a lazily freed page is \
                   discarded unless it is dirty (4.12).",
-            strategy: Strategy {
-                truncate_dax: Truncate::Ignore,
-                longterm: Longterm::Allow,
-                ..LINUX_4_19
-            },
+            strategy: LINUX_4_14,
         },
         Preset {
             name: "linux-4.19",
@@ -150,6 +158,91 @@ impl Preset {
                 unbind: Unbind::UnmapRefault,
                 ..LINUX_5_7
             },
+        },
+        Preset {
+            name: "glisse-break-drivers",
+            doc: "Choice C1 of Jerome Glisse (17 December 2018): Linux 4.19, with every driver \
+                  broken that does not abide by page_mkclean and page_mkwrite (claim 8). Pins are \
+                  not counted: nobody has to ask.",
+            strategy: Strategy { longterm: Longterm::NotifierOnly, ..LINUX_4_19 },
+        },
+        Preset {
+            name: "glisse-bounce",
+            doc: "Choice C2 of the same mail: Linux 4.19, with pins counted, direct I/O's too, and \
+                  writeback through a bounce page while a page is pinned; the page stays dirty \
+                  (claims 9-13). The copy is made under the folio lock; \
+                  with --writeback bounce-late by the block layer, as the mail has it.",
+            strategy: Strategy { writeback: Writeback::Bounce, ..COUNTED },
+        },
+        Preset {
+            name: "wilcox-off-lru",
+            doc: "What Matthew Wilcox, John Hubbard and Dan Williams were looking at (17 December \
+                  2018): Linux 4.19, with the first pin taking a page off the LRU and the last one \
+                  bringing it back, and no page written while it is pinned (claims 14-20). \
+                  Writeback finds pages by their tag and not on the LRU, so that it takes the \
+                  rule to skip to keep it away (claim 15).",
+            strategy: Strategy { pin: Pin::OffLru, writeback: Writeback::Skip, ..COUNTED },
+        },
+        Preset {
+            name: "kara-skip-bounce",
+            doc: "Jan Kara, 9 July 2018 and the patches of 9 February 2023: pins counted, cleaning \
+                  skips a pinned page, fsync writes a copy of it, and reclaim leaves its private \
+                  data alone (the part that was merged, in 6.4); otherwise Linux 4.19.",
+            strategy: Strategy {
+                writeback: Writeback::SkipBounce,
+                reclaim: Reclaim::SkipPinned,
+                ..COUNTED
+            },
+        },
+        Preset {
+            name: "hellwig-busy-extents",
+            doc: "Christoph Hellwig, 20 October 2017, on linux-4.14: a DAX truncate that meets a \
+                  page in use puts its block on the list of busy extents, and the last reference \
+                  calls the filesystem to free it (claims 55, 60-64). Taken up again by Jan Kara \
+                  (claim 72); not merged.",
+            strategy: Strategy { truncate_dax: Truncate::BusyExtents, ..LINUX_4_14 },
+        },
+        Preset {
+            name: "hellwig-wait",
+            doc: "Christoph Hellwig, the same day, on linux-4.14: a DAX truncate that meets a page \
+                  in use sets a flag that stops new pins and waits for the references to go \
+                  (claims 56-58). What was merged a year later waits without a flag.",
+            strategy: Strategy { truncate_dax: Truncate::WaitFlag, ..LINUX_4_14 },
+        },
+        Preset {
+            name: "glisse-lease",
+            doc: "Jerome Glisse, December 2018, on linux-4.19 (claim 41): long-term pins are \
+                  allowed, truncate asks the program that holds the pages and waits; without an \
+                  answer the device is pointed at a page of no meaning. That pins are counted is \
+                  its premise.",
+            strategy: Strategy {
+                pin: Pin::FolioPincount,
+                truncate: Truncate::Lease,
+                truncate_dax: Truncate::Lease,
+                longterm: Longterm::Allow,
+                ..LINUX_4_19
+            },
+        },
+        Preset {
+            name: "hubbard-hybrid",
+            doc: "John Hubbard's mail of December 2018 (an idea of Jerome Glisse): pins are \
+                  counted in the address_space, with a bit in the page (claims 77-81). As Linux \
+                  4.19, except that direct I/O pins and reclaim asks.",
+            strategy: counting(Pin::MappingCounter),
+        },
+        Preset {
+            name: "glisse-mapcount",
+            doc: "Jerome Glisse, December 2018: GUP raises the mapcount, and a page is pinned if \
+                  that is more than its page table entries (claims 83-85). As Linux 4.19, except \
+                  that direct I/O pins and reclaim asks.",
+            strategy: counting(Pin::Mapcount),
+        },
+        Preset {
+            name: "hubbard-page-private",
+            doc: "John Hubbard, 14 December 2018: pins are counted in a structure behind \
+                  page->private (claim 82). As Linux 4.19, except that direct I/O pins and reclaim \
+                  asks.",
+            strategy: counting(Pin::PagePrivate),
         },
     ];
 

@@ -168,6 +168,8 @@ kinds! {
     FreeList = "free-list",
     /// Ghost: which invariants have been broken so far.
     Verdict = "verdict",
+    /// A file's counter of pins (under `--pin mapping-counter` only).
+    MappingPins = "pins",
 }
 
 impl Kind {

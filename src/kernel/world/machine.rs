@@ -128,10 +128,14 @@ pub struct DiskState {
     /// pmem: live references (`pgmap->ref`) beyond the base reference.
     #[bits(16)]
     pub pgmap_refs: u16,
+    /// pmem: truncates that have closed the dev_pagemap to new references
+    /// (`--truncate-dax wait-pgmap`).
     #[bits(9)]
-    __: u16,
+    pub closed: u16,
 }
-facet!(DiskState of Disk { in_flight: int, epoch: int, pgmap: word, pgmap_refs: int, });
+facet!(DiskState of Disk {
+    in_flight: int, epoch: int, pgmap: word, pgmap_refs: int, closed: int,
+});
 
 small! {
     /// The life of a `dev_pagemap` (`memunmap_pages`).
@@ -228,6 +232,8 @@ small! {
     BioStep {
         /// The tag is free.
         Idle = "idle",
+        /// The submitter copies the page into a bounce page; the device has not got it yet.
+        Bouncing = "bouncing",
         /// Submitted; nothing has looked at the page yet.
         Submitted = "submitted",
         /// The checksum has been taken.
@@ -370,10 +376,12 @@ pub struct Work {
     /// To what.
     #[bits(32)]
     pub arg: u32,
-    #[bits(29)]
+    /// Beside that: extents that were busy are to be freed.
+    pub extents: bool,
+    #[bits(28)]
     __: u32,
 }
-facet!(Work of Worker { kind: word, arg: int, });
+facet!(Work of Worker { kind: word, arg: int, extents: flag, });
 
 /// A named event.
 #[bitfield(u64)]

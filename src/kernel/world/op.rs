@@ -60,6 +60,8 @@ pub enum Redirty {
     SetDirty,
     /// `set_page_dirty_lock`: takes the folio lock, may sleep.
     SetDirtyLock,
+    /// page_mkwrite, then dirty: takes invalidate_lock and the folio lock, may sleep.
+    Mkwrite,
 }
 
 /// `madvise` advice.
@@ -140,6 +142,8 @@ pub enum Op {
     /// Releases all pages of a slot; `dirty`: the pages were written to. `how`: what the driver
     /// does about it; none: what the strategy's `--unpin` says.
     Unpin { slot: Slot, dirty: bool, how: Option<Redirty>, context: Context },
+    /// Takes that many pins of a page, or plain references to it, and keeps them.
+    Hoard { at: VPage, count: u32, pin: bool },
     /// The kernel writes a new version to the first page that a slot holds: `access_remote_vm`, any
     /// driver that fills a user's page by itself (case 5 of pin_user_pages.rst).
     WritePinned { slot: Slot },
@@ -174,6 +178,8 @@ pub enum Op {
     Verify { taken: OpId },
     /// The holder of a layout lease takes it.
     TakeLease { file: File },
+    /// The holder waits until it is asked to let go (the signal of a lease break).
+    AwaitBreak { file: File },
     /// The holder answers a lease break: it has let go.
     AnswerLease { file: File },
     /// Power loss: RAM and volatile caches are gone, the run ends.

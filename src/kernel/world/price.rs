@@ -39,7 +39,8 @@ prices! {
     Pins = "pins",
     /// Pages unpinned.
     Unpins = "unpins",
-    /// Atomic operations on shared cache lines, by pin and unpin.
+    /// Atomic operations on counts and bits of pages and mappings, by GUP calls and the release of
+    /// what they took.
     PinAtomics = "pin-atomics",
     /// Locks taken by pin and unpin on account of the count alone.
     PinLocks = "pin-locks",
@@ -47,6 +48,8 @@ prices! {
     FastHits = "fast-hits",
     /// Pages that GUP-fast gave up on, so that the slow path had to take them.
     FastMisses = "fast-misses",
+    /// Lookups of a structure beside `struct page`, on account of a pin or of asking for one.
+    SideLookups = "side-lookups",
     /// Lookups of a dev_pagemap by GUP-fast.
     PgmapLookups = "pgmap-lookups",
     /// Allocations that the design needs and another does not.
@@ -67,7 +70,7 @@ prices! {
     BouncePages = "bounce-pages",
     /// Bytes copied into bounce pages.
     BounceBytes = "bounce-bytes",
-    /// Times that cleaning passed over a dirty page because it was pinned.
+    /// Times that a pass of writeback left a dirty page alone because it was pinned.
     Skipped = "skipped",
     /// Waiters woken by the end of a pin.
     Wakes = "wakes",
@@ -81,7 +84,7 @@ prices! {
     KilledTransfers = "killed-transfers",
     /// Translations pointed at another page while a device used them.
     Redirected = "redirected",
-    /// System calls that failed because of a pin (not only of a fault injected).
+    /// System calls and page faults that failed because of a pin (not only of a fault injected).
     FailedCalls = "failed-calls",
     /// Invalidations begun again because a callback had failed and the caller may not fail.
     NotifierRetries = "notifier-retries",
@@ -104,6 +107,35 @@ prices! {
     /// Time that callers of MMU notifiers waited in them, all waits together, in simulated
     /// nanoseconds.
     NotifierNs = "notifier-ns",
+}
+
+impl Price {
+    /// Whether it is the greatest value seen, rather than a sum.
+    pub fn is_peak(self) -> bool {
+        matches!(
+            self,
+            Price::RefsPeak
+                | Price::BlockedNs
+                | Price::TruncateNs
+                | Price::BusyBlockNs
+                | Price::DirtyAgeNs
+        )
+    }
+
+    /// Whether it is harm that a design does by refusing, ending or making wait, rather than work
+    /// that it does.
+    pub fn is_harm(self) -> bool {
+        matches!(
+            self,
+            Price::RefusedPins
+                | Price::KilledTransfers
+                | Price::Redirected
+                | Price::FailedCalls
+                | Price::Interrupted
+                | Price::BlockedCalls
+                | Price::BlockedNs
+        )
+    }
 }
 
 /// The counts of a run.
@@ -136,8 +168,13 @@ impl Prices {
         *slot = (*slot).max(value);
     }
 
-    /// Takes what another count of the same run has that this one has not.
+    /// Adds another count: greatest values stay the greatest, all others are summed.
     pub fn merge(&mut self, other: &Prices) {
-        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a = a.wrapping_add(b));
+        for &price in Price::ALL {
+            match price.is_peak() {
+                true => self.peak(price, other.get(price)),
+                false => self.add(price, other.get(price)),
+            }
+        }
     }
 }
