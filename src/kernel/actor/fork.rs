@@ -136,9 +136,8 @@ impl ForkMm {
         this.begin(cx)
     }
 
-    /// write_protect_seq exists where fork heeds pins (5.11).
     fn begin(self, cx: &Step) -> Next {
-        let seq = cx.strategy.fork.heeds_pins() && cx.strategy.keeps(Guard::ForkSeqcount);
+        let seq = cx.strategy.fork.guards() && cx.strategy.keeps(Guard::ForkSeqcount);
         self.go(if seq { State::SeqBegin } else { State::Copy })
     }
 
@@ -192,7 +191,7 @@ impl ForkMm {
     }
 
     fn end(self, cx: &mut Step, ret: Ret) -> Next {
-        if cx.strategy.fork.heeds_pins() && cx.strategy.keeps(Guard::ForkSeqcount) {
+        if cx.strategy.fork.guards() && cx.strategy.keeps(Guard::ForkSeqcount) {
             return self.go(State::SeqEnd(ret));
         }
         self.range_end(cx, ret)

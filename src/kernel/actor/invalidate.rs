@@ -191,9 +191,6 @@ fn zap_or_leave(cx: &mut Step, region: Region) -> Next {
     if !cx.strategy.notifier.pools() {
         return Invalidate::Zap(region).into();
     }
-    if pool_empty(cx) {
-        cx.prices.add(Price::PoolWaits, 1);
-    }
     Invalidate::TakePage(region).into()
 }
 
@@ -244,12 +241,8 @@ fn drain(cx: &mut Step, region: Region) -> Next {
         !entry.valid() && entry.busy() > 0 && cx.strategy.keeps(Guard::OdpDrain)
     };
     let waits = doomed.iter().find(held).copied();
-    match waits {
-        Some(_) if cx.map.teardown_region(cx.me).is_none() => {
-            cx.prices.add(Price::CallbackWaits, 1);
-        }
-        Some(_) => {}
-        None => give_page(cx),
+    if waits.is_none() {
+        give_page(cx);
     }
     match (waits, doomed.first()) {
         (Some(at), _) => Invalidate::Drain(at).into(),

@@ -17,7 +17,7 @@ impl Strategy {
                  with refcount-1 it holds none; choose --dax-idle mapped-ref or --unbind live-ref",
             );
         }
-        if self.fork == Fork::CopyPinned && !self.pin.counts_anon() {
+        if self.fork.heeds_pins() && !self.pin.counts_anon() {
             return clash(
                 "fork",
                 "pin",

@@ -88,10 +88,6 @@ prices! {
     FailedCalls = "failed-calls",
     /// Invalidations begun again because a callback had failed and the caller may not fail.
     NotifierRetries = "notifier-retries",
-    /// Times that a notifier's callback waited for transfers of its device before it returned.
-    CallbackWaits = "callback-waits",
-    /// Callbacks that found every command page of their driver in use.
-    PoolWaits = "pool-waits",
     /// Interrupts that TLB flushes sent to other processors and waited for.
     Ipis = "ipis",
     /// System calls that a signal ended while they waited.
