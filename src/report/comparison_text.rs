@@ -189,7 +189,7 @@ impl Comparison {
         let fit = (room / (least + 2)).clamp(1, n);
         let tables = n.div_ceil(fit);
         let each = n.div_ceil(tables);
-        let column = (room / each).saturating_sub(2).min(WIDE + 8).max(NARROW);
+        let column = (room / each).saturating_sub(2).clamp(NARROW, WIDE + 8);
         for (t, part) in self.rows.chunks(each).enumerate() {
             if t > 0 {
                 out.push('\n');
