@@ -227,7 +227,7 @@ impl<'a> Found<'a> {
             let all = here().count();
             if cut > 0 && opened.loaded.limits().runs.is_none() {
                 notes.push(format!(
-                    "{}: {cut} of {all} searches were cut; what they left open was sampled by {} \
+                    "{}: {cut} of {all} searches were cut; what they left open was sampled by up to {} \
                      schedules, the same for every design",
                     opened.loaded.name, self.effort.schedules
                 ));
