@@ -19,6 +19,8 @@ struct Line {
 const NARROW: usize = 9;
 /// Columns of a design in which whole words fit.
 const WIDE: usize = 15;
+/// Designs that a sentence names at most.
+const SOME: usize = 6;
 /// Designs from which on they are rows.
 const MANY: usize = 13;
 
@@ -107,6 +109,7 @@ impl Comparison {
             true => self.in_rows(&mut out, width),
             false => self.in_columns(&mut out, width),
         };
+        self.protectors(&mut out, width);
         self.legend(&mut out, width, wide);
         out
     }
@@ -270,6 +273,29 @@ impl Comparison {
         let names: Vec<String> = names.collect();
         wrap(out, width, "", "  ", &format!("Columns: {}.", names.join(", ")));
         false
+    }
+
+    /// Which designs protect whom.
+    fn protectors(&self, out: &mut String, width: usize) {
+        let safe = |groups: &[usize]| -> String {
+            let all = |row: &&Row| groups.iter().all(|&n| row.groups[n].verdict == "safe");
+            let names: Vec<&str> =
+                self.rows.iter().filter(all).map(|row| row.design.as_str()).collect();
+            match names.len() {
+                0 => paint(BROKEN, "none"),
+                n if n == self.rows.len() => paint(HELD, "all"),
+                n if n > SOME => paint(HELD, &format!("{n} of {}", self.rows.len())),
+                _ => paint(HELD, &names.join(", ")),
+            }
+        };
+        if self.rows.len() > 1 {
+            let who = [("the filesystem", safe(&[0])), ("the RDMA user", safe(&[1]))];
+            let both = [("both", safe(&[0, 1])), ("everybody", safe(&[0, 1, 2]))];
+            let says = who.into_iter().chain(both).map(|(who, names)| format!("{who}: {names}"));
+            let text = says.collect::<Vec<_>>().join("; ");
+            out.push('\n');
+            wrap(out, width, "", "  ", &format!("Protects {text}."));
+        }
     }
 
     /// What the words mean, and what is not in the table.
