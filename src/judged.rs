@@ -8,6 +8,7 @@ use crate::kernel::invariant::{LOCK_ORDER, LockGraph, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::plan::{Op, ThreadPlan};
+use crate::kernel::world::{Actor, OpId};
 use crate::report::run::broken_by;
 use crate::scenario::condition::Condition;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,6 +115,9 @@ impl Model for Judged {
     fn undo(&mut self, stepped: Stepped) {
         self.sim.undo(stepped);
     }
+    fn undo_all(&mut self, trail: &[Stepped]) {
+        self.sim.undo_all(trail);
+    }
     fn fingerprint(&self) -> u64 {
         self.sim.fingerprint()
     }
@@ -143,6 +147,26 @@ impl Model for Judged {
     }
     fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {
         self.sim.waits_on(agent, out)
+    }
+
+    /// The orders of locks.
+    fn gathered(&self, out: &mut Vec<u64>) {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let word = |s: &Seen| {
+            let classes = u64::from(s.held.into_bits()) << 8 | u64::from(s.taken.into_bits());
+            [classes, u64::from(s.by.0), u64::from(s.op.0)]
+        };
+        out.extend(orders.orders().iter().flat_map(word));
+    }
+    fn gather(&self, words: &[u64]) {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        for word in words.chunks_exact(3) {
+            let class = |bits: u64| LockClass::ALL.get((bits & 0xff) as usize);
+            if let (Some(&taken), Some(held)) = (class(word[0]), class(word[0] >> 8)) {
+                let at = (Actor(word[1] as u32), OpId(word[2] as u32), "");
+                orders.note(taken, 1 << held.into_bits(), || at);
+            }
+        }
     }
 
     #[inline]

@@ -256,6 +256,18 @@ section! {
     Device {
         /// What it is.
         kind: DeviceKind,
+        /// Its driver gives a pinned page back when `--writeback revoke` asks for it; true if
+        /// absent.
+        revocable: Option<bool>,
+        /// Its translation table can be changed while it runs; true if absent. A device that says
+        /// false breaks when a design does so (`--truncate crappy-page`): all its regions die.
+        redirects: Option<bool>,
+        /// It has a command that ends the transfers of one region; true if absent. One that says
+        /// false is reset where a design needs the command (`--truncate terminate`).
+        terminates: Option<bool>,
+        /// It survives an access that the IOMMU refuses; true if absent. One that says false loses
+        /// all its regions (`--truncate iommu-fault`).
+        survives_faults: Option<bool>,
     }
 }
 

@@ -105,7 +105,7 @@ fn machine(dice: &mut Dice) -> Plan {
         |n| RegionPlan { name: format!("mr{n}"), device: Device(n), pages: PAGES, slot: Slot(n) };
     let slot = |n| SlotPlan { name: format!("slot{n}"), pages: PAGES };
     let mm = |name: &str, child_of| MmPlan { name: name.into(), child_of };
-    let device = |kind| DevicePlan { name: format!("{kind:?}"), kind };
+    let device = |kind| DevicePlan::new(format!("{kind:?}"), kind);
     Plan {
         cpus: 2,
         spare_frames: 2 + dice.below(5),

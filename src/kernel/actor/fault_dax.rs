@@ -76,7 +76,7 @@ impl DaxFault {
     }
 
     fn lock_entry(self, cx: &mut Step, at: FilePage) -> Next {
-        if beyond_eof(cx, at) {
+        if beyond_eof(cx, at) || barred(cx, at) {
             return self.go(State::Leave(true, -EFAULT));
         }
         cx.w.lock_briefly(cx.me, LockClass::DaxEntry);

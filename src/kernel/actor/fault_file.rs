@@ -173,7 +173,8 @@ impl FileFault {
         if shmem {
             cx.set(frame, Data(Contents::ZERO));
         }
-        cx.change_flags(frame, |f| f.with_lru(true).with_swapbacked(shmem).with_uptodate(shmem));
+        cx.change_flags(frame, |f| f.with_swapbacked(shmem).with_uptodate(shmem));
+        cx.lru_add(frame);
         cx.cache_insert(at, frame);
         self.go(State::Trylock(frame))
     }
@@ -280,6 +281,9 @@ impl FileFault {
         if cx.get::<Pte>(self.at).frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
             return self.go(State::Unlock(frame, true, 0));
         }
+        if barred(cx, at) {
+            return self.go(State::Unlock(frame, true, -EFAULT));
+        }
         if let Some(copy) = Frame::unpack(self.copy) {
             map_anon(cx, self.at, copy, true);
             return FileFault { copy: 0, ..self }.go(State::Unlock(frame, true, 0));
@@ -360,7 +364,7 @@ impl Machine for FileFault {
                 Some(copy) => FileFault { copy: Frame::pack(Some(copy)), ..self }.go(State::Size),
                 None => self.leave(None, -ENOMEM),
             },
-            State::Size if beyond_eof(cx, at) => self.leave(None, -EFAULT),
+            State::Size if beyond_eof(cx, at) || barred(cx, at) => self.leave(None, -EFAULT),
             State::Size => self.go(State::Find),
             State::Find => self.find(cx, at),
             State::Invalidate(folio) => {

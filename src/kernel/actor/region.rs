@@ -17,7 +17,7 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::MmState;
+use crate::kernel::world::objects::{MmState, Owner, OwnerKind};
 use crate::kernel::world::plan::{Context, DeviceKind, PinCall, Redirty};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Frame, Id, Lock, Mm, Region, RegionPage, Slot, VPage, World};
@@ -120,9 +120,23 @@ fn enter(cx: &mut Step, r: Request) -> Next {
         // videobuf_dma_init_user_locked has always used the slow call.
         DeviceKind::Capture => PinCall::PinSlow,
     };
-    let flags = GupFlags { write: r.write, longterm: r.longterm, call: call_of };
+    let longterm = r.longterm || cx.strategy.longterm.judges_drivers();
+    let flags = GupFlags { write: r.write, longterm, call: call_of };
     let slot = slot_of(cx, r.region);
     call(PinPages::new(r.first, r.pages, slot, flags), Register::Program(r))
+}
+
+/// Whether, under a design that takes pages back from devices, a page has left its file since it
+/// was pinned: there was no region yet from which to take it, so that the driver has to look.
+fn recalled(cx: &Step, r: Request) -> bool {
+    let Some(page) = cx.map.backing(r.first) else { return false };
+    let watches = cx.strategy.truncate_of(cx.map.fs_of(page)).recall().is_some();
+    if !watches || !cx.strategy.keeps(Guard::RegisterLookAgain) {
+        return false;
+    }
+    let slot = slot_of(cx, r.region);
+    let pinned = (0..r.pages).map(|n| cx.get::<Pinned>(cx.map.slot_page(slot, n)).frame_bits());
+    pinned.filter_map(Frame::unpack).any(|f| cx.get::<Owner>(f).kind() == OwnerKind::Detached)
 }
 
 fn registered(r: Request) -> RegionState {
@@ -135,6 +149,10 @@ fn registered(r: Request) -> RegionState {
 /// has the key: "from that point on hardware can write to the page at _any_ time" (claim 6).
 fn program(cx: &mut Step, r: Request) -> Next {
     let slot = slot_of(cx, r.region);
+    if recalled(cx, r) {
+        let failed = Register::Fail { region: r.region, errno: EFAULT };
+        return call(Release::new(slot, false, Redirty::Plain, Context::Process), failed);
+    }
     for n in 0..r.pages {
         let pinned = cx.get::<Pinned>(cx.map.slot_page(slot, n));
         let at = cx.map.region_page(r.region, n);

@@ -2,13 +2,16 @@
 //! it runs.
 
 use super::gup_slow::touch_dirty;
-use super::pin::put_kept;
+use super::pin_count::release_kept;
+use super::release_mkwrite;
+use super::routine::call;
 use super::step::*;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{Pinned, RefType, Work, WorkKind};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::{Context, Redirty};
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Frame, Slot, SlotPage, Worker, World};
 
 /// Releases all pages of a slot, one after the other. Returns 0; in the context of a worker, as
@@ -60,9 +63,12 @@ impl Release {
 
     /// The work item that a worker was given.
     pub fn from_work(work: Work) -> Release {
-        let slot = Slot(work.arg() & !SET_DIRTY);
-        let unlocked = work.arg() & SET_DIRTY != 0;
-        let how = if unlocked { Redirty::SetDirty } else { Redirty::SetDirtyLock };
+        let slot = Slot(work.arg() & !(SET_DIRTY | MKWRITE));
+        let how = match work.arg() & (SET_DIRTY | MKWRITE) {
+            SET_DIRTY => Redirty::SetDirty,
+            MKWRITE => Redirty::Mkwrite,
+            _ => Redirty::SetDirtyLock,
+        };
         Release::new(slot, work.kind() == WorkKind::UnpinDirty, how, Context::Process)
     }
 
@@ -107,8 +113,12 @@ impl Release {
                     Redirty::Plain => WorkKind::Unpin,
                     _ => WorkKind::UnpinDirty,
                 };
-                let flag = if how == Redirty::SetDirty { SET_DIRTY } else { 0 };
-                cx.set(worker, Work::new().with_kind(kind).with_arg(self.slot.0 | flag));
+                let flag = match how {
+                    Redirty::SetDirty => SET_DIRTY,
+                    Redirty::Mkwrite => MKWRITE,
+                    Redirty::Plain | Redirty::SetDirtyLock => 0,
+                };
+                cx.update::<Work>(worker, |w| w.with_kind(kind).with_arg(self.slot.0 | flag));
                 Next::Return(0)
             }
             _ => self.settle(cx),
@@ -129,12 +139,37 @@ impl Release {
                 cx.might_sleep(); // folio_lock(), whatever the context
                 self.go(State::Lock(frame))
             }
+            (Some(frame), Redirty::Mkwrite) => {
+                let put = Release { state: State::Put, ..self };
+                match release_mkwrite::begin(cx, frame) {
+                    Some(mkwrite) => call(mkwrite, put),
+                    None => put.into(),
+                }
+            }
         }
+    }
+
+    /// Sets PG_dirty, for which the filesystem is called (`a_ops->dirty_folio`).
+    fn dirty(self, cx: &mut Step, frame: Frame) {
+        if self.context == Context::Irq {
+            cx.w.prices.add(Price::AtomicCallbacks, 1);
+        }
+        touch_dirty(cx, frame);
+    }
+}
+
+impl Release {
+    /// The pin is dropped, in one step if the design can.
+    fn put(self, cx: &mut Step) -> Next {
+        let at = self.slot_page(cx);
+        release_kept(cx, at, self).unwrap_or_else(|| self.settle(cx))
     }
 }
 
 /// In the argument of a work item: dirty the pages without the folio lock.
 const SET_DIRTY: u32 = 1 << 31;
+/// In the argument of a work item: call page_mkwrite for them.
+const MKWRITE: u32 = 1 << 30;
 
 impl Machine for Release {
     fn need(self, cx: &Scene) -> Need {
@@ -173,7 +208,7 @@ impl Machine for Release {
                 self.go(State::DirtyLocked(frame))
             }
             State::DirtyLocked(frame) => {
-                touch_dirty(cx, frame);
+                self.dirty(cx, frame);
                 self.go(State::Unlock(frame))
             }
             State::Unlock(frame) => {
@@ -181,18 +216,22 @@ impl Machine for Release {
                 self.go(State::Put)
             }
             State::Dirty(frame) => {
-                touch_dirty(cx, frame);
+                self.dirty(cx, frame);
                 self.go(State::Put)
             }
-            State::Put => {
-                let at = self.slot_page(cx);
-                put_kept(cx, at);
-                self.settle(cx)
-            }
+            State::Put => self.put(cx),
             State::IrqExit => {
                 cx.in_irq(false);
                 Next::Return(0)
             }
+        }
+    }
+
+    /// A pin has been dropped in several steps, or page_mkwrite has been called before that.
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+        match cx.get::<Pinned>(self.slot_page(cx)).kind() {
+            RefType::None => self.settle(cx),
+            _ => self.into(),
         }
     }
 }
@@ -230,6 +269,7 @@ mod tests {
                 (Some(Redirty::Plain), false),
                 (Some(Redirty::SetDirty), true),
                 (Some(Redirty::SetDirtyLock), true),
+                (Some(Redirty::Mkwrite), true),
                 (None, true),
             ] {
                 let mut sim = released(how, context);
@@ -238,8 +278,8 @@ mod tests {
                 let frame = slot.frame().unwrap();
                 assert_eq!(sim.world.flags(frame).dirty(), dirty, "{how:?} {context:?}");
                 assert_eq!(slot.tag_dirty(), dirty);
-                // The filesystem was not asked.
-                assert!(!sim.world.flags(frame).prepared());
+                let asked = sim.world.flags(frame).prepared();
+                assert_eq!(asked, how == Some(Redirty::Mkwrite), "the filesystem is asked");
                 assert_eq!(sim.world.counts(frame).refs(), 3);
             }
         }
@@ -248,7 +288,9 @@ mod tests {
     #[test]
     fn set_page_dirty_lock_in_an_interrupt_says_that_it_may_sleep_there() {
         use crate::kernel::world::machine::ActorState;
-        for (how, sleeps) in [(Redirty::SetDirtyLock, true), (Redirty::SetDirty, false)] {
+        for (how, sleeps) in
+            [(Redirty::SetDirtyLock, true), (Redirty::Mkwrite, true), (Redirty::SetDirty, false)]
+        {
             let mut sim = released(Some(how), Context::Irq);
             let mut slept = false;
             while step(&mut sim, 0) {

@@ -6,6 +6,7 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Pte;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Cpu, Mm, VPage, World};
 
 /// `flush_tlb_range()` of pages of one mapping.
@@ -99,6 +100,8 @@ impl Machine for FlushTlb {
         let map = cx.map.clone();
         match (cx.strategy.arch, self.target(&map)) {
             (Arch::IpiFlush, Some(cpu)) => {
+                let sent = u64::from(cpu != cx.cpu());
+                cx.prices.add(Price::Ipis, sent);
                 drop_range(cx, cpu, self.first, self.pages);
                 let rest = FlushTlb { next: cpu.0 + 1, ..self };
                 if rest.target(&map).is_some() {

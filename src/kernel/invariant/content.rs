@@ -13,8 +13,9 @@ use crate::kernel::world::{
 /// See its `doc`.
 ///
 /// At the end of a run in which every program has finished, a final sync is imagined: a dirty
-/// page, or one under writeback, gets to the disk as it is (except a page of ext4 without
-/// buffers, which writeback skips); everything else stays what the disk has. A byte is lost if
+/// page, or one under writeback, gets to the disk as it is (except what writeback skips: a page of
+/// ext4 without buffers, and one of btrfs that it has not prepared, kernel truth E13); everything
+/// else stays what the disk has. A byte is lost if
 /// the newest completed write to it is not there, unless something newer is (a write that has
 /// not completed yet). After a power loss the same is asked of what survives and of what fsync
 /// had promised; what was truncated or punched since may be there or not.
@@ -97,7 +98,12 @@ fn will_be_written(w: &World, at: FilePage, frame: Frame) -> bool {
         super::look::maps(pte, frame) && pte.dirty()
     };
     let dirty = flags.dirty() || w.map.rmap(at).any(through);
-    dirty && (fs != FsKind::Ext4 || flags.buffers())
+    dirty
+        && match fs {
+            FsKind::Ext4 => flags.buffers(),
+            FsKind::Btrfs => flags.prepared(),
+            _ => true,
+        }
 }
 
 /// Whether a power loss now takes something away that fsync had promised to survive it.

@@ -13,11 +13,12 @@ use super::actor::step::{Label, Next, Scene, Step};
 use super::invariant::LockGraph;
 use super::invariant::judge::Broken;
 use super::ready::{ReadySet, Waiters};
-use super::strategy::{DaxIdle, Strategy, Unbind};
+use super::strategy::{DaxIdle, Pin, Strategy, Unbind};
 use super::world::door::Rules;
 use super::world::layout::Layout;
 use super::world::machine::{ActorState, Verdict};
 use super::world::need::Need;
+use super::world::pins::PinRules;
 use super::world::plan::{Plan, Role};
 use super::world::setup;
 use super::world::{Actor, Id, Kind, One, World};
@@ -41,7 +42,11 @@ pub struct Move {
 struct Mark {
     cells: usize,
     stacks: usize,
+    /// The hash of the cells before the move.
+    fingerprint: u64,
     agent: Agent,
+    /// Main agents that had not finished before the move.
+    unfinished: u32,
     /// What the agent needed before the move.
     need: Need,
 }
@@ -102,12 +107,15 @@ impl Sim {
 
     /// The same, for a plan that has been laid out already.
     pub fn with_layout(map: Arc<Layout>, strategy: Strategy) -> Sim {
-        let (small, large) = (strategy.pin.grab(0), strategy.pin.grab(9));
         let rules = Rules {
             mapped_refs: strategy.dax_idle == DaxIdle::MappedRef,
             devmap: strategy.unbind != Unbind::MappingRef,
-            pin_refs: small.refs,
-            pin_large: (large.refs, large.pins),
+            pin: PinRules {
+                small: strategy.pin.adds(0),
+                large: strategy.pin.adds(9),
+                of_mapping: strategy.pin == Pin::MappingCounter,
+                off_lru: strategy.pin == Pin::OffLru,
+            },
         };
         let agents = map.actors() as usize;
         let class = classes(&map);

@@ -14,6 +14,7 @@ use crate::kernel::world::{Actor, Id, One};
 impl Model for Sim {
     type Move = Move;
 
+    #[inline]
     fn agents(&self) -> usize {
         self.needs.len()
     }
@@ -29,23 +30,28 @@ impl Model for Sim {
         }
     }
 
+    #[inline]
     fn ready(&self) -> usize {
         if self.over() { 0 } else { self.ready.len() }
     }
 
+    #[inline]
     fn nth_ready(&self, k: usize) -> Agent {
         self.ready.nth(k)
     }
 
+    #[inline]
     fn outcomes(&self, agent: Agent) -> usize {
         let routine = self.top(agent);
         routine.map_or(1, |r| usize::from(r.outcomes(&self.scene(agent))))
     }
 
+    #[inline]
     fn move_of(&self, agent: Agent, outcome: usize) -> Move {
         Move { agent, outcome: outcome as u8 }
     }
 
+    #[inline]
     fn agent(&self, mv: Move) -> Agent {
         mv.agent
     }
@@ -55,7 +61,14 @@ impl Model for Sim {
         let mark = self.marks.len();
         let cells = self.world.mark();
         let need = self.needs[actor.index()];
-        self.marks.push(Mark { cells, stacks: self.stack_log.len(), agent: mv.agent, need });
+        self.marks.push(Mark {
+            cells,
+            stacks: self.stack_log.len(),
+            fingerprint: self.world.fingerprint(),
+            agent: mv.agent,
+            unfinished: self.unfinished as u32,
+            need,
+        });
         self.world.facts.clear();
         if self.recording {
             self.world.record();
@@ -79,8 +92,6 @@ impl Model for Sim {
     fn undo(&mut self, stepped: Stepped) {
         let Some(mark) = self.marks.get(stepped.mark).copied() else { return };
         self.marks.truncate(stepped.mark);
-        let agent = Actor(mark.agent);
-        let finished = self.top(mark.agent).is_none();
         self.rewind_stacks(mark.stacks);
         self.changed.clear();
         for change in self.world.since(mark.cells) {
@@ -89,10 +100,8 @@ impl Model for Sim {
                 self.changed.push(change.object);
             }
         }
-        self.world.rewind(mark.cells);
-        if finished && self.class[agent.index()] == Class::Main {
-            self.unfinished += 1;
-        }
+        self.world.rewind(mark.cells, mark.fingerprint);
+        self.unfinished = mark.unfinished as usize;
         for i in 0..self.changed.len() {
             let other = self.changed[i];
             if other != mark.agent {
@@ -102,6 +111,33 @@ impl Model for Sim {
         self.set_need(mark.agent, mark.need);
     }
 
+    /// All at once if the run was long and the agents are few: each is looked at once instead of
+    /// once for each move.
+    fn undo_all(&mut self, trail: &[Stepped]) {
+        let Some(mark) = trail.first().and_then(|s| self.marks.get(s.mark)).copied() else {
+            return;
+        };
+        if trail.len() < self.needs.len() {
+            trail.iter().rev().for_each(|&stepped| self.undo(stepped));
+            return;
+        }
+        let from = trail[0].mark;
+        for i in (from..self.marks.len()).rev() {
+            let Mark { agent, need, .. } = self.marks[i];
+            self.needs[agent as usize] = need;
+        }
+        self.marks.truncate(from);
+        self.rewind_stacks(mark.stacks);
+        self.world.rewind(mark.cells, mark.fingerprint);
+        self.unfinished = mark.unfinished as usize;
+        for agent in 0..self.needs.len() as Agent {
+            let need = self.needs[agent as usize];
+            self.waiters.set(agent, need.cell(&self.world));
+            self.set_ready(agent, need);
+        }
+    }
+
+    #[inline]
     fn fingerprint(&self) -> u64 {
         self.world.fingerprint() ^ self.stack_hash
     }

@@ -64,6 +64,7 @@ impl Sim {
     }
 
     /// The machine that an agent is in; none if it has finished.
+    #[inline]
     pub fn top(&self, agent: Agent) -> Option<Routine> {
         let depth = self.depth(Actor(agent));
         depth.checked_sub(1).and_then(|d| self.stacks[agent as usize * DEPTH + d])

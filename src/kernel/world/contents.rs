@@ -63,6 +63,9 @@ impl Contents {
     /// All zeroes: fresh memory, a hole.
     pub const ZERO: Contents = Contents(0);
 
+    /// What a page of no meaning holds (the "crappy page"): something, and no logical page's.
+    pub const JUNK: Contents = Contents(1 << 21 | 1);
+
     /// One version all over.
     pub fn of(version: Version) -> Contents {
         Contents(version.pack())

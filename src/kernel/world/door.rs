@@ -9,6 +9,7 @@ use super::contents::{Contents, Patches};
 use super::facts::Fact;
 use super::ids::Id;
 use super::layout::Layout;
+use super::pins::PinRules;
 use super::price::Prices;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -35,10 +36,8 @@ pub struct Rules {
     pub mapped_refs: bool,
     /// PTEs of pmem pages carry the devmap bit.
     pub devmap: bool,
-    /// What a pin adds to the refcount of a base page.
-    pub pin_refs: i32,
-    /// What a pin adds to the refcount, and to the pincount, of a larger folio.
-    pub pin_large: (i32, u16),
+    /// How pins are counted.
+    pub pin: PinRules,
 }
 
 /// All mutable state of the simulated machine, except the agents' control state.
@@ -266,18 +265,12 @@ impl World {
         &self.log[mark..]
     }
 
-    /// Takes back every change since a mark.
-    pub fn rewind(&mut self, mark: usize) {
-        while self.log.len() > mark {
-            if let Some(change) = self.log.pop() {
-                let now = self.cells[change.cell as usize];
-                if now != change.old {
-                    self.fingerprint ^= self.weight(change.cell, change.kind, now)
-                        ^ self.weight(change.cell, change.kind, change.old);
-                    self.cells[change.cell as usize] = change.old;
-                }
-            }
+    /// Takes back every change since a mark, at which the fingerprint was `fingerprint`.
+    pub fn rewind(&mut self, mark: usize, fingerprint: u64) {
+        for change in self.log.drain(mark..).rev() {
+            self.cells[change.cell as usize] = change.old;
         }
+        self.fingerprint = fingerprint;
     }
 
     /// Forgets the log: the present state becomes one that cannot be undone.

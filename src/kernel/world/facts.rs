@@ -44,8 +44,10 @@ pub enum Fact {
     Transferred { tag: Tag, block: Block },
     /// A bio's data are the contents of its block now.
     BlockWritten { tag: Tag, block: Block },
-    /// The strategy was asked whether a folio may be pinned, and answered.
-    PinAsked { frame: Frame, answer: bool },
+    /// The strategy was asked whether a folio may be pinned, and answered. `then`: it was pinned
+    /// when the first look was taken; where the answer takes several, a pin that comes later comes
+    /// too late to be seen.
+    PinAsked { frame: Frame, answer: bool, then: bool },
     /// A CPU stored through a translation.
     Stored { at: VPage, frame: Frame, through_tlb: bool },
     /// The count in a struct page was used, to take a reference or to drop one.

@@ -21,6 +21,7 @@ mod numbering;
 pub mod objects;
 pub mod op;
 pub mod page;
+pub mod pins;
 pub mod plan;
 pub mod price;
 pub mod setup;

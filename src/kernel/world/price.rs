@@ -39,7 +39,8 @@ prices! {
     Pins = "pins",
     /// Pages unpinned.
     Unpins = "unpins",
-    /// Atomic operations on shared cache lines, by pin and unpin.
+    /// Atomic operations on counts and bits of pages and mappings, by GUP calls and the release of
+    /// what they took.
     PinAtomics = "pin-atomics",
     /// Locks taken by pin and unpin on account of the count alone.
     PinLocks = "pin-locks",
@@ -47,6 +48,8 @@ prices! {
     FastHits = "fast-hits",
     /// Pages that GUP-fast gave up on, so that the slow path had to take them.
     FastMisses = "fast-misses",
+    /// Lookups of a structure beside `struct page`, on account of a pin or of asking for one.
+    SideLookups = "side-lookups",
     /// Lookups of a dev_pagemap by GUP-fast.
     PgmapLookups = "pgmap-lookups",
     /// Allocations that the design needs and another does not.
@@ -67,7 +70,7 @@ prices! {
     BouncePages = "bounce-pages",
     /// Bytes copied into bounce pages.
     BounceBytes = "bounce-bytes",
-    /// Times that cleaning passed over a dirty page because it was pinned.
+    /// Times that a pass of writeback left a dirty page alone because it was pinned.
     Skipped = "skipped",
     /// Waiters woken by the end of a pin.
     Wakes = "wakes",
@@ -81,8 +84,16 @@ prices! {
     KilledTransfers = "killed-transfers",
     /// Translations pointed at another page while a device used them.
     Redirected = "redirected",
-    /// System calls that failed because of a pin (not only of a fault injected).
+    /// System calls and page faults that failed because of a pin (not only of a fault injected).
     FailedCalls = "failed-calls",
+    /// Invalidations begun again because a callback had failed and the caller may not fail.
+    NotifierRetries = "notifier-retries",
+    /// Times that a notifier's callback waited for transfers of its device before it returned.
+    CallbackWaits = "callback-waits",
+    /// Callbacks that found every command page of their driver in use.
+    PoolWaits = "pool-waits",
+    /// Interrupts that TLB flushes sent to other processors and waited for.
+    Ipis = "ipis",
     /// System calls that a signal ended while they waited.
     Interrupted = "interrupted",
     /// System calls that waited for the end of a pin, a transfer, a notifier's section or a
