@@ -28,11 +28,11 @@ use std::time::Duration;
 pub const REPRESENTATIVE: &[&str] = &[
     "writeback/rdma-write-after-clean",
     "writeback/stable-pages",
-    "writeback/dio-redirties-without-buffers",
+    "bugs/d824ec2a1546-page-without-buffers",
     "truncate/orphan-rdma",
     "dax/punch-foreign-dma",
     "dax/longterm-stall",
-    "fork/pinned-page-copied",
+    "bugs/70e806e4e645-lost-dma-after-fork",
     "reclaim/pinned-page-survives",
     "notifier/odp-truncate",
     "unbind/gup-fast-vs-unbind",
