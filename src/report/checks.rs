@@ -111,7 +111,7 @@ pub fn label(scenario: &str, strategy: &str, subject: &str) -> String {
 }
 
 /// Columns that the end of a line takes: how often, counts, fate.
-const RESULT: usize = 40;
+const RESULT: usize = 34;
 
 impl Checked {
     /// What the line is about: `scenario / strategy / subject`.

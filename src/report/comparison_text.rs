@@ -7,7 +7,7 @@
 use super::comparison::{Cell, Comparison, Group, Row};
 use super::paint::{BROKEN, DIM, HELD, STEP, WAIT, paint, wrap};
 use super::verdicts::grouped;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 
 /// A line of the table: what it is called, and its text for each design. None: a heading.
 struct Line {
@@ -19,6 +19,8 @@ struct Line {
 const NARROW: usize = 9;
 /// Columns of a design in which whole words fit.
 const WIDE: usize = 15;
+/// Designs that a sentence names at most.
+const SOME: usize = 6;
 /// Designs from which on they are rows.
 const MANY: usize = 13;
 
@@ -107,6 +109,7 @@ impl Comparison {
             true => self.in_rows(&mut out, width),
             false => self.in_columns(&mut out, width),
         };
+        self.protectors(&mut out, width);
         self.legend(&mut out, width, wide);
         out
     }
@@ -184,12 +187,14 @@ impl Comparison {
         let room = width.saturating_sub(first + 2).max(NARROW + 2);
         let n = self.rows.len().max(1);
         let wide = room / n >= WIDE + 2;
-        let least = if wide { WIDE } else { NARROW };
+        let words = self.rows.iter().flat_map(|r| r.design.split_inclusive([' ', '=']));
+        let longest = words.map(|word| word.trim_end().len()).max().unwrap_or(0);
+        let least = if wide { WIDE } else { longest.clamp(NARROW, WIDE) };
         // Columns of about the same number in each table.
         let fit = (room / (least + 2)).clamp(1, n);
         let tables = n.div_ceil(fit);
         let each = n.div_ceil(tables);
-        let column = (room / each).saturating_sub(2).min(WIDE + 8).max(NARROW);
+        let column = (room / each).saturating_sub(2).clamp(least, WIDE + 8);
         for (t, part) in self.rows.chunks(each).enumerate() {
             if t > 0 {
                 out.push('\n');
@@ -230,66 +235,67 @@ impl Comparison {
         }
     }
 
-    /// A row for each design; rules and prices have numbers. Never in whole words.
+    /// A row for each design; designs, rules and prices have numbers. Never in whole words.
     fn in_rows(&self, out: &mut String, width: usize) -> bool {
-        let mut heads: Vec<(String, String)> = Vec::new();
-        let letter = |n: usize| format!("{}", n + 1);
-        for column in &self.columns {
-            heads.push((letter(heads.len()), column.invariant.to_string()));
-        }
-        for column in &self.prices {
-            heads.push((letter(heads.len()), column.price.to_string()));
-        }
+        let rules = self.columns.iter().map(|c| c.invariant);
+        let heads: Vec<&str> = rules.chain(self.prices.iter().map(|p| p.price)).collect();
+        let head = ["", self.common.trim_end(), "filesystem", "RDMA", "system"];
+        grid(
+            out,
+            width,
+            &head.map(String::from),
+            self.rows.iter().enumerate().map(|(n, row)| {
+                let groups = row.groups.iter().map(|g| g.text(false));
+                [format!("#{}", n + 1), row.design.clone()].into_iter().chain(groups).collect()
+            }),
+        );
         let texts = |row: &Row| -> Vec<String> {
             let cells = row.cells.iter().map(|c| c.text(false));
             cells.chain(row.prices.iter().map(|&p| price(p, false))).collect()
         };
-        let name = self.rows.iter().map(|r| r.design.len()).max().unwrap_or(0).min(width / 3);
-        let room = width.saturating_sub(name + 4);
-        let groups = ["filesystem", "RDMA", "system"];
-        let mut parts: Vec<Vec<usize>> = vec![Vec::new()];
-        let fit = (room / (NARROW + 1)).max(1);
-        for n in 0..heads.len() {
-            match parts.last_mut() {
-                Some(part) if part.len() < fit => part.push(n),
-                _ => parts.push(vec![n]),
-            }
+        let all: Vec<Vec<String>> = self.rows.iter().map(texts).collect();
+        let fit = (width.saturating_sub(6) / NARROW).max(1);
+        let numbers: Vec<usize> = (0..heads.len()).collect();
+        for part in numbers.chunks(fit) {
+            let head: Vec<String> =
+                std::iter::once(String::new()).chain(part.iter().map(|n| letters(*n))).collect();
+            grid(
+                out,
+                width,
+                &head,
+                all.iter().enumerate().map(|(n, texts)| {
+                    let cells = part.iter().map(|&column| texts[column].clone());
+                    std::iter::once(format!("#{}", n + 1)).chain(cells).collect()
+                }),
+            );
         }
-        let mut print = |head: Vec<String>, row: &dyn Fn(&Row) -> Vec<String>| {
-            let mut table = Table::new();
-            table.load_style(presets::NOTHING);
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
-            table.set_header(head);
-            for r in &self.rows {
-                table.add_row(row(r));
-            }
-            if let Some(column) = table.column_mut(0) {
-                column.set_cell_alignment(CellAlignment::Left);
-            }
-            let text = table.trim_fmt();
-            for (n, line) in text.lines().enumerate() {
-                let line = line.strip_prefix(' ').unwrap_or(line).trim_end();
-                out.push_str(&if n == 0 { paint(STEP, line) } else { colour_words(line) });
-                out.push('\n');
-            }
-            out.push('\n');
-        };
-        let design = |r: &Row| r.design.clone();
-        let head = [self.common.trim_end().to_string()];
-        let safe = head.iter().cloned().chain(groups.map(String::from)).collect();
-        print(safe, &|r| {
-            [design(r)].into_iter().chain(r.groups.iter().map(|g| g.text(false))).collect()
-        });
-        for part in parts.iter().filter(|p| !p.is_empty()) {
-            let names = part.iter().map(|&n| heads[n].0.clone());
-            print(head.iter().cloned().chain(names).collect(), &|r| {
-                let all = texts(r);
-                [design(r)].into_iter().chain(part.iter().map(|&n| all[n].clone())).collect()
-            });
-        }
-        let legend: Vec<String> = heads.iter().map(|(n, name)| format!("{n} {name}")).collect();
-        wrap(out, width, "", "  ", &format!("Columns: {}", legend.join(", ")));
+        let names = heads.iter().enumerate().map(|(n, name)| format!("{} {name}", letters(n)));
+        let names: Vec<String> = names.collect();
+        wrap(out, width, "", "  ", &format!("Columns: {}.", names.join(", ")));
         false
+    }
+
+    /// Which designs protect whom.
+    fn protectors(&self, out: &mut String, width: usize) {
+        let safe = |groups: &[usize]| -> String {
+            let all = |row: &&Row| groups.iter().all(|&n| row.groups[n].verdict == "safe");
+            let names: Vec<&str> =
+                self.rows.iter().filter(all).map(|row| row.design.as_str()).collect();
+            match names.len() {
+                0 => paint(BROKEN, "none"),
+                n if n == self.rows.len() => paint(HELD, "all"),
+                n if n > SOME => paint(HELD, &format!("{n} of {}", self.rows.len())),
+                _ => paint(HELD, &names.join(", ")),
+            }
+        };
+        if self.rows.len() > 1 {
+            let who = [("the filesystem", safe(&[0])), ("the RDMA user", safe(&[1]))];
+            let both = [("both", safe(&[0, 1])), ("everybody", safe(&[0, 1, 2]))];
+            let says = who.into_iter().chain(both).map(|(who, names)| format!("{who}: {names}"));
+            let text = says.collect::<Vec<_>>().join("; ");
+            out.push('\n');
+            wrap(out, width, "", "  ", &format!("Protects {text}."));
+        }
     }
 
     /// What the words mean, and what is not in the table.
@@ -336,6 +342,33 @@ impl Comparison {
             wrap(out, width, "note     ", "         ", note);
         }
     }
+}
+
+/// A column by letters: A to Z, AA, AB and so on.
+fn letters(n: usize) -> String {
+    let letter = |n: usize| char::from(b'A' + (n % 26) as u8);
+    match n / 26 {
+        0 => letter(n).to_string(),
+        more => format!("{}{}", letter(more - 1), letter(n)),
+    }
+}
+
+/// Rows of cells under a heading, as wide as what they hold and no wider than `width`.
+fn grid(out: &mut String, width: usize, head: &[String], rows: impl Iterator<Item = Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let width = u16::try_from(width).unwrap_or(u16::MAX);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.set_header(head);
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    for (n, line) in table.trim_fmt().lines().enumerate() {
+        let line = line.strip_prefix(' ').unwrap_or(line).trim_end();
+        out.push_str(&if n == 0 { paint(STEP, line) } else { colour_words(line) });
+        out.push('\n');
+    }
+    out.push('\n');
 }
 
 /// A name in lines that fit, broken between words where there are some.

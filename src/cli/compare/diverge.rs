@@ -38,7 +38,7 @@ pub fn run(args: &Args, designs: &[String], opened: &Opened) -> Result<Exit, Fai
         Style::Json => shown.json(opened),
         _ => shown.text(opened, out::stdout_width()),
     })?;
-    Ok(args.exit())
+    Ok(Exit::Clean)
 }
 
 struct Shown<'a> {
@@ -102,7 +102,7 @@ impl Shown<'_> {
             let around = n.saturating_sub(AROUND)..(n + AROUND + 1).min(same.len());
             same[around].contains(&false)
         };
-        let (mut left, mut skipped) = (AFTER, false);
+        let (mut left, mut skipped, mut together) = (AFTER, false, true);
         for (n, &pair) in pairs.iter().enumerate() {
             if !near(n) {
                 skipped = true;
@@ -118,7 +118,7 @@ impl Shown<'_> {
                 out.push('\n');
             }
             let number = pair.0.or(pair.1).unwrap_or(0);
-            if parts == Some(number) && (pair.0.is_none() || pair.0 == parts) {
+            if parts == Some(number) && std::mem::take(&mut together) {
                 let text = "----- here they part: one makes a step that the other does not";
                 out.push_str(&paint(WAIT, text));
                 out.push('\n');

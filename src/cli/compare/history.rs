@@ -33,7 +33,7 @@ pub fn run(args: &Args, opened: &[Opened]) -> Result<Exit, Failure> {
         Style::Json => table.json(),
         Style::Csv => table.csv().map_err(|e| Failure::Internal(e.to_string()))?,
     })?;
-    Ok(args.exit())
+    Ok(args.exit(&crew))
 }
 
 /// Since when nothing is broken; for each invariant the stretches of the history with one verdict.

@@ -28,11 +28,11 @@ use std::time::Duration;
 pub const REPRESENTATIVE: &[&str] = &[
     "writeback/rdma-write-after-clean",
     "writeback/stable-pages",
-    "writeback/dio-redirties-without-buffers",
+    "bugs/d824ec2a1546-page-without-buffers",
     "truncate/orphan-rdma",
     "dax/punch-foreign-dma",
     "dax/longterm-stall",
-    "fork/pinned-page-copied",
+    "bugs/70e806e4e645-lost-dma-after-fork",
     "reclaim/pinned-page-survives",
     "notifier/odp-truncate",
     "unbind/gup-fast-vs-unbind",
@@ -116,8 +116,8 @@ Examples:
   gupsim compare --repair dax/punch-foreign-dma --from linux-4.14
 
 A design is PRESET, AXIS=VALUE ... or PRESET AXIS=VALUE ..., as in a scenario's expectations.
-Exits with 0 when the table is complete, 1 after --witness, and after --repair if nothing helps,
-5 if it was interrupted (what was found is printed).";
+Exits with 0 when the table is complete, 1 after --witness, and after --repair if nothing helps, 3
+if the time was up and 5 if it was interrupted (what was found is printed).";
 
 /// States that the search for a shortest run may visit.
 const WITNESS_STATES: usize = 200_000;
@@ -159,7 +159,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         Style::Json => table.json(),
         Style::Csv => table.csv().map_err(|e| Failure::Internal(e.to_string()))?,
     })?;
-    Ok(args.exit())
+    Ok(args.exit(&crew))
 }
 
 impl Args {
@@ -183,8 +183,12 @@ impl Args {
         Crew::new(self.time.map(Duration::from_secs), 0)
     }
 
-    fn exit(&self) -> Exit {
-        if watch::interrupted() { Exit::Interrupted } else { Exit::Clean }
+    fn exit(&self, crew: &Crew) -> Exit {
+        match (watch::interrupted(), crew.is_over()) {
+            (true, _) => Exit::Interrupted,
+            (false, true) => Exit::Bounded,
+            (false, false) => Exit::Clean,
+        }
     }
 }
 

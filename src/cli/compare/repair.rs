@@ -3,7 +3,7 @@
 
 use super::{Args, Style, table};
 use crate::cli::scenarios::Opened;
-use crate::cli::watch::{self, Crew};
+use crate::cli::watch::Crew;
 use crate::cli::{Exit, failure::Failure, out};
 use crate::compare::{self, Cell, Effort};
 use crate::engine::explore::Options;
@@ -11,6 +11,7 @@ use crate::engine::model::Props;
 use crate::jobs;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::strategy::Strategy;
+use crate::report::comparison::Comparison;
 use crate::report::paint::{BROKEN, STEP, paint, wrap};
 use crate::scenario::strategy as words;
 use serde_json::json;
@@ -23,7 +24,7 @@ pub fn run(args: &Args, opened: &Opened) -> Result<Exit, Failure> {
     let base = args.from.clone().unwrap_or_default();
     let own = words::describe(&base, opened.loaded.strategy)?;
     let crew = args.crew();
-    let mut search = Search { args, opened, own, broken: Props::NONE, crew: &crew };
+    let mut search = Search { args, opened, own, changes: 0, crew: &crew };
     let refuted = search.refuted(own, args.max_states);
     let (broken, complete) = (refuted.broken, refuted.complete);
     if broken.is_empty() {
@@ -31,10 +32,10 @@ pub fn run(args: &Args, opened: &Opened) -> Result<Exit, Failure> {
         let name = if base.is_empty() { "the scenario's own strategy" } else { &base };
         let how = if complete { "is refuted" } else { "was found broken" };
         out::print(&format!("nothing {how} under {name}: there is nothing to repair\n"))?;
-        return Ok(args.exit());
+        return Ok(args.exit(&crew));
     }
-    search.broken = broken;
     let (repairs, tried) = search.smallest();
+    search.changes = repairs.first().map_or(0, Vec::len);
     let name = |repair: &Vec<Value>| {
         let values: Vec<String> = repair.iter().map(|(a, v)| format!("{a}={v}")).collect();
         format!("{base} {}", values.join(" ")).trim().to_string()
@@ -47,51 +48,62 @@ pub fn run(args: &Args, opened: &Opened) -> Result<Exit, Failure> {
     crew.finish();
     let table = found?.table();
     let broken: Vec<&str> = broken.iter().filter_map(|i| Some(TABLE.get(i)?.name)).collect();
-    let text = match args.format {
-        Style::Json => {
-            let document = json!({
-                "format": 1,
-                "refuted": broken,
-                "repairs": names,
-                "tried": tried,
-                "comparison": table,
-            });
-            // Strings, numbers and lists only: writing them out cannot fail.
-            serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
-        }
-        Style::Csv => table.csv().map_err(|e| Failure::Internal(e.to_string()))?,
-        Style::Markdown => table.markdown(),
-        Style::Text => {
-            let width = out::stdout_width();
-            let mut text = String::new();
-            let refuted = paint(BROKEN, &broken.join(", "));
-            wrap(&mut text, width, "refuted  ", "         ", &refuted);
-            let changes = repairs.first().map_or(args.changes, Vec::len);
-            let what = match repairs.len() {
-                0 => format!("no change of up to {changes} values helps ({tried} tried)"),
-                1 => format!("one change of {changes} values helps ({tried} tried)"),
-                n => format!("{n} changes of {changes} values help ({tried} tried)"),
-            };
-            wrap(
-                &mut text,
-                width,
-                "repairs  ",
-                "         ",
-                &what.replace(" 1 values", " one value"),
-            );
-            for name in &names {
-                wrap(&mut text, width, "         - ", "           ", &paint(STEP, name));
-            }
-            text.push('\n');
-            text + &table.text(width)
-        }
-    };
-    out::print(&text)?;
-    Ok(match (watch::interrupted(), names.is_empty()) {
-        (true, _) => Exit::Interrupted,
-        (false, true) => Exit::Violated,
-        (false, false) => Exit::Clean,
+    let report = Report { args, broken, repairs: &names, changes: search.changes, tried, table };
+    out::print(&match args.format {
+        Style::Json => report.json(),
+        Style::Csv => report.table.csv().map_err(|e| Failure::Internal(e.to_string()))?,
+        Style::Markdown => report.table.markdown(),
+        Style::Text => report.text(out::stdout_width()),
+    })?;
+    Ok(match (args.exit(&crew), names.is_empty()) {
+        (Exit::Clean, true) => Exit::Violated,
+        (exit, _) => exit,
     })
+}
+
+/// What was found.
+struct Report<'a> {
+    args: &'a Args,
+    broken: Vec<&'static str>,
+    repairs: &'a [String],
+    /// Values that each of them changes.
+    changes: usize,
+    tried: usize,
+    table: Comparison,
+}
+
+impl Report<'_> {
+    fn json(&self) -> String {
+        let document = json!({
+            "format": 1,
+            "refuted": self.broken,
+            "repairs": self.repairs,
+            "changes": self.changes,
+            "tried": self.tried,
+            "comparison": self.table,
+        });
+        // Strings, numbers and lists only: writing them out cannot fail.
+        serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    }
+
+    fn text(&self, width: usize) -> String {
+        let mut text = String::new();
+        let refuted = paint(BROKEN, &self.broken.join(", "));
+        wrap(&mut text, width, "refuted  ", "         ", &refuted);
+        let values = |n: usize| if n == 1 { "one value".into() } else { format!("{n} values") };
+        let what = match self.repairs.len() {
+            0 => format!("no change of up to {} helps", values(self.args.changes)),
+            1 => format!("one change of {} helps", values(self.changes)),
+            n => format!("{n} changes of {} help", values(self.changes)),
+        };
+        let tried = format!("{what} ({} designs tried)", self.tried);
+        wrap(&mut text, width, "repairs  ", "         ", &tried);
+        for name in self.repairs {
+            wrap(&mut text, width, "         - ", "           ", &paint(STEP, name));
+        }
+        text.push('\n');
+        text + &self.table.text(width)
+    }
 }
 
 /// The base as a design that can be described: the scenario's own strategy has words, too.
@@ -106,8 +118,8 @@ struct Search<'a> {
     args: &'a Args,
     opened: &'a Opened,
     own: Strategy,
-    /// What is to be repaired.
-    broken: Props,
+    /// Values that the smallest repairs change.
+    changes: usize,
     crew: &'a Crew,
 }
 

@@ -227,8 +227,8 @@ impl<'a> Found<'a> {
             let all = here().count();
             if cut > 0 && opened.loaded.limits().runs.is_none() {
                 notes.push(format!(
-                    "{}: {cut} of {all} searches were cut; what they left open was sampled by {} \
-                     schedules, the same for every design",
+                    "{}: {cut} of {all} searches were cut; what they left open was sampled by up \
+                     to {} schedules, the same for every design",
                     opened.loaded.name, self.effort.schedules
                 ));
             } else if cut > 0 {
