@@ -1,8 +1,8 @@
 //! Exploration speed on the pin protocol: the generic engine, an explorer written by hand for this
 //! one protocol, and other checkers, side by side in one run and agreeing on what they found.
 //!
-//! `cargo bench --bench engine` takes the small sizes; with `GUPSIM_BENCH=large` the large ones too,
-//! which takes minutes and gigabytes. The explorers take turns, several rounds of them, and the
+//! `cargo bench --bench engine` takes the small sizes; with `GUPSIM_BENCH=large` the large ones,
+//! too, which takes minutes and gigabytes. The explorers take turns, several rounds of them, and the
 //! best of each counts: whatever else the machine does, and it does not do it in all rounds, falls
 //! out. Every row has a work hash: faster by doing something else shows. SPIN takes part if `spin`
 //! and `cc` can be called.
