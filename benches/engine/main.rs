@@ -2,8 +2,8 @@
 //! one protocol, and other checkers, side by side in one run and agreeing on what they found.
 //!
 //! `cargo bench --bench engine` takes the small sizes; with `GUPSIM_BENCH=large` the large ones,
-//! too, which takes minutes and gigabytes. The explorers take turns, several rounds of them, and the
-//! best of each counts: whatever else the machine does, and it does not do it in all rounds, falls
+//! too, which takes minutes and gigabytes. The explorers take turns, several rounds of them, and
+//! the best of each counts: what else the machine does, unless it does so in all rounds, falls
 //! out. Every row has a work hash: faster by doing something else shows. SPIN takes part if `spin`
 //! and `cc` can be called.
 
@@ -77,6 +77,11 @@ fn large() -> bool {
     std::env::var_os("GUPSIM_BENCH").is_some_and(|v| v == "large")
 }
 
+/// Uses a result, as far as the compiler can tell.
+fn spend<T>(result: T) {
+    black_box(result);
+}
+
 /// The shortest time of each of several, which take turns in `rounds` rounds.
 fn best(rounds: usize, all: &mut [(String, Box<dyn FnMut() + '_>)]) -> Vec<(String, Duration)> {
     let mut best = vec![Duration::MAX; all.len()];
@@ -111,7 +116,7 @@ fn side_by_side() {
             let found = explorer(size);
             assert_eq!(found.states, states, "{name}");
             hashes.extend(found.transitions.map(|t| mix2(states, t)));
-            let work = move || (0..times).for_each(|_| drop(black_box(explorer(size))));
+            let work = move || (0..times).for_each(|_| spend(explorer(size)));
             all.push((name.to_string(), Box::new(work)));
         }
         match Verifier::new(size, false) {
@@ -119,7 +124,7 @@ fn side_by_side() {
                 let found = spin.run();
                 assert_eq!(found.map(|f| f.states), Some(states), "spin");
                 hashes.extend(found.and_then(|f| f.transitions).map(|t| mix2(states, t)));
-                let work = move || (0..times).for_each(|_| drop(black_box(spin.run())));
+                let work = move || (0..times).for_each(|_| spend(spin.run()));
                 all.push(("spin".to_string(), Box::new(work)));
             }
             None => println!("spin is left out: no `spin` or no `cc`"),
@@ -184,13 +189,13 @@ fn reduction() {
             reduced.transitions as f64 / full.transitions as f64,
             reduced.end_states()
         );
-        let work = || drop(black_box(explore(&model, &options, &())));
+        let work = || spend(explore(&model, &options, &()));
         let mut all: Vec<(String, Box<dyn FnMut() + '_>)> = vec![("gupsim".into(), Box::new(work))];
         if let Some(spin) = Verifier::new(size, true) {
             let found = spin.run();
             let left = found.and_then(|f| f.transitions).unwrap_or_default();
             println!("reduction {}, spin: {left} of {} transitions", name(size), full.transitions);
-            all.push(("spin".into(), Box::new(move || drop(black_box(spin.run())))));
+            all.push(("spin".into(), Box::new(move || spend(spin.run()))));
         }
         let best = best(3, &mut all);
         for (who, time) in &best {
@@ -233,9 +238,9 @@ fn runs() {
         assert!(reached.len() <= ends && (name != "shuttle" || reached.len() == ends), "{name}");
     }
     let mut all: Vec<(String, Box<dyn FnMut()>)> = vec![
-        ("gupsim".into(), Box::new(|| drop(black_box(walks(RUNS))))),
-        ("shuttle".into(), Box::new(|| drop(black_box(peers::shuttle_walks(RUNS as usize))))),
-        ("loom".into(), Box::new(|| drop(black_box(peers::loom_runs(RUNS as usize))))),
+        ("gupsim".into(), Box::new(|| spend(walks(RUNS)))),
+        ("shuttle".into(), Box::new(|| spend(peers::shuttle_walks(RUNS as usize)))),
+        ("loom".into(), Box::new(|| spend(peers::loom_runs(RUNS as usize)))),
     ];
     let best = best(5, &mut all);
     ratios("runs 1 1 1", "runs", RUNS, &best);
