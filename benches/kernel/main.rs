@@ -196,8 +196,8 @@ fn memory() {
     let each = after.saturating_sub(before) as f64 / report.states as f64;
     let set = report.bytes as f64 / report.states as f64;
     println!(
-        "memory, 8 agents, 16 pages: {each:.1} bytes of the process for each of {} states, {set:.1} \
-         of them in the set",
+        "memory, 8 agents, 16 pages: {each:.1} bytes of the process for each of {} states, \
+         {set:.1} of them in the set",
         report.states
     );
     assert!(each <= 24.0, "{each} bytes for each state");

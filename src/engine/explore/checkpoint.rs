@@ -3,8 +3,9 @@
 //!
 //! The file is little-endian words under a checksum: a header that names the format and the
 //! search it belongs to, the counts, the runs (each move as its number among the enabled ones),
-//! what the model has gathered, what a reduction has learned, the visited set. It is written beside its target and renamed over it, so that a kill at any
-//! moment leaves either the old or the new one whole.
+//! what the model has gathered, what a reduction has learned, the visited set. It is written beside
+//! its target and renamed over it, so that a kill at any moment leaves either the old or the new
+//! one whole.
 
 use std::fmt;
 use std::fs::{self, File};

@@ -2,9 +2,9 @@
 //!
 //! [`explore`] goes through the whole state space, judges all properties at once (it goes on past
 //! a violation) and says how far its verdicts reach. The pieces: `search` is the one depth-first
-//! loop, `guided` what it does in a state under a reduction, `drive` runs it on one or many threads and through checkpoints, [`visited`] remembers
-//! states, [`witness`] finds shortest violations, [`enumerate`] counts schedules without
-//! remembering states.
+//! loop, `guided` what it does in a state under a reduction, `drive` runs it on one or many threads
+//! and through checkpoints, [`visited`] remembers states, [`witness`] finds shortest violations,
+//! [`enumerate`] counts schedules without remembering states.
 
 pub mod checkpoint;
 mod drive;

@@ -13,8 +13,9 @@ use crate::engine::model::{Agent, Model, Stepped};
 use crate::engine::reduce::Agents;
 use crate::engine::reduce::guide::Guide;
 
-/// States between two looks at the outside world.
-const POLL_EVERY: u32 = 1 << 12;
+/// States between two looks at the outside world. (Few under test, so that small models are laid
+/// down.)
+const POLL_EVERY: u32 = if cfg!(test) { 1 << 3 } else { 1 << 12 };
 
 /// Moves after which it is time for one even though the states were few.
 const POLL_MOVES: u64 = 1 << 15;
@@ -174,6 +175,13 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
         self.expand(work.awake);
         let stopped = loop {
+            // After each state and not now and then: where a round is begun again must not depend
+            // on when it was laid down.
+            if let Some(guide) = &self.guide
+                && hub.enough(self.tally.transitions, guide.has_learned())
+            {
+                break Some(Halt::Enough);
+            }
             if !self.step() {
                 break None;
             }
@@ -185,10 +193,6 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
                 due |= self.tally.transitions - self.reported >= POLL_MOVES;
                 if let Some(bound) = self.limit() {
                     break Some(Halt::Stop(bound));
-                }
-                let learned = self.guide.as_ref().is_some_and(Guide::has_learned);
-                if hub.enough(self.tally.transitions, learned) {
-                    break Some(Halt::Enough);
                 }
                 if hub.hungry() {
                     self.share(hub);

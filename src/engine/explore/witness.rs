@@ -8,7 +8,7 @@ use super::tally::Tally;
 use super::visited::{Seen, Visited};
 use super::{Bound, Control, Options, Poll, Progress, Witness};
 use crate::engine::hash::mix2;
-use crate::engine::model::{Model, Props, Stepped};
+use crate::engine::model::{Agent, Model, Props, Stepped};
 
 /// A state in the tree of first arrivals.
 #[derive(Clone, Copy)]
@@ -109,6 +109,29 @@ struct Limits {
     preemptions: Option<u32>,
 }
 
+impl Limits {
+    /// The preemptions used after a move of `agent`; `None` if they are too many. `switched`: it
+    /// keeps another one from going on.
+    fn used(&self, before: u32, switched: bool) -> Option<u32> {
+        let used = before + u32::from(switched);
+        self.preemptions.is_none_or(|most| used <= most).then_some(used)
+    }
+
+    /// What a state is known by.
+    fn key(&self, fingerprint: u64, last: Agent, used: u32) -> u64 {
+        match self.preemptions {
+            None => fingerprint,
+            Some(_) => mix2(fingerprint, u64::from(last) << 32 | u64::from(used)),
+        }
+    }
+}
+
+/// Whether the outside world wants the search to end.
+fn stopped<M: Model>(control: &impl Control<M>, nodes: usize, bytes: usize) -> bool {
+    let progress = Progress { states: nodes as u64, bytes, ..Progress::default() };
+    matches!(control.poll(&progress), Poll::Stop(_))
+}
+
 /// Breadth-first search for the properties `wanted`, within limits and unless it is stopped.
 fn search<M: Model>(
     start: &M,
@@ -152,15 +175,9 @@ fn search<M: Model>(
             let able = moves.iter().any(|&m| Some(walker.model.agent(m)) == last);
             for &mv in moves.iter().filter(|_| depth < limits.longest) {
                 let agent = walker.model.agent(mv);
-                let used = used + u32::from(able && Some(agent) != last);
-                if limits.preemptions.is_some_and(|most| used > most) {
-                    continue;
-                }
+                let Some(used) = limits.used(used, able && Some(agent) != last) else { continue };
                 let stepped = walker.model.apply(mv);
-                let mut key = walker.model.fingerprint();
-                if limits.preemptions.is_some() {
-                    key = mix2(key, u64::from(agent) << 32 | u64::from(used));
-                }
+                let key = limits.key(walker.model.fingerprint(), agent, used);
                 let new = visited.claim(key, |_| ());
                 walker.model.undo(stepped);
                 note(stepped.broken, &walker, &nodes, Some(mv));
@@ -168,15 +185,12 @@ fn search<M: Model>(
                     nodes.push(Node { parent: number as u32, used, mv });
                 }
             }
-            if left.is_empty() || nodes.len() > limits.states {
+            let due = number % POLL_EVERY == 0;
+            if left.is_empty()
+                || nodes.len() > limits.states
+                || due && stopped(control, nodes.len(), visited.bytes())
+            {
                 return found;
-            }
-            if number % POLL_EVERY == 0 {
-                let (states, bytes) = (nodes.len() as u64, visited.bytes());
-                let progress = Progress { states, depth, bytes, ..Progress::default() };
-                if matches!(control.poll(&progress), Poll::Stop(_)) {
-                    return found;
-                }
             }
         }
         layer = layer.end..nodes.len();
