@@ -168,6 +168,10 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         hub: &impl Hub<M>,
         rest: &mut Vec<Work<M::Move>>,
     ) -> Option<Halt> {
+        if self.enough(hub) {
+            rest.push(work.clone());
+            return Some(Halt::Enough);
+        }
         self.todo.clear();
         self.floor = 0;
         for &mv in &work.run {
@@ -175,11 +179,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
         self.expand(work.awake);
         let stopped = loop {
-            // After each state and not now and then: where a round is begun again must not depend
-            // on when it was laid down.
-            if let Some(guide) = &self.guide
-                && hub.enough(self.tally.transitions, guide.has_learned())
-            {
+            if self.enough(hub) {
                 break Some(Halt::Enough);
             }
             if !self.step() {
@@ -213,6 +213,14 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             self.model.undo(frame.stepped);
         }
         stopped
+    }
+
+    /// Whether a search that learns has learned enough. To be asked after each state and not now
+    /// and then: where a round is begun again must not depend on when it was laid down.
+    #[inline]
+    fn enough(&self, hub: &impl Hub<M>) -> bool {
+        let guide = self.guide.as_ref();
+        guide.is_some_and(|g| hub.enough(self.tally.transitions, g.has_learned()))
     }
 
     /// Makes a move of a known run again.
