@@ -218,3 +218,50 @@ fn a_time_limit_ends_a_search() {
     assert_eq!(output.status.code(), Some(3));
     assert!(stdout(&output).contains("cut by time"), "{}", stdout(&output));
 }
+
+const PINNERS: &str = "tests/symmetry/pinners.json";
+
+#[test]
+fn symmetry_says_whose_places_it_takes_for_one() {
+    insta::assert_snapshot!(shown(&["explore", PINNERS, "--symmetry", "--no-trace"]));
+}
+
+#[test]
+fn symmetry_that_there_is_none_of_is_no_silent_success() {
+    let why = |name: &str| {
+        let found = json(&["explore", name, "--symmetry"]);
+        let method = found["method"].as_str().unwrap();
+        assert!(!method.contains("which is which"), "{method}");
+        found["notes"][0].as_str().unwrap().to_string()
+    };
+    assert!(why("tests/symmetry/flushed.json").contains("interrupts the processors"));
+    assert!(why("tests/symmetry/truncated.json").contains("Truncate goes through all in order"));
+    assert!(why(RELAY).contains("no two threads have the same program"), "{}", why(RELAY));
+    for bound in [["--preemptions", "1"], ["--depth", "9"]] {
+        assert_eq!(code(&[&["explore", PINNERS, "--symmetry"][..], &bound].concat()), 2);
+    }
+}
+
+#[test]
+fn symmetry_changes_no_verdict() {
+    let verdicts = |how: &str| {
+        let found = json(&["explore", "reclaim/three-pinners", how]);
+        let fates: Vec<Value> =
+            found["expectations"].as_array().unwrap().iter().map(|e| e["fate"].clone()).collect();
+        let of = |v: &Value| (v["invariant"].clone(), v["verdict"].clone());
+        let all: Vec<_> = found["invariants"].as_array().unwrap().iter().map(of).collect();
+        (found["states"].as_u64().unwrap(), (all, fates))
+    };
+    let ((all, plain), (orbits, symmetric)) = (verdicts("--no-reduction"), verdicts("--symmetry"));
+    assert_eq!(plain, symmetric);
+    assert!(orbits * 4 < all, "{orbits} of {all}");
+}
+
+#[test]
+fn a_truncate_that_looks_again_can_be_put_off_for_ever() {
+    let args = ["explore", "dax/endless-repin", "--starvation", "--no-trace"];
+    insta::assert_snapshot!(shown(&args));
+    let held = ["--truncate-dax", "wait-locked"];
+    let text = stdout(&gupsim(&[&args[..], &held].concat()));
+    assert!(text.contains("finishes truncator in every fair run"), "{text}");
+}

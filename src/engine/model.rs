@@ -207,6 +207,12 @@ pub trait Model: Clone + Send {
         0
     }
 
+    /// What the agent's next move is, by a number that does not depend on how its model is built
+    /// inside: models of different designs agree on it for a move that they share.
+    fn key(&self, agent: Agent) -> u64 {
+        u64::from(self.place(agent))
+    }
+
     /// For an agent without an enabled move: appends the cells (numbered as in footprints) of
     /// which at least one has to be written before it can have one, and says `true`; nothing and
     /// `true` for an agent that has finished for good. `false` means "not known": a reduction

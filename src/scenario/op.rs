@@ -112,6 +112,14 @@ ops! {
     "pin" Pin(Pin),
     /// Releases all pages of a slot.
     "unpin" Unpin(Unpin),
+    /// Takes very many pins of a mapped page, or plain references to it, and keeps them.
+    "hoard" Hoard(Hoard),
+    /// The kernel writes a new version to the first page that a slot holds (ptrace,
+    /// /proc/PID/mem).
+    "write_pinned" WritePinned(Name),
+    /// The kernel copies out of the first page that a slot holds (read(2) of a pipe that vmsplice
+    /// filled); records what it saw.
+    "read_pinned" ReadPinned(Name),
     /// Registers a memory region with a device: pins (or subscribes) and programs the device.
     "register" Register(Register),
     /// Deregisters a region: stops the device, then releases.
@@ -142,6 +150,8 @@ ops! {
     "verify" Verify(Name),
     /// The holder of a layout lease on a file takes it.
     "take_lease" TakeLease(Name),
+    /// Waits until the holder of a lease is asked to let go.
+    "await_break" AwaitBreak(Name),
     /// The holder of a layout lease answers its break: it has let go.
     "answer_lease" AnswerLease(Name),
     /// Power loss: RAM and volatile caches are gone, the run ends.
@@ -254,6 +264,19 @@ pub struct Madvise {
     pub advice: Advice,
 }
 
+/// Very many references to one page.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hoard {
+    /// A mapped page, which must have been accessed or populated.
+    pub at: Place,
+    /// How many: plain references up to 60000, pins up to 4000000.
+    pub count: u32,
+    /// Pins (FOLL_PIN); else plain references, as vmsplice takes them.
+    #[serde(default)]
+    pub pin: bool,
+}
+
 /// Which function takes references.
 #[derive(
     Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize, JsonSchema,
@@ -269,6 +292,8 @@ pub enum PinCall {
     GetFast,
     /// `get_user_pages`
     GetSlow,
+    /// `get_user_pages_remote` with FOLL_FORCE (ptrace, /proc/PID/mem)
+    GetForce,
 }
 
 /// Where an unpin runs.
@@ -296,6 +321,8 @@ pub enum Redirty {
     SetDirty,
     /// `set_page_dirty_lock`
     SetDirtyLock,
+    /// page_mkwrite once more
+    Mkwrite,
 }
 
 section! {

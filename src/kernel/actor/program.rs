@@ -1,11 +1,13 @@
 //! A thread's program: starts one operation after the other and records its result.
 
 use super::chance::Chance;
+use super::cut::{Cut, What};
 use super::dio::Dio;
 use super::dma::Dma;
 use super::drop_caches::DropCaches;
 use super::file_io::{ReadFile, WriteFile};
 use super::fork::ForkMm;
+use super::hoard::Hoard;
 use super::lease::LeaseCall;
 use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
@@ -13,7 +15,7 @@ use super::migrate::Migrate;
 use super::neighbour::Neighbour;
 use super::pageout::PageOut;
 use super::pin::{GupFlags, PinPages};
-use super::punch::Punch;
+use super::pinned_io::PinnedIo;
 use super::reclaim::Reclaim;
 use super::reflink::Reflink;
 use super::region::{Deregister, Register};
@@ -22,10 +24,10 @@ use super::routine::{Routine, call};
 use super::step::*;
 use super::sync::Sync;
 use super::sync_calls::{Fsync, Msync, SyncFileRange};
-use super::truncate::TruncateFile;
 use super::unbind::UnbindDevice;
 use super::writeback_wait::WritebackInode;
 use crate::kernel::world::costs::Cost;
+use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::plan::{Advice, Op, Role};
@@ -108,7 +110,8 @@ impl Machine for Program {
         if self.at == Program::BEFORE {
             self.at = 0;
         } else {
-            let op = cx.op;
+            let (op, actor) = (cx.op, cx.me);
+            cx.facts.push(Fact::Returned { actor, op, ret });
             cx.set(op, OpResult::new().with_done(true).with_ret(ret));
             self.at += 1;
         }
@@ -135,9 +138,12 @@ fn start(op: Op) -> Routine {
             PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
         }
         Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
+        Op::Hoard { at, count, pin } => Hoard { at, count, pin }.into(),
+        Op::WritePinned { slot } => PinnedIo::write(slot).into(),
+        Op::ReadPinned { slot } => PinnedIo::read(slot).into(),
         Op::Fork { child } => ForkMm::new(child).into(),
-        Op::Truncate { file, size } => TruncateFile::new(file, size).into(),
-        Op::Punch { first, pages } => Punch::new(first, pages).into(),
+        Op::Truncate { file, size } => Cut::new(What::Tail { file, size }).into(),
+        Op::Punch { first, pages } => Cut::new(What::Hole { first, pages }).into(),
         Op::Unbind { disk } => UnbindDevice::new(disk).into(),
         Op::Mmap { vma } => MapCall::map(vma).into(),
         Op::Munmap { vma } => MapCall::unmap(vma).into(),
@@ -162,6 +168,7 @@ fn start(op: Op) -> Routine {
         Op::TakeBlock { page } => Neighbour::TakeBlock(page).into(),
         Op::Verify { taken } => Neighbour::Verify(taken).into(),
         Op::TakeLease { file } => LeaseCall::Take(file).into(),
+        Op::AwaitBreak { file } => LeaseCall::Await(file).into(),
         Op::AnswerLease { file } => LeaseCall::Answer(file).into(),
         Op::Crash => Chance::Crash.into(),
         Op::Signal { to } => Chance::Signal(to).into(),

@@ -1,26 +1,21 @@
 //! `fallocate(PUNCH_HOLE)`: pages in the middle of a file become a hole (`ext4_punch_hole`,
 //! `xfs_free_file_space`).
 
-use super::dax_layout::BreakLayouts;
+use super::cut::{Cut, What};
 use super::extents;
 use super::routine::call;
 use super::step::*;
-use super::truncate::after_lock;
 use super::truncate_pages::TruncatePages;
 use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
+use crate::kernel::world::FilePage;
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::layout::Layout;
-use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::Size;
-use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
-use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{FilePage, Lock};
+use crate::kernel::world::plan::{FsKind, SyncMode};
 
-/// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of whole pages. Returns 0, or -EINTR if a signal ended the
-/// wait for a busy page.
+/// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of whole pages of a file that is locked (T1 to T5 are
+/// [`Cut`]'s). Returns 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Punch {
     first: FilePage,
@@ -31,14 +26,6 @@ pub struct Punch {
 /// How far a hole punch is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum State {
-    /// Waits for i_rwsem, for writing.
-    Lock,
-    /// inode_dio_wait.
-    DioWait,
-    /// Waits for invalidate_lock, for writing.
-    InvalidateLock,
-    /// In the layout break.
-    Layouts,
     /// xfs_flush_unmap_range: writes dirty pages before anything is unmapped (btrfs as well).
     Flush,
     /// The same, waiting.
@@ -49,37 +36,27 @@ enum State {
     Pages,
     /// Extents are removed, blocks freed, under i_data_sem.
     Free,
-    /// Releases the locks, with this result.
-    Unlock(Ret),
 }
 
 impl Punch {
-    /// A punch of `pages` pages from `first` on.
+    /// A punch of `pages` pages from `first` on, after T5.
     pub fn new(first: FilePage, pages: u32) -> Punch {
-        Punch { first, pages, state: State::Lock }
+        Punch { first, pages, state: State::Unmap }
     }
 
     fn at(self, state: State) -> Punch {
         Punch { state, ..self }
     }
 
-    fn lock(self, map: &Layout, class: LockClass) -> Lock {
-        map.file_lock(class, map.file_of(self.first))
-    }
-
-    /// Nothing beyond the last page of the file is punched.
-    fn clamp(self, cx: &Step) -> Punch {
-        let size = cx.get::<Size>(cx.map.file_of(self.first)).bytes();
-        let end = size.div_ceil(u64::from(PAGE_SIZE)) as u32;
-        let left = end.saturating_sub(cx.map.index_in_file(self.first));
-        Punch { pages: self.pages.min(left), ..self }
+    fn end(self) -> Next {
+        Cut::end(What::Hole { first: self.first, pages: self.pages }, 0)
     }
 
     /// ext4 goes straight on to unmap; xfs and btrfs write and wait first (seen: g04).
-    fn flush(self, map: &Layout) -> Next {
-        match map.fs_of(self.first) {
+    pub fn begin(self, cx: &Step) -> Next {
+        match cx.map.fs_of(self.first) {
             FsKind::Xfs | FsKind::Btrfs => {
-                let file = map.file_of(self.first);
+                let file = cx.map.file_of(self.first);
                 call(WritePages::new(file, SyncMode::Integrity), self.at(State::Flush))
             }
             _ => self.unmap(),
@@ -92,70 +69,30 @@ impl Punch {
 }
 
 impl Machine for Punch {
-    fn need(self, cx: &Scene) -> Need {
-        let map = &cx.w.map;
-        match self.state {
-            State::Lock => Need::Lock(self.lock(map, LockClass::IRwsem), Mode::Exclusive),
-            State::DioWait => Need::NoDio(map.file_of(self.first)),
-            State::InvalidateLock => {
-                Need::Lock(self.lock(map, LockClass::InvalidateLock), Mode::Exclusive)
-            }
-            _ => Need::Nothing,
-        }
+    fn need(self, _cx: &Scene) -> Need {
+        Need::Nothing
     }
 
     fn label(self) -> Label {
         match self.state {
-            State::Lock => Label::new("T1", "inode_lock", Cost::Lock),
-            State::DioWait => Label::new("T3", "inode_dio_wait", Cost::Step),
-            State::InvalidateLock => Label::new("T4", "filemap_invalidate_lock", Cost::Lock),
             State::Free => Label::new("T8", "ext4_ext_remove_space", Cost::Journal),
-            State::Unlock(_) => Label::new("T9", "filemap_invalidate_unlock", Cost::Lock),
             _ => Label::new("", "ext4_punch_hole", Cost::Step),
         }
     }
 
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
-        let (me, map) = (cx.me, cx.map.clone());
         match self.state {
-            State::Lock => {
-                cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
-                let file = map.file_of(self.first);
-                let next = after_lock(cx, file, State::DioWait, State::InvalidateLock);
-                self.clamp(cx).at(next).into()
-            }
-            State::DioWait => {
-                cx.might_sleep();
-                self.at(State::InvalidateLock).into()
-            }
-            State::InvalidateLock => {
-                cx.lock(me, self.lock(&map, LockClass::InvalidateLock), Mode::Exclusive);
-                if self.pages == 0 {
-                    return self.at(State::Unlock(0)).into();
-                }
-                match BreakLayouts::of(cx, self.first, self.pages) {
-                    Some(layouts) => call(layouts, self.at(State::Layouts)),
-                    None => self.flush(&map),
-                }
-            }
             State::Free => {
                 extents::remove(cx, self.first, self.pages);
-                self.at(State::Unlock(0)).into()
-            }
-            State::Unlock(ret) => {
-                cx.unlock(me, self.lock(&map, LockClass::InvalidateLock));
-                cx.unlock(me, self.lock(&map, LockClass::IRwsem));
-                Next::Return(ret)
+                self.end()
             }
             _ => self.into(),
         }
     }
 
-    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
         let map = cx.map.clone();
         match self.state {
-            State::Layouts if ret < 0 => self.at(State::Unlock(ret)).into(),
-            State::Layouts => self.flush(&map),
             State::Flush => {
                 call(WaitPages::new(map.file_of(self.first)), self.at(State::FlushWait))
             }

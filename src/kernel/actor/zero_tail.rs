@@ -66,7 +66,8 @@ impl ZeroTail {
         let Some(frame) = cx.alloc_frame() else { return };
         let contents = cx.block_contents(block);
         cx.fill(frame, (0, 4096), contents);
-        cx.change_flags(frame, |f| f.with_uptodate(true).with_lru(true));
+        cx.change_flags(frame, |f| f.with_uptodate(true));
+        cx.lru_add(frame);
         cx.cache_insert(self.at, frame);
         self.zero(cx, frame);
         cx.drop_ref(frame);

@@ -4,10 +4,12 @@ use super::stack::weight;
 use super::{Class, Mark, Move, Sim};
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 use crate::kernel::actor::Routine;
-use crate::kernel::actor::step::Step;
+use crate::kernel::actor::step::{Label, Step};
 use crate::kernel::world::costs::Cost;
+use crate::kernel::world::door::mix;
 use crate::kernel::world::machine::{ActorState, Power, Verdict};
 use crate::kernel::world::plan::Op;
+use crate::kernel::world::view::Names;
 use crate::kernel::world::{Actor, Id, One};
 
 impl Model for Sim {
@@ -138,10 +140,26 @@ impl Model for Sim {
 
     #[inline]
     fn fingerprint(&self) -> u64 {
-        self.world.fingerprint() ^ self.stack_hash
+        match self.world.rules.endless {
+            false => self.world.fingerprint() ^ self.stack_hash,
+            true => self.full_fingerprint(),
+        }
+    }
+
+    fn canonical(&self) -> u64 {
+        let ranks = self.ranks();
+        let own = || match ranks {
+            None => self.fingerprint(),
+            Some(_) => self.seen(&Names::default(), ranks.as_ref()),
+        };
+        let others = self.symmetry.names().iter().map(|names| self.seen(names, ranks.as_ref()));
+        others.min().map_or_else(own, |least| least.min(own()))
     }
 
     fn state(&self, out: &mut Vec<u8>) {
+        if self.world.rules.endless {
+            return self.state_seen(out);
+        }
         self.world.state(out);
         for routine in &self.stacks {
             out.extend(weight(1, *routine).to_le_bytes());
@@ -175,6 +193,15 @@ impl Model for Sim {
     fn place(&self, agent: Agent) -> u32 {
         let digest = self.stack_digest(agent);
         (digest ^ digest >> 32) as u32
+    }
+
+    /// The operation and the kernel's name of the step: a strategy changes which steps there are,
+    /// and not what they are called.
+    fn key(&self, agent: Agent) -> u64 {
+        let label = self.label(agent);
+        let name = |label: Label| label.id.bytes().chain([0]).chain(label.name.bytes());
+        let op = u64::from(self.op(agent).0);
+        label.map_or(0, |label| name(label).fold(mix(op, 1), |h, byte| mix(h, u64::from(byte))))
     }
 
     fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {

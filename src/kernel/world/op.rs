@@ -20,6 +20,9 @@ pub enum PinCall {
     GetFast,
     /// `get_user_pages`: slow walk only; FOLL_GET.
     GetSlow,
+    /// `get_user_pages_remote` with FOLL_FORCE, for ptrace and /proc/PID/mem: slow walk; FOLL_GET.
+    /// What the mapping forbids is not asked; a private one gets a copy.
+    GetForce,
 }
 
 impl PinCall {
@@ -30,6 +33,10 @@ impl PinCall {
     /// Whether the lockless walk is tried first.
     pub fn is_fast(self) -> bool {
         matches!(self, PinCall::PinFast | PinCall::GetFast)
+    }
+    /// FOLL_FORCE.
+    pub fn forces(self) -> bool {
+        self == PinCall::GetForce
     }
 }
 
@@ -53,6 +60,8 @@ pub enum Redirty {
     SetDirty,
     /// `set_page_dirty_lock`: takes the folio lock, may sleep.
     SetDirtyLock,
+    /// page_mkwrite, then dirty: takes invalidate_lock and the folio lock, may sleep.
+    Mkwrite,
 }
 
 /// `madvise` advice.
@@ -92,7 +101,7 @@ pub struct SfrFlags {
 
 /// One operation of a program. Ranges of pages are `first` and `pages`.
 #[allow(missing_docs, reason = "the fields are named in the variant's own entry")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Op {
     /// A CPU load from a mapping; records the contents.
     Load { at: VPage },
@@ -133,6 +142,14 @@ pub enum Op {
     /// Releases all pages of a slot; `dirty`: the pages were written to. `how`: what the driver
     /// does about it; none: what the strategy's `--unpin` says.
     Unpin { slot: Slot, dirty: bool, how: Option<Redirty>, context: Context },
+    /// Takes that many pins of a page, or plain references to it, and keeps them.
+    Hoard { at: VPage, count: u32, pin: bool },
+    /// The kernel writes a new version to the first page that a slot holds: `access_remote_vm`, any
+    /// driver that fills a user's page by itself (case 5 of pin_user_pages.rst).
+    WritePinned { slot: Slot },
+    /// The kernel copies out of the first page that a slot holds, as read(2) of a pipe that
+    /// vmsplice has filled; records the contents.
+    ReadPinned { slot: Slot },
     /// Registers a region: pins (or subscribes, with a notifier) and programs the device.
     Register { region: Region, first: VPage, pages: u32, write: bool, longterm: bool },
     /// Deregisters a region: stops the device, then releases.
@@ -161,6 +178,8 @@ pub enum Op {
     Verify { taken: OpId },
     /// The holder of a layout lease takes it.
     TakeLease { file: File },
+    /// The holder waits until it is asked to let go (the signal of a lease break).
+    AwaitBreak { file: File },
     /// The holder answers a lease break: it has let go.
     AnswerLease { file: File },
     /// Power loss: RAM and volatile caches are gone, the run ends.

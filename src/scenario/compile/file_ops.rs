@@ -170,6 +170,7 @@ impl Program<'_, '_> {
             | Do::WritebackIntegrity(name)
             | Do::DropCaches(name)
             | Do::TakeLease(name)
+            | Do::AwaitBreak(name)
             | Do::AnswerLease(name) => {
                 let file = self.file_named(name, at)?;
                 Some(match op {
@@ -179,6 +180,7 @@ impl Program<'_, '_> {
                     Do::WritebackIntegrity(_) => Op::Writeback { file, mode: SyncMode::Integrity },
                     Do::DropCaches(_) => Op::DropCaches { file },
                     Do::TakeLease(_) => Op::TakeLease { file },
+                    Do::AwaitBreak(_) => Op::AwaitBreak { file },
                     _ => Op::AnswerLease { file },
                 })
             }

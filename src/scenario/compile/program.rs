@@ -167,6 +167,8 @@ impl<'c, 'r> Program<'c, 'r> {
             Do::Msync(_) | Do::MsyncAsync(_) | Do::Mmap(_) | Do::Munmap(_) => self.mapping(op, at),
             Do::Mprotect(_) | Do::Madvise(_) | Do::Fork(_) => self.space(op, at),
             Do::Pin(_) | Do::Unpin(_) => self.pinning(op, at),
+            Do::Hoard(hoard) => self.hoard(hoard, at),
+            Do::WritePinned(slot) | Do::ReadPinned(slot) => self.pinned_page(op, slot, at),
             Do::Register(_) | Do::Deregister(_) => self.registration(op, at),
             Do::DmaWrite(_) | Do::DmaRead(_) | Do::DmaWait(_) => self.transfer(op, at),
             Do::TakeFrame(_) | Do::TakeBlock(_) | Do::Verify(_) => self.neighbour(op, at),

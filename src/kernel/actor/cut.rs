@@ -1,0 +1,219 @@
+//! What `ftruncate()` and `fallocate(PUNCH_HOLE)` have in common: they lock the inode against I/O
+//! and faults, meet whoever still uses the pages that go, and unlock in the end.
+
+use super::dax_layout::BreakLayouts;
+use super::errno::EINVAL;
+use super::punch::Punch;
+use super::routine::call;
+use super::step::*;
+use super::truncate::TruncateFile;
+use crate::kernel::world::costs::Cost;
+use crate::kernel::world::layout::Layout;
+use crate::kernel::world::machine::LockClass;
+use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::{CacheSlot, FileState, Size};
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE};
+use crate::kernel::world::storage::Mode;
+use crate::kernel::world::{File, FilePage, Id, Lock};
+
+/// What is cut from a file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum What {
+    /// Everything from byte `size` on; or the file grows.
+    Tail {
+        /// The file.
+        file: File,
+        /// Its new size.
+        size: u64,
+    },
+    /// Whole pages in the middle.
+    Hole {
+        /// The first.
+        first: FilePage,
+        /// How many.
+        pages: u32,
+    },
+}
+
+impl What {
+    /// The file.
+    pub fn file(self, map: &Layout) -> File {
+        match self {
+            What::Tail { file, .. } => file,
+            What::Hole { first, .. } => map.file_of(first),
+        }
+    }
+
+    /// The pages that go as a whole: the first, and how many.
+    pub fn gone(self, map: &Layout) -> (FilePage, u32) {
+        match self {
+            What::Tail { file, size } => {
+                let pages = &map.file_pages[file.index()];
+                let keep = size.div_ceil(u64::from(PAGE_SIZE)).min(pages.len() as u64) as u32;
+                (FilePage(pages.start + keep), pages.len() as u32 - keep)
+            }
+            What::Hole { first, pages } => (first, pages),
+        }
+    }
+
+    /// Nothing beyond the last page of the file is punched.
+    fn clamp(self, cx: &Step) -> What {
+        let What::Hole { first, pages } = self else { return self };
+        let size = cx.get::<Size>(cx.map.file_of(first)).bytes();
+        let end = size.div_ceil(u64::from(PAGE_SIZE)) as u32;
+        let left = end.saturating_sub(cx.map.index_in_file(first));
+        What::Hole { first, pages: pages.min(left) }
+    }
+}
+
+/// `ftruncate()` or `fallocate(PUNCH_HOLE | KEEP_SIZE)`. Returns 0; -EINVAL if the file cannot grow
+/// so far; -EINTR if a signal ended the wait for a busy page, -EBUSY if the design does not wait
+/// (the file is untouched then).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Cut {
+    what: What,
+    state: State,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum State {
+    /// T1: waits for i_rwsem, for writing.
+    Lock,
+    /// T3: inode_dio_wait: for direct I/O on this inode, not for pins of its pages.
+    DioWait,
+    /// T4: waits for invalidate_lock, for writing.
+    InvalidateLock,
+    /// T5: in ext4_break_layouts.
+    Layouts,
+    /// T9: invalidate_lock and i_rwsem are released, with this result.
+    Unlock(Ret),
+}
+
+impl Cut {
+    /// Before anything is locked.
+    pub fn new(what: What) -> Cut {
+        Cut { what, state: State::Lock }
+    }
+
+    /// After the file has been cut, or not: the end, with this result.
+    pub fn end(what: What, ret: Ret) -> Next {
+        Cut { what, state: State::Unlock(ret) }.into()
+    }
+
+    fn at(self, state: State) -> Next {
+        Cut { state, ..self }.into()
+    }
+
+    fn lock(self, map: &Layout, class: LockClass) -> Lock {
+        map.file_lock(class, self.what.file(map))
+    }
+
+    /// After T4: T5, if the design has anything to do about busy pages. It concerns what goes: a
+    /// file that grows loses nothing, but DAX filesystems break all layouts on any change of size.
+    fn layouts(self, cx: &Step) -> Next {
+        let map = cx.map.clone();
+        let ((first, pages), file) = (self.what.gone(&map), self.what.file(&map));
+        let resized_dax =
+            map.file(file).fs == FsKind::Dax && matches!(self.what, What::Tail { .. });
+        let concerned = pages > 0 || resized_dax;
+        match concerned.then(|| BreakLayouts::of(cx, file, first, pages)).flatten() {
+            Some(layouts) => call(layouts, Cut { state: State::Layouts, ..self }),
+            None => self.cut(cx),
+        }
+    }
+
+    /// The file is locked, and nobody stands in the way.
+    fn cut(self, cx: &Step) -> Next {
+        match self.what {
+            What::Tail { file, size } => TruncateFile::new(file, size).begin(cx),
+            What::Hole { pages: 0, .. } => self.at(State::Unlock(0)),
+            What::Hole { first, pages } => Punch::new(first, pages).begin(cx),
+        }
+    }
+}
+
+/// What follows i_rwsem: inode_dio_wait only if there is direct I/O in flight. None can begin
+/// while i_rwsem is held for writing, so that looking right away is as good as looking later.
+fn dio_in_flight(cx: &Step, file: File) -> bool {
+    cx.get::<FileState>(file).dio_count() > 0
+}
+
+impl Machine for Cut {
+    fn need(self, cx: &Scene) -> Need {
+        let map = &cx.w.map;
+        match self.state {
+            State::Lock => Need::Lock(self.lock(map, LockClass::IRwsem), Mode::Exclusive),
+            State::DioWait => Need::NoDio(self.what.file(map)),
+            State::InvalidateLock => {
+                Need::Lock(self.lock(map, LockClass::InvalidateLock), Mode::Exclusive)
+            }
+            _ => Need::Nothing,
+        }
+    }
+
+    fn label(self) -> Label {
+        match self.state {
+            State::Lock => Label::new("T1", "inode_lock", Cost::Lock),
+            State::DioWait => Label::new("T3", "inode_dio_wait", Cost::Step),
+            State::InvalidateLock => Label::new("T4", "filemap_invalidate_lock", Cost::Lock),
+            State::Layouts => Label::new("T5", "ext4_break_layouts", Cost::Step),
+            State::Unlock(_) => Label::new("T9", "filemap_invalidate_unlock", Cost::Lock),
+        }
+    }
+
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        let (me, map) = (cx.me, cx.map.clone());
+        let file = self.what.file(&map);
+        match self.state {
+            State::Lock => {
+                let room = u64::from(PAGE_SIZE) * map.pages_of(file).count() as u64;
+                if matches!(self.what, What::Tail { size, .. } if size > room) {
+                    return Next::Return(-EINVAL);
+                }
+                cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
+                let next = match dio_in_flight(cx, file) {
+                    true => State::DioWait,
+                    false => State::InvalidateLock,
+                };
+                Cut { what: self.what.clamp(cx), state: next }.into()
+            }
+            State::DioWait => {
+                cx.might_sleep();
+                self.at(State::InvalidateLock)
+            }
+            State::InvalidateLock => {
+                cx.lock(me, self.lock(&map, LockClass::InvalidateLock), Mode::Exclusive);
+                self.layouts(cx)
+            }
+            State::Layouts => self.cut(cx),
+            State::Unlock(ret) => {
+                self.unbar(cx);
+                cx.unlock(me, self.lock(&map, LockClass::InvalidateLock));
+                cx.unlock(me, self.lock(&map, LockClass::IRwsem));
+                Next::Return(ret)
+            }
+        }
+    }
+
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        if ret < 0 { self.at(State::Unlock(ret)) } else { self.cut(cx) }
+    }
+}
+
+impl Cut {
+    /// Pages that are still there may be pinned and faulted in again.
+    fn unbar(self, cx: &mut Step) {
+        let fs = cx.map.file(self.what.file(&cx.map)).fs;
+        if !cx.strategy.truncate_of(fs).bars() {
+            return;
+        }
+        let (first, pages) = self.what.gone(&cx.map);
+        for at in (0..pages).map(|n| first.plus(n)) {
+            let slot = cx.get::<CacheSlot>(at);
+            if slot.barred() {
+                cx.set(at, slot.with_barred(false));
+            }
+        }
+    }
+}
