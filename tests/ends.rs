@@ -176,8 +176,8 @@ fn stuck_for_nothing(sim: &Sim) -> bool {
     sim.ending() == Ending::Stall && (for_nobody || for_no_program)
 }
 
-/// Whether a thread has died with a folio locked: BUG_ON(!page_has_buffers(page)) of writeback, with
-/// all that follows for those who want that lock.
+/// Whether a thread has died with a folio locked: BUG_ON(!page_has_buffers(page)) of writeback, and
+/// what follows for those who want that lock.
 fn died_in_bug(sim: &Sim) -> bool {
     let killed = |a: &Actor| sim.world.get::<ActorState>(*a).life() == Life::Killed;
     let agents = (0..sim.agents() as u32).map(Actor);
