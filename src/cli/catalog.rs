@@ -2,7 +2,7 @@
 //!
 //! The entries come from the tables that the rest of the program runs by; none is written here.
 
-use super::Exit;
+use super::{Exit, standing};
 use crate::engine::model::Model;
 use crate::kernel::actor::Routine;
 use crate::kernel::invariant::TABLE as INVARIANTS;
@@ -162,6 +162,7 @@ pub fn of_strategies() -> Vec<Entry> {
             if !presets.is_empty() {
                 entry.rows.push(("presets".into(), presets.join(", ")));
             }
+            entry.rows.extend(standing::rows(axis.flag, value.name));
             out.push(entry);
         }
     }

@@ -22,6 +22,7 @@ mod search;
 mod selftest;
 mod setting;
 mod shrink;
+mod standing;
 mod strategy;
 mod symmetry;
 mod watch;
