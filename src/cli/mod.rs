@@ -22,7 +22,6 @@ mod search;
 mod selftest;
 mod setting;
 mod shrink;
-mod standing;
 mod strategy;
 mod symmetry;
 mod watch;
