@@ -10,6 +10,7 @@ use super::reclaim::putback_lru;
 use super::routine::call;
 use super::step::*;
 use super::tlb::drop_everywhere;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -147,7 +148,10 @@ impl Machine for Discard {
                 self.to(Place::Keep)
             }
             Place::Pinned => self.to(Place::Freeze),
-            Place::Freeze if cx.counts(folio).refs() != 1 || cx.flags(folio).dirty() => {
+            Place::Freeze
+                if cx.strategy.keeps(Guard::LazyfreeFreeze)
+                    && (cx.counts(folio).refs() != 1 || cx.flags(folio).dirty()) =>
+            {
                 self.to(Place::Keep)
             }
             Place::Freeze => {
