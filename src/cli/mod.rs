@@ -4,6 +4,7 @@
 
 mod catalog;
 mod completions;
+mod conform;
 mod exit;
 mod explain;
 mod explore;
@@ -82,6 +83,7 @@ enum Command {
     Fuzz(fuzz::Args),
     Shrink(shrink::Args),
     Selftest(selftest::Args),
+    Conform(conform::Args),
     List(list::Args),
     Explain(explain::Args),
     Schema(schema::Args),
@@ -111,6 +113,7 @@ pub fn run() -> Exit {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Selftest(args) => selftest::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),

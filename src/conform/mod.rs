@@ -7,12 +7,15 @@
 //! kernel that runs. None of the three knows the others.
 
 pub mod bundled;
+pub mod compare;
 
 pub mod env;
 pub mod expr;
 pub mod observation;
 pub mod read;
 pub mod record;
+pub mod report;
 pub mod rules;
 pub mod sequence;
+pub mod sim;
 mod words;

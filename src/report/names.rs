@@ -191,6 +191,9 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Unpin { slot: s, dirty: true, .. } => {
             format!("unpin_user_pages_dirty_lock({})", slot(s))
         }
+        Op::CopyIn { slot: s, page } => format!("copy into {}[{page}]", slot(s)),
+        Op::CopyOut { slot: s, page } => format!("copy from {}[{page}]", slot(s)),
+        Op::Splice { from, slot: s } => format!("splice({}) = {}", page(from), slot(s)),
         Op::Register { region: r, first, pages, write, longterm } => {
             let set = [(write, "WRITE"), (longterm, "LONGTERM")];
             format!("register {} over {}{}, {}", region(r), at(first), count(pages), flags(&set))
@@ -248,5 +251,7 @@ fn call_name(call: PinCall) -> &'static str {
         PinCall::PinSlow => "pin_user_pages",
         PinCall::GetFast => "get_user_pages_fast",
         PinCall::GetSlow => "get_user_pages",
+        PinCall::PinRemote => "pin_user_pages_remote",
+        PinCall::GetForce => "access_remote_vm",
     }
 }

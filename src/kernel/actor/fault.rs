@@ -18,6 +18,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Contents, FilePage, Frame, VPage, World};
 
 /// What a fault is for (FAULT_FLAG_WRITE, FAULT_FLAG_UNSHARE).
@@ -287,6 +288,15 @@ pub fn maybe_unlock_mmap(cx: &mut Step, at: VPage, retry: Retry, dropped: bool) 
     let me = cx.me;
     cx.unlock(me, lock);
     true
+}
+
+/// `mm_account_fault` of a fault that has returned: what had to be retried is a major one. A fault
+/// that dropped mmap_lock and was complete (VM_FAULT_COMPLETED) has been counted where it did so.
+pub fn account_fault(cx: &mut Step, ret: Ret, retry: Retry) {
+    if ret == 0 {
+        let major = retry == Retry::Tried;
+        cx.w.prices.add(if major { Price::MajorFaults } else { Price::MinorFaults }, 1);
+    }
 }
 
 /// What a fault returns that may have dropped mmap_lock.

@@ -7,7 +7,7 @@
 //! mmap_lock, taken and released here for it, and never drop it.
 
 use super::errno::*;
-use super::fault::{Access, Fault, Retry, is_shared};
+use super::fault::{Access, Fault, Retry, account_fault, is_shared};
 use super::gup_fast::{live_ref, put_live_ref};
 use super::pin::*;
 use super::routine::call;
@@ -86,7 +86,8 @@ impl GupSlow {
 
     /// FOLL_UNLOCKABLE.
     fn unlockable(self) -> bool {
-        self.request.flags.call.is_fast()
+        let call = self.request.flags.call;
+        call.is_fast() || call == PinCall::PinRemote
     }
 
     /// FOLL_TOUCH: set by every call but plain pin_user_pages().
@@ -245,7 +246,8 @@ impl Machine for GupSlow {
     }
 
     /// `faultin_page` returned.
-    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        account_fault(cx, ret, if self.tried { Retry::Tried } else { Retry::First });
         match ret {
             0 => self.go(State::Follow),
             // VM_FAULT_RETRY, VM_FAULT_COMPLETED: mmap_lock is gone, the page is redone.

@@ -25,6 +25,7 @@ pub mod folio;
 pub mod fork;
 pub mod gup_fast;
 pub mod gup_slow;
+pub mod held_page;
 pub mod invalidate;
 pub mod invalidate_pages;
 pub mod lease;

@@ -14,6 +14,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Counts, MmState};
 use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::plan::PinCall;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Frame, Slot, SlotPage, VPage, World};
 
 /// What a GUP call asks for.
@@ -98,6 +99,8 @@ impl Machine for PinPages {
             PinCall::PinSlow => "pin_user_pages: mm_set_has_pinned_flag",
             PinCall::GetFast => "get_user_pages_fast",
             PinCall::GetSlow => "get_user_pages",
+            PinCall::PinRemote => "pin_user_pages_remote: mm_set_has_pinned_flag",
+            PinCall::GetForce => "get_user_pages_remote",
         };
         Label::new("F0", name, Cost::Syscall)
     }
@@ -152,6 +155,7 @@ pub fn count_pin(cx: &mut Step, frame: Frame) {
     });
     cx.hold(frame, Holder::Ref, -1);
     cx.hold(frame, Holder::Pin, 1);
+    cx.w.prices.add(Price::FollPinAcquired, 1);
 }
 
 /// `gup_put_folio`: drops what a GUP call took; the last reference frees the folio.
@@ -167,6 +171,7 @@ pub fn put(cx: &mut Step, frame: Frame, pin: bool) {
     let head = cx.head(frame);
     let grab = cx.strategy.pin.grab(cx.flags(head).order());
     cx.hold(frame, Holder::Pin, -1);
+    cx.w.prices.add(Price::FollPinReleased, 1);
     if grab.pins > 0 {
         cx.update::<Counts>(head, |c| c.with_pins(c.pins().wrapping_sub(grab.pins)));
     }

@@ -6,6 +6,7 @@ use super::dma::Dma;
 use super::drop_caches::DropCaches;
 use super::file_io::{ReadFile, WriteFile};
 use super::fork::ForkMm;
+use super::held_page::{CopyHeld, SpliceRead};
 use super::lease::LeaseCall;
 use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
@@ -135,6 +136,9 @@ fn start(op: Op) -> Routine {
             PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
         }
         Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
+        Op::CopyIn { slot, page } => CopyHeld { slot, page, write: true }.into(),
+        Op::CopyOut { slot, page } => CopyHeld { slot, page, write: false }.into(),
+        Op::Splice { from, slot } => SpliceRead::new(from, slot).into(),
         Op::Fork { child } => ForkMm::new(child).into(),
         Op::Truncate { file, size } => TruncateFile::new(file, size).into(),
         Op::Punch { first, pages } => Punch::new(first, pages).into(),

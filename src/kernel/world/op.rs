@@ -20,12 +20,18 @@ pub enum PinCall {
     GetFast,
     /// `get_user_pages`: slow walk only; FOLL_GET.
     GetSlow,
+    /// `pin_user_pages_remote`: slow walk only, takes mmap_lock itself; FOLL_PIN, FOLL_TOUCH
+    /// (process_vm_readv and process_vm_writev).
+    PinRemote,
+    /// `get_user_pages_remote` with FOLL_FORCE: slow walk only; FOLL_GET, FOLL_TOUCH
+    /// (`access_remote_vm`: /proc/PID/mem, ptrace).
+    GetForce,
 }
 
 impl PinCall {
     /// FOLL_PIN (else FOLL_GET).
     pub fn is_pin(self) -> bool {
-        matches!(self, PinCall::PinFast | PinCall::PinSlow)
+        matches!(self, PinCall::PinFast | PinCall::PinSlow | PinCall::PinRemote)
     }
     /// Whether the lockless walk is tried first.
     pub fn is_fast(self) -> bool {
@@ -133,6 +139,12 @@ pub enum Op {
     /// Releases all pages of a slot; `dirty`: the pages were written to. `how`: what the driver
     /// does about it; none: what the strategy's `--unpin` says.
     Unpin { slot: Slot, dirty: bool, how: Option<Redirty>, context: Context },
+    /// The kernel writes a new version into a page that a slot holds, through its own mapping.
+    CopyIn { slot: Slot, page: u32 },
+    /// The kernel reads a page that a slot holds; records the contents.
+    CopyOut { slot: Slot, page: u32 },
+    /// `splice` of a page of a file into a pipe: the slot keeps a plain reference.
+    Splice { from: FilePage, slot: Slot },
     /// Registers a region: pins (or subscribes, with a notifier) and programs the device.
     Register { region: Region, first: VPage, pages: u32, write: bool, longterm: bool },
     /// Deregisters a region: stops the device, then releases.

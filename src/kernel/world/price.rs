@@ -32,6 +32,14 @@ prices! {
     Pins = "pins",
     /// Pages unpinned.
     Unpins = "unpins",
+    /// `nr_foll_pin_acquired`: times that a page was pinned, by attempts that were given up as well.
+    FollPinAcquired = "foll-pin-acquired",
+    /// `nr_foll_pin_released`: times that such a pin was dropped.
+    FollPinReleased = "foll-pin-released",
+    /// Page faults that needed no I/O, those of GUP as well (`min_flt`).
+    MinorFaults = "minor-faults",
+    /// Page faults that had to be retried, or waited for I/O (`maj_flt`).
+    MajorFaults = "major-faults",
     /// Atomic operations on shared cache lines, by pin and unpin.
     PinAtomics = "pin-atomics",
     /// Locks taken by pin and unpin on account of the count alone.

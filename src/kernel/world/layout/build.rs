@@ -84,7 +84,9 @@ impl Layout {
                 match *op {
                     Op::Post { event } => note(&mut posters, event.index(), actor),
                     Op::Fork { child } => note(&mut forkers, child.index(), actor),
-                    Op::Pin { slot, .. } => note(&mut users, slot.index(), actor),
+                    Op::Pin { slot, .. } | Op::Splice { slot, .. } => {
+                        note(&mut users, slot.index(), actor)
+                    }
                     Op::Unpin { slot, .. } => {
                         note(&mut users, slot.index(), actor);
                         note(&mut releasers, slot.index(), actor);

@@ -1,0 +1,578 @@
+//! Runs a compiled sequence: one line at a time, and after each a look at the world.
+//!
+//! The thread whose turn it is makes its steps; when it cannot go on, the disks do, and those that
+//! run in the background. When nobody can go on, a background thread is blocked, as it is in the
+//! recorder after 300 ms. What the gate holds is a transfer whose tag is not scheduled.
+
+use super::super::compare::Remark;
+use super::super::observation::{Ended, Observation, Run};
+use super::super::sequence::{Gate, PAGE, Sequence};
+use super::Unsupported;
+use super::compile::{self, Compiled, Doing, Finale, Meaning, Part, Stage};
+use super::look::{self, Eye, Holder, Letters};
+use super::machine::{self, DISK, FILE, RAW_DISK, TARGET};
+use super::values;
+use crate::engine::model::{Agent, Model, Timed};
+use crate::kernel::actor::errno;
+use crate::kernel::sim::{Move, Sim};
+use crate::kernel::strategy::Strategy;
+use crate::kernel::world::machine::{Bio, BioKind, Extent, ExtentKind};
+use crate::kernel::world::objects::{CacheSlot, Size, VmaState};
+use crate::kernel::world::price::Price;
+use crate::kernel::world::*;
+
+/// Steps after which an operation is taken for endless.
+const LONGEST: usize = 100_000;
+
+/// A run in the simulator, with what only it can know.
+#[derive(Clone, Debug, Default)]
+pub struct Simulated {
+    /// What was seen.
+    pub run: Run,
+    /// For each step what is said in advance about how far it can be compared.
+    pub remarks: Vec<Remark>,
+    /// The steps that were made for each line: by whom, and what.
+    pub trace: Vec<Vec<(String, &'static str)>>,
+}
+
+/// Simulates a sequence on a file system under a design.
+///
+/// # Errors
+/// If the model lacks an operation, or the file system.
+pub fn simulate(
+    sequence: &Sequence,
+    fs: &str,
+    strategy: Strategy,
+) -> Result<Simulated, Unsupported> {
+    let kind = machine::kind(fs)
+        .ok_or_else(|| Unsupported { step: 0, what: format!("file system {fs}") })?;
+    let compiled = compile::compile(sequence, kind)?;
+    let mut sim = Sim::new(compiled.plan.clone(), strategy);
+    sim.set_judging(false);
+    let driver = Driver {
+        sim,
+        compiled,
+        gates: Gates::default(),
+        letters: Letters::default(),
+        last: Vec::new(),
+        background: [None, None],
+        stalled: [None, None],
+        trace: Vec::new(),
+        disk: fs.starts_with("gate"),
+        pages: sequence.pages,
+    };
+    driver.sequence(sequence, fs)
+}
+
+/// What the gates hold.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gates {
+    writes: bool,
+    reads: bool,
+    raw: bool,
+    eio: bool,
+}
+
+/// Something that runs in the background.
+#[derive(Clone, Debug)]
+struct Pending {
+    part: Part,
+    meaning: Meaning,
+}
+
+/// A call that has stalled after it pinned.
+#[derive(Clone, Copy, Debug)]
+struct Stalled {
+    part: Part,
+    slot: Slot,
+}
+
+struct Driver {
+    sim: Sim,
+    compiled: Compiled,
+    gates: Gates,
+    letters: Letters,
+    last: Vec<Option<Frame>>,
+    background: [Option<Pending>; 2],
+    /// process_vm_readv, process_vm_writev.
+    stalled: [Option<Stalled>; 2],
+    trace: Vec<(Agent, &'static str)>,
+    disk: bool,
+    pages: u32,
+}
+
+/// What a line returned.
+#[derive(Clone, Debug, Default)]
+struct Outcome {
+    ret: i64,
+    err: String,
+    x: String,
+}
+
+impl Outcome {
+    fn of(ret: i32) -> Outcome {
+        match ret {
+            0.. => Outcome { ret: i64::from(ret), ..Outcome::default() },
+            _ => Outcome::error(errno::name(ret)),
+        }
+    }
+
+    fn error(name: &str) -> Outcome {
+        match name {
+            "" => Outcome::default(),
+            _ => Outcome { ret: -1, err: name.to_string(), x: String::new() },
+        }
+    }
+
+    fn blocked() -> Outcome {
+        Outcome { x: "blocked".to_string(), ..Outcome::error("EAGAIN") }
+    }
+}
+
+/// What is counted, before and after a line.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    minor: u64,
+    major: u64,
+    acquired: u64,
+    released: u64,
+}
+
+impl Counts {
+    fn now(w: &World) -> Counts {
+        let get = |price| w.prices.get(price);
+        Counts {
+            minor: get(Price::MinorFaults),
+            major: get(Price::MajorFaults),
+            acquired: get(Price::FollPinAcquired),
+            released: get(Price::FollPinReleased),
+        }
+    }
+}
+
+impl Driver {
+    fn sequence(mut self, sequence: &Sequence, fs: &str) -> Result<Simulated, Unsupported> {
+        let mut found = Simulated::default();
+        found.run.seq.clone_from(&sequence.name);
+        found.run.fs = fs.to_string();
+        let init = self.compiled.init;
+        if !self.finish(init) {
+            return Err(Unsupported { step: 0, what: "the initial state".to_string() });
+        }
+        let stages = std::mem::take(&mut self.compiled.stages);
+        let empty = Stage {
+            doing: Doing::Known(""),
+            slots: Default::default(),
+            child: None,
+            pipe: Vec::new(),
+        };
+        let before = Counts::now(&self.sim.world);
+        let seen = self.look(&empty, &Outcome::default(), before, false);
+        self.row(&mut found, "init", seen, Remark::default());
+        for (stage, line) in stages.iter().zip(&sequence.lines) {
+            let before = Counts::now(&self.sim.world);
+            let races = self.races(&stage.doing);
+            let touch = self.is_touch(&stage.doing);
+            let Some(outcome) = self.carry_out(&stage.doing) else {
+                found.run.broken = Some("TIMEOUT".to_string());
+                found.trace.push(self.traced());
+                return Ok(found);
+            };
+            let finishing = self.background.iter().flatten().any(|p| self.done(p.part));
+            let seen = self.look(stage, &outcome, before, touch);
+            let remark = Remark { races, finishing };
+            self.row(&mut found, &line.text, seen, remark);
+        }
+        found.run.ended = Some(self.end());
+        found.trace.push(self.traced());
+        Ok(found)
+    }
+
+    fn row(&mut self, found: &mut Simulated, op: &str, seen: Observation, remark: Remark) {
+        found.run.steps.push((op.to_string(), seen));
+        found.remarks.push(remark);
+        found.trace.push(self.traced());
+        self.sim.forget();
+    }
+
+    /// The steps since the last row, with the names of those who made them.
+    fn traced(&mut self) -> Vec<(String, &'static str)> {
+        let map = self.sim.world.map.clone();
+        let steps = std::mem::take(&mut self.trace).into_iter();
+        steps.map(|(agent, step)| (map.actor_name(Actor(agent)), step)).collect()
+    }
+
+    // --- scheduling ---------------------------------------------------------------------------
+
+    fn step(&mut self, agent: Agent) {
+        let outcome = u8::from(self.fails(agent));
+        self.trace.extend(self.sim.label(agent).map(|label| (agent, label.name)));
+        self.sim.apply(Move { agent, outcome });
+    }
+
+    /// The transfer that a disk's tag serves: the disk, and whether it writes.
+    fn transfer(&self, agent: Agent) -> Option<(Disk, bool)> {
+        let tag = Tag(agent.checked_sub(self.compiled.plan.threads.len() as u32)?);
+        let map = &self.sim.world.map;
+        if tag.0 >= map.tag_count() {
+            return None;
+        }
+        let kind = self.sim.world.get::<Bio>(tag).kind();
+        Some((map.disk_of_tag(tag), matches!(kind, BioKind::Writeback | BioKind::DioWrite)))
+    }
+
+    fn held(&self, agent: Agent) -> bool {
+        match self.transfer(agent) {
+            Some((DISK, true)) => self.gates.writes,
+            Some((DISK, false)) => self.gates.reads,
+            Some((RAW_DISK, _)) => self.gates.raw,
+            _ => false,
+        }
+    }
+
+    fn fails(&self, agent: Agent) -> bool {
+        let writes = matches!(self.transfer(agent), Some((DISK, true)));
+        writes && self.gates.eio && self.sim.outcomes(agent) > 1
+    }
+
+    /// A step of a disk, a worker or somebody in the background; false: none can go on.
+    fn others(&mut self, but: Option<usize>) -> bool {
+        let services = self.compiled.plan.threads.len() as u32..self.sim.agents() as u32;
+        let service = services.into_iter().find(|&a| self.sim.is_ready(a) && !self.held(a));
+        let pending = self.background.iter().flatten().find(|p| {
+            let thread = p.part.thread;
+            Some(thread) != but && !self.done(p.part) && self.sim.is_ready(thread as Agent)
+        });
+        match service.or(pending.map(|p| p.part.thread as Agent)) {
+            Some(agent) => {
+                self.step(agent);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn op(&self, thread: usize, at: u32) -> OpId {
+        self.sim.world.map.plan.threads[thread].first_op.plus(at)
+    }
+
+    fn ret(&self, part: Part, nth: u32) -> Option<i32> {
+        values::ret(&self.sim.world, self.op(part.thread, part.first + nth))
+    }
+
+    fn done(&self, part: Part) -> bool {
+        part.count == 0 || self.ret(part, part.count - 1).is_some()
+    }
+
+    /// Runs a part to its end, and everything that it set in motion; false: it is blocked.
+    fn finish(&mut self, part: Part) -> bool {
+        for _ in 0..LONGEST {
+            if self.done(part) {
+                break;
+            }
+            let thread = part.thread as Agent;
+            if self.sim.is_ready(thread) {
+                self.step(thread);
+            } else if !self.others(Some(part.thread)) {
+                return false;
+            }
+        }
+        self.settle();
+        self.done(part)
+    }
+
+    /// Lets everybody else go on until nobody can.
+    fn settle(&mut self) {
+        for _ in 0..LONGEST {
+            if !self.others(None) {
+                break;
+            }
+        }
+    }
+
+    // --- lines --------------------------------------------------------------------------------
+
+    /// Whether faults of this line are counted.
+    fn is_touch(&self, doing: &Doing) -> bool {
+        let touches = |m: &Meaning| matches!(m, Meaning::Touch { .. });
+        match doing {
+            Doing::Run(_, meaning) | Doing::Background { meaning, .. } => touches(meaning),
+            Doing::Wait { second } => {
+                let pending = self.background[usize::from(*second)].as_ref();
+                pending.is_some_and(|p| touches(&p.meaning))
+            }
+            _ => false,
+        }
+    }
+
+    /// A fault on an uncached hole while another uncached page has a block.
+    fn races(&self, doing: &Doing) -> bool {
+        let at = match doing {
+            Doing::Run(_, Meaning::Touch { at, .. }) => Some(*at),
+            Doing::Run(part, Meaning::Register { .. } | Meaning::Copied) => self.pinned_at(*part),
+            Doing::Pin { part, .. } => self.pinned_at(*part),
+            _ => None,
+        };
+        let w = &self.sim.world;
+        let Some(page) = at.and_then(|at| w.map.backing(at)) else { return false };
+        let uncached = |p: FilePage| w.get::<CacheSlot>(p).frame().is_none();
+        let has_block = |p: FilePage| w.get::<Extent>(p).kind() == ExtentKind::Written;
+        let tracked = w.map.fs_of(page).tracks_dirty();
+        let others = w.map.pages_of(FILE).filter(|&p| p != page);
+        tracked
+            && uncached(page)
+            && !has_block(page)
+            && others.into_iter().any(|p| uncached(p) && has_block(p))
+    }
+
+    fn pinned_at(&self, part: Part) -> Option<VPage> {
+        use crate::kernel::world::plan::Op;
+        match self.compiled.plan.threads[part.thread].program.get(part.first as usize)? {
+            Op::Pin { first, .. } => Some(*first),
+            _ => None,
+        }
+    }
+
+    /// Carries a line out; none: it blocks for ever.
+    fn carry_out(&mut self, doing: &Doing) -> Option<Outcome> {
+        Some(match doing {
+            Doing::Known(name) => Outcome::error(name),
+            Doing::Run(part, meaning) => {
+                let empty = matches!(meaning, Meaning::Unregister { slot }
+                    if look::frames(&self.sim.world, *slot).next().is_none());
+                if !self.finish(*part) {
+                    return None;
+                }
+                if empty { Outcome::error("ENXIO") } else { self.outcome(*part, meaning) }
+            }
+            Doing::Pin { part, write, slot } => self.pin(*part, *write, *slot)?,
+            Doing::PinEnd { value } => match self.stalled[usize::from(value.is_some())].take() {
+                Some(stalled) => self.pin_end(stalled, *value)?,
+                None => Outcome::error("ENXIO"),
+            },
+            Doing::Gate(gate) => {
+                self.gate(*gate);
+                Outcome::default()
+            }
+            Doing::Background { second, part, meaning } => {
+                let pending = Pending { part: *part, meaning: meaning.clone() };
+                let slot = usize::from(*second);
+                if self.background[slot].is_some() {
+                    return Some(Outcome::error("EBUSY"));
+                }
+                self.background[slot] = Some(pending);
+                self.settle();
+                self.wait(slot)
+            }
+            Doing::Wait { second } => {
+                self.settle();
+                self.wait(usize::from(*second))
+            }
+        })
+    }
+
+    /// The result of what runs in the background, or that it is blocked.
+    fn wait(&mut self, slot: usize) -> Outcome {
+        let Some(pending) = self.background[slot].clone() else { return Outcome::error("ENXIO") };
+        if !self.done(pending.part) {
+            return Outcome::blocked();
+        }
+        self.background[slot] = None;
+        self.outcome(pending.part, &pending.meaning)
+    }
+
+    fn pin(&mut self, part: Part, write: bool, slot: Slot) -> Option<Outcome> {
+        if self.stalled[usize::from(write)].is_some() {
+            return Some(Outcome::error("EBUSY"));
+        }
+        let pin = Part { count: 1, ..part };
+        if !self.finish(pin) {
+            return None;
+        }
+        let ret = self.ret(part, 0)?;
+        if ret < 0 {
+            return Some(Outcome::of(ret));
+        }
+        self.stalled[usize::from(write)] = Some(Stalled { part, slot });
+        Some(Outcome::default())
+    }
+
+    fn pin_end(&mut self, stalled: Stalled, value: Option<u32>) -> Option<Outcome> {
+        let copy = self.op(stalled.part.thread, stalled.part.first + 1);
+        if let Some(value) = value {
+            self.compiled.values.written.insert(copy.0, value);
+        }
+        if !self.finish(stalled.part) {
+            return None;
+        }
+        let mut outcome = Outcome::of(PAGE as i32);
+        if value.is_none() {
+            let read = values::read(&self.sim.world, copy);
+            outcome.x = self.compiled.values.page(&self.sim.world, read, PAGE);
+        }
+        Some(outcome)
+    }
+
+    fn gate(&mut self, gate: Gate) {
+        match gate {
+            Gate::Close => self.gates.writes = true,
+            Gate::Open => self.gates.writes = false,
+            Gate::Eio => self.gates.eio = true,
+            Gate::Ok => self.gates.eio = false,
+            Gate::RawClose => self.gates.raw = true,
+            Gate::RawOpen => self.gates.raw = false,
+            Gate::ReadClose => self.gates.reads = true,
+            Gate::ReadOpen => self.gates.reads = false,
+            Gate::Wait | Gate::RawWait => {}
+        }
+        self.settle();
+    }
+
+    /// What the results of the operations of a line mean to the caller.
+    fn outcome(&self, part: Part, meaning: &Meaning) -> Outcome {
+        let (w, values) = (&self.sim.world, &self.compiled.values);
+        let Some(ret) = (if part.count == 0 { Some(0) } else { self.ret(part, 0) }) else {
+            return Outcome::blocked();
+        };
+        let read = |nth: u32| values::read(w, self.op(part.thread, part.first + nth));
+        match meaning {
+            Meaning::Plain | Meaning::Unregister { .. } => Outcome::of(ret),
+            Meaning::Zero => Outcome::of(ret.min(0)),
+            Meaning::Touch { at, store } if ret < 0 => {
+                let vma = w.get::<VmaState>(w.map.vma_of(*at));
+                let allowed = if *store { vma.write() } else { vma.read() || vma.write() };
+                Outcome::error(if allowed { "SIGBUS" } else { "SIGSEGV" })
+            }
+            Meaning::Touch { store: true, .. } => Outcome::default(),
+            Meaning::Touch { .. } => Outcome { x: values.word(w, read(0)), ..Outcome::default() },
+            Meaning::Read if ret > 0 => {
+                Outcome { x: values.page(w, read(0), ret as u64), ..Outcome::of(ret) }
+            }
+            Meaning::Read => Outcome::of(ret),
+            Meaning::Register { pages } if ret == *pages as i32 => Outcome::default(),
+            Meaning::Register { .. } => Outcome::of(if ret < 0 { ret } else { -errno::EFAULT }),
+            Meaning::Copied if ret < 0 => Outcome::of(ret),
+            Meaning::Copied => Outcome::of(PAGE as i32),
+            Meaning::Mem if ret < 0 => Outcome::error("EIO"),
+            Meaning::Mem => Outcome::of(PAGE as i32),
+            Meaning::Arrived if ret > 0 => {
+                let at = w.map.file_page(TARGET, 0).map(|at| w.disk_contents(at));
+                let x = values.page(w, at.unwrap_or_default(), PAGE);
+                Outcome { x, ..Outcome::of(ret) }
+            }
+            Meaning::Arrived => Outcome::of(ret),
+            Meaning::Spliced { .. } if ret < 0 => Outcome::of(ret),
+            Meaning::Spliced { .. } => Outcome::of(PAGE as i32),
+            Meaning::Drained { pages } => {
+                let op = |at: u32| self.op(part.thread, at);
+                let full = pages.iter().map(|&(_, at)| op(at));
+                let full = full.filter(|&op| values::ret(w, op).is_some_and(|ret| ret > 0));
+                let found: Vec<String> =
+                    full.map(|op| values.page(w, values::read(w, op), PAGE)).collect();
+                match found.len() {
+                    0 => Outcome::error("ENXIO"),
+                    n => Outcome { ret: n as i64, x: found.join(","), ..Outcome::default() },
+                }
+            }
+        }
+    }
+
+    // --- looking ------------------------------------------------------------------------------
+
+    fn look(
+        &mut self,
+        stage: &Stage,
+        outcome: &Outcome,
+        before: Counts,
+        touch: bool,
+    ) -> Observation {
+        let busy = self.background.iter().any(Option::is_some);
+        let now = Counts::now(&self.sim.world);
+        let holders = self.holders(stage);
+        let (w, values) = (&self.sim.world, &self.compiled.values);
+        let eye = Eye { w, values, pages: self.pages, disk: self.disk, busy };
+        let counted = touch && outcome.x != "blocked" && outcome.err.is_empty();
+        let faults = |n: u64| if counted { n as i64 } else { 0 };
+        let pages = eye.file(&mut self.letters, &mut self.last);
+        let maps = eye.mappings(&stage.slots, &mut self.letters);
+        let child = stage.child.as_ref();
+        let child = child.map_or_else(Vec::new, |c| eye.mappings(c, &mut self.letters));
+        let pins = eye.held(&holders, &mut self.letters);
+        let seen = Observation {
+            ret: outcome.ret,
+            err: outcome.err.clone(),
+            x: outcome.x.clone(),
+            minflt: faults(now.minor - before.minor),
+            majflt: faults(now.major - before.major),
+            acq: (now.acquired - before.acquired) as i64,
+            rel: (now.released - before.released) as i64,
+            size: w.get::<Size>(FILE).bytes() as i64,
+            blocks: None,
+            pages,
+            maps,
+            child,
+            pins,
+            sd: (!busy).then(|| eye.dirty(&stage.slots)),
+        };
+        look::end_row(&mut self.letters, busy);
+        seen
+    }
+
+    /// Who holds pages now, in the order in which they are looked at.
+    fn holders(&self, stage: &Stage) -> Vec<Holder> {
+        let w = &self.sim.world;
+        let mut found = vec![Holder::Registered(self.compiled.buffer)];
+        let full = stage.pipe.iter().filter(|(slot, _)| look::frames(w, *slot).next().is_some());
+        found.extend(full.zip(0..).map(|(&(slot, spliced), n)| Holder::Pipe(slot, spliced, n)));
+        for write in [true, false] {
+            let stalled = self.stalled[usize::from(write)];
+            found.extend(stalled.map(|s| Holder::Stalled(s.slot, write)));
+        }
+        found
+    }
+
+    /// Everything is released; what survives is looked at.
+    fn end(&mut self) -> Ended {
+        self.gates = Gates::default();
+        self.settle();
+        if let Some(stalled) = self.stalled[1].take() {
+            self.pin_end(stalled, Some(66));
+        }
+        if let Some(stalled) = self.stalled[0].take() {
+            self.pin_end(stalled, None);
+        }
+        let Finale { child, release, content, fsync, evict, after } = self.compiled.finale.clone();
+        if let Some(child) = child {
+            self.finish(child);
+        }
+        self.finish(release);
+        self.finish(content);
+        let content = self.contents(content);
+        self.finish(fsync);
+        let fsync = match self.ret(fsync, 0) {
+            Some(0) => "0".to_string(),
+            ret => errno::name(ret.unwrap_or(0)).to_string(),
+        };
+        self.finish(evict);
+        self.finish(after);
+        let after_evict = self.contents(after);
+        let now = Counts::now(&self.sim.world);
+        let outstanding_pins = now.acquired as i64 - now.released as i64;
+        Ended { content, fsync, after_evict, outstanding_pins }
+    }
+
+    /// What reads of the pages gave.
+    fn contents(&self, part: Part) -> Vec<String> {
+        let (w, values) = (&self.sim.world, &self.compiled.values);
+        let read = |n: u32| match self.ret(part, n) {
+            None => "blocked".to_string(),
+            Some(0) => "eof".to_string(),
+            Some(ret) if ret < 0 => errno::name(ret).to_string(),
+            Some(ret) => {
+                let op = self.op(part.thread, part.first + n);
+                values.page(w, values::read(w, op), ret as u64)
+            }
+        };
+        (0..part.count).map(read).collect()
+    }
+}
