@@ -181,6 +181,16 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Madvise { first, pages, advice } => {
             format!("madvise({}{}, {})", at(first), count(pages), advice_name(advice))
         }
+        Op::Mlock { first, pages, lock } => {
+            let call = if lock { "mlock" } else { "munlock" };
+            format!("{call}({}{})", at(first), count(pages))
+        }
+        Op::PunchBytes { file: f, at, len } => {
+            format!("fallocate({}, PUNCH_HOLE, {at}, {len})", file(f))
+        }
+        Op::ZeroRange { first, pages } => {
+            format!("fallocate({}{}, ZERO_RANGE)", page(first), count(pages))
+        }
         Op::Fork { child } => format!("fork({})", map.plan.mms[child.index()].name),
         Op::Pin { first, pages, write, longterm, call, slot: s } => {
             let set = [(write, "FOLL_WRITE"), (longterm, "FOLL_LONGTERM")];
@@ -240,6 +250,8 @@ fn advice_name(advice: Advice) -> &'static str {
         Advice::DontNeed => "MADV_DONTNEED",
         Advice::PageOut => "MADV_PAGEOUT",
         Advice::Free => "MADV_FREE",
+        Advice::Cold => "MADV_COLD",
+        Advice::Remove => "MADV_REMOVE",
         Advice::PopulateRead => "MADV_POPULATE_READ",
         Advice::PopulateWrite => "MADV_POPULATE_WRITE",
     }

@@ -372,7 +372,11 @@ impl Compiler<'_> {
                 None => missing("wrb over more than one page"),
             },
             Line::Madvise { at, pages, advice } => self.madvise(thread, *at, *pages, *advice),
-            Line::Mlock { .. } => missing("mlock"),
+            Line::Mlock { at, pages, lock } => {
+                let Some(first) = self.at(*at)? else { return Ok(Doing::Known("ENXIO")) };
+                let (pages, lock) = (*pages, *lock);
+                Ok(self.plain(thread, Op::Mlock { first, pages, lock }))
+            }
             Line::Msync { slot, how } => match (self.slots[*slot], how) {
                 (None, _) => Ok(Doing::Known("ENXIO")),
                 (Some(_), Msync::Invalidate) => missing("msync inval"),
@@ -458,8 +462,8 @@ impl Compiler<'_> {
             Madvice::Free => Advice::Free,
             Madvice::PopulateRead => Advice::PopulateRead,
             Madvice::PopulateWrite => Advice::PopulateWrite,
-            Madvice::Cold => return missing("madv COLD"),
-            Madvice::Remove => return missing("madv REMOVE"),
+            Madvice::Cold => Advice::Cold,
+            Madvice::Remove => Advice::Remove,
             Madvice::Other(name) => return missing(&format!("madv {name}")),
         };
         Ok(self.plain(thread, Op::Madvise { first, pages, advice }))
@@ -497,13 +501,15 @@ impl Compiler<'_> {
             }
             Line::Truncate { size } => Op::Truncate { file: FILE, size },
             Line::Fallocate { mode: Falloc::Punch, bytes } => {
+                Op::PunchBytes { file: FILE, at: bytes.at, len: bytes.len }
+            }
+            Line::Fallocate { mode: Falloc::Zero, bytes } => {
                 if bytes.at % PAGE != 0 || bytes.len % PAGE != 0 {
-                    return missing("punch of parts of pages");
+                    return missing("zero of parts of pages");
                 }
                 let first = self.page(FILE, (bytes.at / PAGE) as u32);
-                Op::Punch { first, pages: (bytes.len / PAGE) as u32 }
+                Op::ZeroRange { first, pages: (bytes.len / PAGE) as u32 }
             }
-            Line::Fallocate { mode: Falloc::Zero, .. } => return missing("zero"),
             Line::Fallocate { mode: Falloc::Plain, .. } => return missing("falloc"),
             Line::Fallocate { mode: Falloc::Collapse, .. } => return missing("collapse"),
             Line::Fsync { data_only } => Op::Fsync { file: FILE, data_only },
@@ -578,7 +584,11 @@ impl Compiler<'_> {
                 let ops = self.copy_through(first, PinCall::PinRemote, true);
                 Ok(Doing::Run(self.writes(thread, &ops, 1, value), Meaning::Copied))
             }
-            Line::WriteMem { .. } => missing("pmemw"),
+            Line::WriteMem { at, value } => {
+                let Some(first) = self.at(at)? else { return enxio };
+                let ops = self.copy_through(first, PinCall::GetForce, true);
+                Ok(Doing::Run(self.writes(thread, &ops, 1, value), Meaning::Mem))
+            }
             Line::Vmsplice { at } => {
                 let Some(first) = self.at(at)? else { return enxio };
                 let slot = self.slot("pipe", 1);

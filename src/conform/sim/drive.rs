@@ -451,6 +451,7 @@ impl Driver {
             Meaning::Read => Outcome::of(ret),
             Meaning::Register { pages } if ret == *pages as i32 => Outcome::default(),
             Meaning::Register { .. } => Outcome::of(if ret < 0 { ret } else { -errno::EFAULT }),
+            // The recorder's copy goes to the page that has been pinned, if one has.
             Meaning::Copied if ret < 0 => Outcome::of(ret),
             Meaning::Copied => Outcome::of(PAGE as i32),
             Meaning::Mem if ret < 0 => Outcome::error("EIO"),

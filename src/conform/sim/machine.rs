@@ -134,6 +134,8 @@ pub fn plan(sequence: &Sequence, fs: FsKind) -> (Plan, Sources) {
         ],
         mms: vec![MmPlan { name: "process".into(), child_of: None }],
         workers: 1,
+        around: true,
+        loops: vec![DISK, RAW_DISK],
         ..Plan::default()
     };
     (plan, sources)

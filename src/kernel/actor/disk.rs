@@ -47,6 +47,12 @@ pub fn submit(
     if writes(kind) && has_checksum(cx, tag) {
         take_checksum(cx, tag);
     }
+    if let Some(frame) = frame.filter(|_| writes(kind) && cx.map.plan.loops.contains(&disk)) {
+        // lo_rw_aio(): the loop device's own write has a copy before anybody waits.
+        let data = cx.data(frame);
+        cx.set(tag, BioData(data));
+        cx.update::<Bio>(tag, |b| b.with_bounced(true));
+    }
     if let (BioKind::ReadIn, Some(folio)) = (kind, frame) {
         let service = cx.map.tag_actor(tag);
         cx.hand_over_folio(folio, service);
@@ -209,6 +215,7 @@ fn transfer(cx: &mut Step, tag: Tag, half: Part) {
     let Some(page) = page_of(bio) else { return };
     match bio.kind() {
         BioKind::Flush => {}
+        _ if bio.bounced() => {}
         BioKind::Writeback | BioKind::DioWrite => {
             cx.touch(page, false, Toucher::Device);
             let (so_far, data) = (cx.get::<BioData>(tag).0, cx.data(page.frame));

@@ -21,6 +21,20 @@ pub fn remove(w: &mut World, first: FilePage, pages: u32) {
     }
 }
 
+/// Makes pages of a file read as zeroes and gives each a block that nothing has been written to
+/// (`ext4_zero_range`: extents are converted to unwritten ones, holes are allocated).
+pub fn unwrite(w: &mut World, first: FilePage, pages: u32) {
+    for at in (0..pages).map(|n| first.plus(n)) {
+        let disk = w.map.file(w.map.file_of(at)).disk;
+        let block = w.get::<Extent>(at).block();
+        let block = block.or_else(|| disk.and_then(|disk| w.alloc_block(disk, at)));
+        if let Some(block) = block {
+            w.set(at, Extent::at(ExtentKind::Unwritten, block));
+        }
+        forget(w, at, (0, 4096));
+    }
+}
+
 /// One owner of a block less; the last one frees it.
 fn release(w: &mut World, block: Block, at: FilePage) {
     if w.get::<BlockState>(block).owners() <= 1

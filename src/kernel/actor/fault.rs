@@ -2,8 +2,7 @@
 //!
 //! The caller holds mmap_lock shared. Its siblings carry on: [`FileFault`] (page cache),
 //! [`Mkwrite`] (a shared page becomes writable), [`Cow`] (copy on write), [`DaxFault`].
-//! Not modelled: fault-around (`do_fault_around`), which maps cached neighbours of a page that is
-//! read; huge pages; swap.
+//! Not modelled: huge pages; swap.
 
 use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault_cow::Cow;
@@ -28,6 +27,8 @@ pub enum Access {
     Read,
     /// A store, or a GUP call that writes.
     Write,
+    /// A GUP call that writes with FOLL_FORCE to what may only be read.
+    Force,
     /// A read pin of a page that is not exclusively the mapping's own (5.19).
     Unshare,
 }
@@ -81,11 +82,17 @@ impl Fault {
         Fault { state, ..self }.into()
     }
 
+    /// FAULT_FLAG_WRITE
+    fn writes(self) -> bool {
+        matches!(self.access, Access::Write | Access::Force)
+    }
+
     fn enter(self, cx: &mut Step) -> Next {
         let vma = cx.get::<VmaState>(cx.map.vma_of(self.at));
         let allowed = match self.access {
             Access::Read => vma.read() || vma.write(),
             Access::Write => vma.write(),
+            Access::Force => vma.write() || !is_shared(cx, self.at),
             Access::Unshare => true,
         };
         if !vma.mapped() || !allowed {
@@ -96,7 +103,7 @@ impl Fault {
         // FAULT_FLAG_UNSHARE is ignored outside of copy-on-write mappings (sanitize_fault_flags).
         let wants = match self.access {
             Access::Read => false,
-            Access::Write => true,
+            Access::Write | Access::Force => true,
             Access::Unshare => !shared,
         };
         match pte.frame() {
@@ -113,14 +120,14 @@ impl Fault {
     /// (end of `handle_pte_fault`).
     fn spurious(self, cx: &mut Step, pte: Pte) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
-        let write = self.access == Access::Write;
+        let write = self.writes();
         cx.set_pte(self.at, pte.with_young(true).with_dirty(pte.dirty() || write));
         Next::Return(0)
     }
 
     /// `do_pte_missing`.
     fn missing(self, cx: &mut Step, shared: bool) -> Next {
-        let write = self.access == Access::Write;
+        let write = self.writes();
         let Some(page) = cx.map.backing(self.at) else {
             if cx.map.is_anon(self.at) {
                 return if write { self.go(State::Alloc) } else { self.map_zero_page(cx) };
@@ -134,6 +141,8 @@ impl Fault {
         };
         if cx.map.fs_of(page) == FsKind::Dax {
             DaxFault::new(self.at, want).into()
+        } else if cx.map.plan.around && want == Want::Read {
+            FileFault::around(self.at, self.retry).into()
         } else {
             FileFault::new(self.at, want, self.retry).into()
         }
@@ -168,8 +177,9 @@ impl Fault {
         let locked = cx.folio_locked_by(frame).is_some();
         if anon && cx.strategy.cow_reuse.reuses(flags.exclusive(), cx.counts(frame), locked) {
             cx.change_flags(frame, |f| f.with_exclusive(true));
-            if self.access == Access::Write {
-                cx.set_pte(self.at, pte.with_writable(true).with_dirty(true).with_young(true));
+            if self.writes() {
+                let writable = cx.get::<VmaState>(cx.map.vma_of(self.at)).write();
+                cx.set_pte(self.at, pte.with_writable(writable).with_dirty(true).with_young(true));
             }
             return Next::Return(0);
         }

@@ -2,15 +2,17 @@
 //! does with the page that it returns.
 //!
 //! A page that is not cached is read in; it is found, locked and looked at again as the kernel
-//! does, since truncate may have taken it away meanwhile. Not modelled: readahead; folios of
-//! larger order are cached only from the start of a run, a page read in is a base page. Before
-//! 5.15 the filesystem took what is invalidate_lock here (i_mmap_sem) around the whole fault.
+//! does, since truncate may have taken it away meanwhile. Where the plan says so, the neighbours
+//! are mapped or read with it (`do_fault_around`, `do_sync_mmap_readahead`; kernel truth: of the
+//! same mapping, within 64 KiB). Not modelled: folios of larger order but those cached from the
+//! start of a run, a page read in is a base page. Before 5.15 the filesystem took what is invalidate_lock here (i_mmap_sem) around the whole fault.
 
 use super::disk::submit;
 use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault::*;
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
+use super::writeback::disk_of;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::*;
@@ -52,6 +54,10 @@ pub struct FileFault {
 enum State {
     /// `do_cow_fault`: before the copy is allocated.
     Prealloc,
+    /// `do_fault_around`: before what is cached is mapped (`filemap_map_pages`).
+    Around,
+    /// `page_cache_ra_unbounded`: before this page of the file (by index) is read, if it is absent.
+    Ahead(u32),
     /// Before `i_size` is read.
     Size,
     /// Before the cache is looked up.
@@ -97,8 +103,71 @@ impl FileFault {
         FileFault { at, want, retry, dropped: false, invalidate: false, copy: 0, state }
     }
 
+    /// A fault for reading that first maps what is cached.
+    pub fn around(at: VPage, retry: Retry) -> FileFault {
+        FileFault { state: State::Around, ..FileFault::new(at, Want::Read, retry) }
+    }
+
     fn go(self, state: State) -> Next {
         FileFault { state, ..self }.into()
+    }
+
+    /// `filemap_map_pages`, under the page-table lock: every cached, uptodate, unlocked page below
+    /// the end of the file that this part of the mapping shows and that has no entry. Where stores
+    /// have to be noticed the entries are read-only, as `vm_page_prot` says.
+    fn map_around(self, cx: &mut Step) -> Next {
+        cx.w.lock_briefly(cx.me, LockClass::Ptl);
+        let vma = cx.map.vma_of(self.at);
+        let first = VPage(cx.map.vma_pages[vma.0 as usize].start);
+        let state = cx.get::<VmaState>(vma);
+        let mut mapped = false;
+        for n in state.piece(self.at.0 - first.0, cx.map.vma(vma).pages) {
+            let at = first.plus(n);
+            let Some(page) = cx.map.backing(at) else { continue };
+            let frame = cx.cached(page).filter(|&f| {
+                cx.flags(f).uptodate() && cx.folio_locked_by(f).is_none() && !beyond_eof(cx, page)
+            });
+            let Some(frame) = frame.filter(|_| cx.get::<Pte>(at).frame().is_none()) else {
+                continue;
+            };
+            let tracked = cx.map.fs_of(page).tracks_dirty();
+            let write = is_shared(cx, at) && state.write() && !tracked;
+            cx.take_ref(frame);
+            map_file_page(cx, at, frame, write, false);
+            mapped |= at == self.at;
+        }
+        if mapped { Next::Return(0) } else { self.go(State::Size) }
+    }
+
+    /// Reads page `n` of the file ahead. Its folio is new and locked: nobody sees it before it is
+    /// complete, so that it is made, inserted and submitted in one step.
+    fn read_ahead(self, cx: &mut Step, at: FilePage, n: u32) -> Next {
+        cx.w.lock_briefly(cx.me, LockClass::IPages);
+        let Some(page) = cx.map.file_page(cx.map.file_of(at), n) else {
+            return self.go(State::Find);
+        };
+        let next = State::Ahead(n + 1);
+        if page == at || cx.cached(page).is_some() || beyond_eof(cx, page) {
+            return self.go(next);
+        }
+        let Some(frame) = cx.alloc_frame() else { return self.go(State::Find) };
+        let me = cx.me;
+        cx.change_flags(frame, |f| f.with_lru(true));
+        cx.cache_insert(page, frame);
+        let extent = cx.get::<Extent>(page);
+        match extent.block().filter(|_| extent.kind() == ExtentKind::Written) {
+            Some(block) => {
+                cx.lock_folio(me, frame);
+                let disk = cx.map.disk_of(block);
+                submit(cx, disk, BioKind::ReadIn, Some(frame), Some(block));
+            }
+            None => {
+                cx.set(frame, Data(Contents::ZERO));
+                cx.change_flags(frame, |f| f.with_uptodate(true));
+            }
+        }
+        cx.drop_ref(frame);
+        self.go(next)
     }
 
     fn file_page(self, w: &World) -> Option<FilePage> {
@@ -180,6 +249,7 @@ impl FileFault {
             cx.unlock_folio(frame);
             return self.go(State::Again(frame));
         }
+        buffers_uptodate(cx, frame);
         if cx.flags(frame).uptodate() {
             // mmap_lock was dropped on the way: the mapping has to be found again.
             let next = State::Unlock(frame, true, -EAGAIN);
@@ -287,6 +357,15 @@ impl FileFault {
     }
 }
 
+/// `block_read_full_folio` of a locked folio whose buffers are uptodate already, because a part of it
+/// was zeroed and dirtied ([`ZeroTail`](super::zero_tail::ZeroTail)): nothing is read.
+pub fn buffers_uptodate(cx: &mut Step, frame: Frame) {
+    let flags = cx.flags(frame);
+    if flags.dirty() && !flags.uptodate() {
+        cx.change_flags(frame, |f| f.with_uptodate(true));
+    }
+}
+
 /// Sets an entry for a page of the page cache (`set_pte_range`): the reference that the caller
 /// holds passes to the entry.
 pub fn map_file_page(cx: &mut Step, at: VPage, frame: Frame, write: bool, dirty: bool) {
@@ -306,6 +385,10 @@ impl Machine for FileFault {
             },
             State::Lock(frame) | State::Reading(frame) => Need::FolioLock(cx.w.head(frame)),
             State::Submit(_, block) => Need::FreeTag(cx.w.map.disk_of(block)),
+            State::Ahead(_) => match self.file_page(cx.w).and_then(|at| disk_of(cx.w, at)) {
+                Some(disk) => Need::FreeTag(disk),
+                None => Need::Nothing,
+            },
             _ => Need::Nothing,
         }
     }
@@ -323,6 +406,8 @@ impl Machine for FileFault {
     fn label(self) -> Label {
         let (name, cost) = match self.state {
             State::Prealloc => ("do_cow_fault: allocate", Cost::Alloc),
+            State::Around => ("filemap_map_pages", Cost::Lock),
+            State::Ahead(_) => ("page_cache_ra_unbounded", Cost::Submit),
             State::Size => ("filemap_fault: i_size", Cost::Step),
             State::Find => ("filemap_get_folio", Cost::Walk),
             State::Invalidate(_) => ("filemap_invalidate_lock_shared", Cost::Lock),
@@ -355,6 +440,8 @@ impl Machine for FileFault {
                 Some(copy) => FileFault { copy: Frame::pack(Some(copy)), ..self }.go(State::Size),
                 None => self.leave(None, -ENOMEM),
             },
+            State::Around => self.map_around(cx),
+            State::Ahead(n) => self.read_ahead(cx, at, n),
             State::Size if beyond_eof(cx, at) => self.leave(None, -EFAULT),
             State::Size => self.go(State::Find),
             State::Find => self.find(cx, at),
@@ -363,6 +450,9 @@ impl Machine for FileFault {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 let holding = FileFault { invalidate: true, ..self };
+                if folio == 0 && cx.map.plan.around {
+                    return holding.go(State::Ahead(0));
+                }
                 holding.go(Frame::unpack(folio).map_or(State::Find, State::Trylock))
             }
             State::Alloc => match alloc_page(cx, outcome) {

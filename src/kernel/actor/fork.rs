@@ -116,7 +116,8 @@ impl ForkMm {
             return ForkMm { vma: 0, ..self }.flush(cx, 0);
         };
         let state = cx.get::<VmaState>(parent);
-        cx.set(Vma(this.vma), state);
+        // The child locks nothing, and its mapping stays in the pieces in which it is copied.
+        cx.set(Vma(this.vma), state.with_locked(0).with_cuts(state.edges()));
         if !state.mapped() || !this.needs_copy(cx) {
             return ForkMm { vma: this.vma + 1, ..this }.go(State::Dup);
         }

@@ -112,8 +112,10 @@ impl GupSlow {
                 None => {}
             }
         }
+        // FOLL_FORCE breaks COW of what may not be written, and nothing else.
+        let forced = flags.call == PinCall::GetForce && !(flags.write && is_shared(cx, at));
         let allowed = if flags.write { state.write() } else { state.read() };
-        if allowed { 0 } else { -EFAULT }
+        if allowed || forced { 0 } else { -EFAULT }
     }
 
     /// `follow_page_pte`: under the page-table lock the entry cannot change, so that it is read
@@ -122,11 +124,15 @@ impl GupSlow {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let flags = self.request.flags;
         let pte = cx.get::<Pte>(at);
-        let wanted = if flags.write { Access::Write } else { Access::Read };
+        let wanted = match (flags.write, flags.call) {
+            (true, PinCall::GetForce) => Access::Force,
+            (true, _) => Access::Write,
+            (false, _) => Access::Read,
+        };
         let Some(frame) = pte.frame().filter(|_| pte.present()) else {
             return Found::Missing(wanted);
         };
-        if flags.write && !pte.writable() {
+        if flags.write && !pte.writable() && !self.forces(cx, at, frame) {
             return Found::Missing(wanted);
         }
         if pte.devmap() && cx.strategy.unbind.takes_live_ref() && self.pgmap == 0 {
@@ -153,6 +159,15 @@ impl GupSlow {
             cx.change_flags(frame, |f| f.with_referenced(true));
         }
         Found::Page(frame)
+    }
+
+    /// `can_follow_write_pte`: FOLL_FORCE writes to a page that is exclusively the mapping's own,
+    /// which may not be written otherwise.
+    fn forces(self, cx: &Step, at: VPage, frame: Frame) -> bool {
+        let state = cx.get::<VmaState>(cx.map.vma_of(at));
+        let own = cx.get::<Owner>(cx.head(frame)).kind() == OwnerKind::Anon;
+        let forced = self.request.flags.call == PinCall::GetForce;
+        forced && !is_shared(cx, at) && !state.write() && own && cx.flags(frame).exclusive()
     }
 
     /// One round of the loop over pages.

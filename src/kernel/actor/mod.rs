@@ -32,6 +32,7 @@ pub mod lease;
 pub mod mapping;
 pub mod memory;
 pub mod migrate;
+pub mod mlock;
 pub mod neighbour;
 pub mod notifier;
 pub mod odp;

@@ -11,10 +11,11 @@ use super::lease::LeaseCall;
 use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
 use super::migrate::Migrate;
+use super::mlock::Mlock;
 use super::neighbour::Neighbour;
 use super::pageout::PageOut;
 use super::pin::{GupFlags, PinPages};
-use super::punch::Punch;
+use super::punch::{Punch, RemovePages};
 use super::reclaim::Reclaim;
 use super::reflink::Reflink;
 use super::region::{Deregister, Register};
@@ -177,6 +178,13 @@ fn start(op: Op) -> Routine {
         Op::Reclaim { page } => Reclaim::new(page).into(),
         Op::DropCaches { file } => DropCaches::new(file).into(),
         Op::Madvise { first, pages, advice: Advice::PageOut } => PageOut::now(first, pages).into(),
+        Op::Madvise { first, pages, advice: Advice::Cold } => PageOut::cool(first, pages).into(),
+        Op::Madvise { first, pages, advice: Advice::Remove } => {
+            RemovePages::new(first, pages).into()
+        }
+        Op::Mlock { first, pages, lock } => Mlock::new(first, pages, lock).into(),
+        Op::PunchBytes { file, at, len } => Punch::bytes(file, at, len).into(),
+        Op::ZeroRange { first, pages } => Punch::zero_range(first, pages).into(),
         Op::Madvise { first, pages, advice: Advice::Free } => PageOut::lazily(first, pages).into(),
         Op::Migrate { page } => Migrate::new(page).into(),
         Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),

@@ -2,6 +2,7 @@
 //! `xfs_free_file_space`).
 
 use super::dax_layout::BreakLayouts;
+use super::errno::{EACCES, EINVAL};
 use super::extents;
 use super::routine::call;
 use super::step::*;
@@ -10,21 +11,29 @@ use super::truncate_pages::TruncatePages;
 use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
+use super::zero_tail::ZeroTail;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::Size;
-use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
+use crate::kernel::world::objects::{Size, VmaState};
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part, SyncMode};
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{FilePage, Lock};
+use crate::kernel::world::{File, FilePage, Id, Lock, VPage};
 
-/// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of whole pages. Returns 0, or -EINTR if a signal ended the
+/// `fallocate(PUNCH_HOLE | KEEP_SIZE)`, or ZERO_RANGE. Returns 0, or -EINTR if a signal ended the
 /// wait for a busy page.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Punch {
+    /// The first page that goes as a whole.
     first: FilePage,
     pages: u32,
+    /// Parts of pages that are zeroed: before and after the whole ones.
+    edges: [Option<(FilePage, Part)>; 2],
+    /// What was asked for, if not in pages: offset and length.
+    bytes: Option<(File, u64, u64)>,
+    /// ZERO_RANGE: the blocks stay, unwritten.
+    zero: bool,
     state: State,
 }
 
@@ -47,6 +56,8 @@ enum State {
     Unmap,
     /// In truncate_inode_pages_range.
     Pages,
+    /// ext4_zero_partial_blocks, shmem_undo_range: this edge is being zeroed.
+    Edge(u8),
     /// Extents are removed, blocks freed, under i_data_sem.
     Free,
     /// Releases the locks, with this result.
@@ -56,7 +67,46 @@ enum State {
 impl Punch {
     /// A punch of `pages` pages from `first` on.
     pub fn new(first: FilePage, pages: u32) -> Punch {
-        Punch { first, pages, state: State::Lock }
+        let edges = [None; 2];
+        Punch { first, pages, edges, bytes: None, zero: false, state: State::Lock }
+    }
+
+    /// A punch of bytes of a file.
+    pub fn bytes(file: File, at: u64, len: u64) -> Punch {
+        Punch { bytes: Some((file, at, len)), ..Punch::new(FilePage(0), 0) }
+    }
+
+    /// ZERO_RANGE of pages (`ext4_zero_range`).
+    pub fn zero_range(first: FilePage, pages: u32) -> Punch {
+        Punch { zero: true, ..Punch::new(first, pages) }
+    }
+
+    fn file(self, map: &Layout) -> File {
+        self.bytes.map_or_else(|| map.file_of(self.first), |(file, ..)| file)
+    }
+
+    /// From bytes to whole pages and the parts beside them. A hole beyond the end of the file ends
+    /// with the page that holds the end (`ext4_punch_hole`).
+    fn resolve(self, cx: &Step) -> Punch {
+        let Some((file, at, len)) = self.bytes else { return self.clamp(cx) };
+        let (page, size) = (u64::from(PAGE_SIZE), cx.get::<Size>(file).bytes());
+        let end = (at.saturating_add(len)).min(size.next_multiple_of(page));
+        if at >= size || end <= at {
+            return self;
+        }
+        let (from, to) = ((at / page) as u32, (end / page) as u32);
+        let (cut_at, cut_end) = ((at % page) as u16, (end % page) as u16);
+        let part = |index: u32, part: Part| Some((cx.map.file_page(file, index)?, part));
+        if from == to {
+            return Punch { edges: [part(from, (cut_at, cut_end)), None], ..self };
+        }
+        let whole = from + u32::from(cut_at > 0);
+        let edges = [
+            part(from, (cut_at, 4096)).filter(|_| cut_at > 0),
+            part(to, (0, cut_end)).filter(|_| cut_end > 0),
+        ];
+        let first = cx.map.file_page(file, whole).unwrap_or(self.first);
+        Punch { first, pages: to - whole, edges, ..self }
     }
 
     fn at(self, state: State) -> Punch {
@@ -64,7 +114,7 @@ impl Punch {
     }
 
     fn lock(self, map: &Layout, class: LockClass) -> Lock {
-        map.file_lock(class, map.file_of(self.first))
+        map.file_lock(class, self.file(map))
     }
 
     /// Nothing beyond the last page of the file is punched.
@@ -78,16 +128,44 @@ impl Punch {
     /// ext4 goes straight on to unmap; xfs and btrfs write and wait first (seen: g04).
     fn flush(self, map: &Layout) -> Next {
         match map.fs_of(self.first) {
-            FsKind::Xfs | FsKind::Btrfs => {
+            FsKind::Xfs => {
+                let write = WritePages::range(self.first, self.pages, SyncMode::Integrity);
+                call(write, self.at(State::Flush))
+            }
+            FsKind::Btrfs => {
                 let file = map.file_of(self.first);
                 call(WritePages::new(file, SyncMode::Integrity), self.at(State::Flush))
             }
-            _ => self.unmap(),
+            _ => self.unmap(map),
         }
     }
 
-    fn unmap(self) -> Next {
-        call(Zap::file(self.first, self.pages, false), self.at(State::Unmap))
+    /// `truncate_pagecache_range` unmaps whole pages only. When the hole ends in page 0 the end of
+    /// that range is -1, which it takes for the end of the file: every page from the hole on loses
+    /// its entries (kernel truth), and no data.
+    fn unmap(self, map: &Layout) -> Next {
+        let pages = &map.file_pages[self.file(map).index()];
+        let in_page_0 = self.pages == 0 && self.edges[0].is_some_and(|(at, _)| at.0 == pages.start);
+        let (first, count) = match (in_page_0, self.edges[0]) {
+            (true, Some((at, (from, _)))) => {
+                let first = at.plus(u32::from(from > 0));
+                (first, pages.end - first.0)
+            }
+            _ => (self.first, self.pages),
+        };
+        match count {
+            0 => self.edge(0),
+            _ => call(Zap::file(first, count, false), self.at(State::Unmap)),
+        }
+    }
+
+    /// The next edge that is to be zeroed, from the `n`-th on.
+    fn edge(self, n: u8) -> Next {
+        let next = (n..2).find_map(|n| Some((n, self.edges[usize::from(n)]?)));
+        match next {
+            Some((n, (at, part))) => call(ZeroTail::punch(at, part), self.at(State::Edge(n))),
+            None => self.at(State::Free).into(),
+        }
     }
 }
 
@@ -96,7 +174,7 @@ impl Machine for Punch {
         let map = &cx.w.map;
         match self.state {
             State::Lock => Need::Lock(self.lock(map, LockClass::IRwsem), Mode::Exclusive),
-            State::DioWait => Need::NoDio(map.file_of(self.first)),
+            State::DioWait => Need::NoDio(self.file(map)),
             State::InvalidateLock => {
                 Need::Lock(self.lock(map, LockClass::InvalidateLock), Mode::Exclusive)
             }
@@ -120,9 +198,8 @@ impl Machine for Punch {
         match self.state {
             State::Lock => {
                 cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
-                let file = map.file_of(self.first);
-                let next = after_lock(cx, file, State::DioWait, State::InvalidateLock);
-                self.clamp(cx).at(next).into()
+                let next = after_lock(cx, self.file(&map), State::DioWait, State::InvalidateLock);
+                self.resolve(cx).at(next).into()
             }
             State::DioWait => {
                 cx.might_sleep();
@@ -130,8 +207,11 @@ impl Machine for Punch {
             }
             State::InvalidateLock => {
                 cx.lock(me, self.lock(&map, LockClass::InvalidateLock), Mode::Exclusive);
-                if self.pages == 0 {
+                if self.pages == 0 && self.edges == [None; 2] {
                     return self.at(State::Unlock(0)).into();
+                }
+                if self.pages == 0 {
+                    return self.unmap(&map);
                 }
                 match BreakLayouts::of(cx, self.first, self.pages) {
                     Some(layouts) => call(layouts, self.at(State::Layouts)),
@@ -139,7 +219,10 @@ impl Machine for Punch {
                 }
             }
             State::Free => {
-                extents::remove(cx, self.first, self.pages);
+                match self.zero {
+                    true => extents::unwrite(cx, self.first, self.pages),
+                    false => extents::remove(cx, self.first, self.pages),
+                }
                 self.at(State::Unlock(0)).into()
             }
             State::Unlock(ret) => {
@@ -157,13 +240,55 @@ impl Machine for Punch {
             State::Layouts if ret < 0 => self.at(State::Unlock(ret)).into(),
             State::Layouts => self.flush(&map),
             State::Flush => {
-                call(WaitPages::new(map.file_of(self.first)), self.at(State::FlushWait))
+                call(WaitPages::range(self.first, self.pages), self.at(State::FlushWait))
             }
-            State::FlushWait => self.unmap(),
-            State::Unmap => {
+            State::FlushWait => self.unmap(&map),
+            State::Unmap if self.pages > 0 => {
                 call(TruncatePages::new(self.first, self.pages, 0), self.at(State::Pages))
             }
-            _ => self.at(State::Free).into(),
+            State::Edge(n) => self.edge(n + 1),
+            _ => self.edge(0),
+        }
+    }
+}
+
+/// `madvise(MADV_REMOVE)`: a punch of what a shared mapping shows. Returns 0, -EINVAL if it is
+/// locked or shows no file, -EACCES if it is private.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RemovePages {
+    first: VPage,
+    pages: u32,
+}
+
+impl RemovePages {
+    /// The pages of the file that these virtual pages show.
+    pub fn new(first: VPage, pages: u32) -> RemovePages {
+        RemovePages { first, pages }
+    }
+}
+
+impl Machine for RemovePages {
+    fn need(self, cx: &Scene) -> Need {
+        Need::Lock(cx.w.map.mmap_lock(cx.w.map.mm_of(self.first)), Mode::Shared)
+    }
+
+    fn label(self) -> Label {
+        Label::new("", "madvise_remove", Cost::Syscall)
+    }
+
+    /// mmap_lock is dropped before the file is punched: only the lookup is under it.
+    fn step(self, cx: &mut Step, _outcome: u8) -> Next {
+        let (me, lock) = (cx.me, cx.map.mmap_lock(cx.map.mm_of(self.first)));
+        cx.lock(me, lock, Mode::Shared);
+        let vma = cx.map.vma_of(self.first);
+        let (state, start) = (cx.get::<VmaState>(vma), cx.map.vma_pages[vma.index()].start);
+        cx.unlock(me, lock);
+        let at = cx.map.backing(self.first).filter(|_| state.mapped());
+        match at {
+            _ if state.any_locked(self.first.0 - start, self.pages) => Next::Return(-EINVAL),
+            None => Next::Return(-EINVAL),
+            Some(_) if !cx.map.vma(vma).shared => Next::Return(-EACCES),
+            Some(at) => Punch::new(at, self.pages).into(),
         }
     }
 }

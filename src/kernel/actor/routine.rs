@@ -180,6 +180,10 @@ routines! {
     PageOut(pageout::PageOut),
     /// Moves a page of a file to another frame.
     Migrate(migrate::Migrate),
+    /// `mlock()` and `munlock()`.
+    Mlock(mlock::Mlock),
+    /// `madvise(MADV_REMOVE)`.
+    RemovePages(punch::RemovePages),
     /// The kernel copies into or out of a page that a GUP call returned.
     CopyHeld(held_page::CopyHeld),
     /// `splice()` of a page of a file into a pipe.

@@ -70,6 +70,10 @@ pub enum Advice {
     PageOut,
     /// Lazily free anonymous pages.
     Free,
+    /// Make the range the next to be reclaimed.
+    Cold,
+    /// Punch a hole into the file that is mapped there.
+    Remove,
     /// Fault in for reading.
     PopulateRead,
     /// Fault in for writing.
@@ -122,6 +126,10 @@ pub enum Op {
     Truncate { file: File, size: u64 },
     /// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of whole pages.
     Punch { first: FilePage, pages: u32 },
+    /// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of bytes of a file.
+    PunchBytes { file: File, at: u64, len: u64 },
+    /// `fallocate(ZERO_RANGE)` of whole pages: they read as zeroes and keep their blocks.
+    ZeroRange { first: FilePage, pages: u32 },
     /// Reflink (snapshot) of `pages` pages: the two ranges share blocks until one is written.
     Reflink { from: FilePage, to: FilePage, pages: u32 },
     /// `mmap` of a mapping that the scenario declared unmapped.
@@ -132,6 +140,8 @@ pub enum Op {
     Mprotect { vma: Vma, read: bool, write: bool },
     /// `madvise` of pages of a mapping.
     Madvise { first: VPage, pages: u32, advice: Advice },
+    /// `mlock` of pages of a mapping (`lock`), or `munlock`.
+    Mlock { first: VPage, pages: u32, lock: bool },
     /// `fork`: the child's address space and mappings are declared in the plan.
     Fork { child: Mm },
     /// One GUP call.

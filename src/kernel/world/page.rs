@@ -251,6 +251,9 @@ impl World {
         let mapped = |p: Pte| p.frame().filter(|&f| p.present() && f != ZERO_PAGE);
         let (from, to) = (mapped(old), mapped(pte));
         if from != to {
+            if self.map.mlocks {
+                self.mlock_moved(at, from, to);
+            }
             for (frame, n) in [(from, -1i32), (to, 1)] {
                 if let Some(frame) = frame {
                     let head = self.head(frame);
@@ -258,6 +261,38 @@ impl World {
                     self.update::<Holders>(head, add);
                 }
             }
+        }
+    }
+
+    /// Whether a virtual page is locked (VM_LOCKED).
+    fn is_locked(&self, at: VPage) -> bool {
+        let vma = self.map.vma_of(at);
+        let start = self.map.vma_pages[vma.index()].start;
+        let state = self.get::<VmaState>(vma);
+        state.mapped() && state.any_locked(at.0 - start, 1)
+    }
+
+    /// `mlock_vma_folio`, `munlock_vma_folio`: a locked page is mapped elsewhere now.
+    fn mlock_moved(&mut self, at: VPage, from: Option<Frame>, to: Option<Frame>) {
+        if self.is_locked(at) {
+            to.into_iter().for_each(|frame| self.mlock_folio(frame, true));
+            from.into_iter().for_each(|frame| self.mlock_folio(frame, false));
+        }
+    }
+
+    /// `mlock_folio`, or `munlock_folio`: PG_mlocked stays as long as any locked mapping shows the
+    /// folio (`mlock_count`).
+    pub fn mlock_folio(&mut self, frame: Frame, lock: bool) {
+        if frame == ZERO_PAGE || self.flags(frame).pmem() {
+            return;
+        }
+        let shows = |at: VPage| {
+            let pte = self.get::<Pte>(at);
+            pte.present() && pte.frame() == Some(frame) && self.is_locked(at)
+        };
+        let locked = lock || (0..self.map.plan.vpages()).map(VPage).any(shows);
+        if self.flags(frame).mlocked() != locked {
+            self.change_flags(frame, |f| f.with_mlocked(locked));
         }
     }
 

@@ -62,6 +62,8 @@ impl Layout {
         layout.find_notified();
         layout.index_programs();
         layout.find_syncers();
+        let programs = || layout.plan.threads.iter().flat_map(|t| &t.program);
+        layout.mlocks = programs().any(|op| matches!(op, Op::Mlock { .. }));
         layout
     }
 
