@@ -161,6 +161,7 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Msync { vma: v, sync } => {
             format!("msync({}, {})", vma(v), if sync { "MS_SYNC" } else { "MS_ASYNC" })
         }
+        Op::MsyncInvalidate { vma: v } => format!("msync({}, MS_INVALIDATE)", vma(v)),
         Op::SyncFileRange { file: f, flags: s } => {
             let set =
                 [(s.wait_before, "WAIT_BEFORE"), (s.write, "WRITE"), (s.wait_after, "WAIT_AFTER")];

@@ -379,7 +379,9 @@ impl Compiler<'_> {
             }
             Line::Msync { slot, how } => match (self.slots[*slot], how) {
                 (None, _) => Ok(Doing::Known("ENXIO")),
-                (Some(_), Msync::Invalidate) => missing("msync inval"),
+                (Some(shown), Msync::Invalidate) => {
+                    Ok(self.plain(thread, Op::MsyncInvalidate { vma: shown.vma }))
+                }
                 (Some(shown), how) => {
                     let sync = *how == Msync::Sync;
                     Ok(self.plain(thread, Op::Msync { vma: shown.vma, sync }))

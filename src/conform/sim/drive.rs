@@ -132,7 +132,7 @@ impl Outcome {
 /// What is counted, before and after a line.
 #[derive(Clone, Copy, Debug)]
 struct Counts {
-    minor: u64,
+    faults: u64,
     major: u64,
     acquired: u64,
     released: u64,
@@ -142,7 +142,7 @@ impl Counts {
     fn now(w: &World) -> Counts {
         let get = |price| w.prices.get(price);
         Counts {
-            minor: get(Price::MinorFaults),
+            faults: get(Price::Faults),
             major: get(Price::MajorFaults),
             acquired: get(Price::FollPinAcquired),
             released: get(Price::FollPinReleased),
@@ -493,6 +493,8 @@ impl Driver {
         let (w, values) = (&self.sim.world, &self.compiled.values);
         let eye = Eye { w, values, pages: self.pages, disk: self.disk, busy };
         let counted = touch && outcome.x != "blocked" && outcome.err.is_empty();
+        let major = now.major - before.major;
+        let minor = (now.faults - before.faults).saturating_sub(major);
         let faults = |n: u64| if counted { n as i64 } else { 0 };
         let pages = eye.file(&mut self.letters, &mut self.last);
         let maps = eye.mappings(&stage.slots, &mut self.letters);
@@ -503,8 +505,8 @@ impl Driver {
             ret: outcome.ret,
             err: outcome.err.clone(),
             x: outcome.x.clone(),
-            minflt: faults(now.minor - before.minor),
-            majflt: faults(now.major - before.major),
+            minflt: faults(minor),
+            majflt: faults(major),
             acq: (now.acquired - before.acquired) as i64,
             rel: (now.released - before.released) as i64,
             size: w.get::<Size>(FILE).bytes() as i64,

@@ -6,10 +6,11 @@ use super::super::sequence::{PAGE, SLOTS};
 use super::compile::{Shown, Slots};
 use super::machine::FILE;
 use super::values::Values;
-use crate::kernel::world::machine::{Extent, ExtentKind, Pinned, RefType};
+use crate::kernel::world::machine::{Extent, ExtentKind, LockClass, Pinned, RefType};
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{FilePage, Frame, Id, Slot, World};
 
 /// Letters of pages: given at first appearance, lost by a page that a row does not show.
@@ -169,6 +170,13 @@ impl Eye<'_> {
         let inside = self.inside(n);
         if (inside > 0 && !cached && !ram) || (self.busy && self.fs() == FsKind::Dax) {
             return "-".to_string();
+        }
+        // RWF_NOWAIT: xfs tries i_rwsem; a page that is not uptodate would have to be waited for.
+        let lock = self.w.map.file_lock(LockClass::IRwsem, FILE);
+        let inode = self.fs() == FsKind::Xfs && !self.w.can_lock(lock, Mode::Shared);
+        let page = self.w.cached(FilePage(n)).filter(|_| !ram && inside > 0);
+        if inode || page.is_some_and(|f| !self.w.flags(f).uptodate()) {
+            return "!EAGAIN".to_string();
         }
         match inside {
             0 => "eof".to_string(),

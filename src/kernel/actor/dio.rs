@@ -111,7 +111,7 @@ impl Dio {
                 Some(call(DaxIo::read(self.at), Dio { place: Place::Buffered, ..self }))
             }
             (FsKind::Btrfs | FsKind::Tmpfs, true) => Some(WriteFile::new(self.at, WHOLE).into()),
-            (FsKind::Btrfs | FsKind::Tmpfs, false) => {
+            (FsKind::Tmpfs, false) => {
                 Some(call(ReadFile::new(self.at), Dio { place: Place::Buffered, ..self }))
             }
             _ => None,
@@ -141,6 +141,9 @@ impl Dio {
         if self.write && cx.cached(self.at).is_some() {
             let then = Dio { place: Place::Invalidating, ..self };
             return call(InvalidatePages::clean(self.at, 1), then);
+        }
+        if !self.write && cx.map.fs_of(self.at) == FsKind::Btrfs {
+            return self.to(Place::Unlock(-EBUSY));
         }
         self.to(Place::Begin)
     }
@@ -289,6 +292,10 @@ impl Dio {
     fn unlock(self, cx: &mut Step, ret: Ret) -> Next {
         let (me, lock) = (cx.me, file_lock(cx, LockClass::IRwsem, self.at));
         cx.unlock(me, lock);
+        if ret == -EBUSY && !self.write {
+            // The checksum of what is read might not match: falls back to a buffered read.
+            return call(ReadFile::new(self.at), Dio { place: Place::Buffered, ..self });
+        }
         if ret == -EBUSY {
             // -ENOTBLK: falls back to a buffered write.
             return WriteFile::new(self.at, WHOLE).into();

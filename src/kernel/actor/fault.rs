@@ -300,13 +300,12 @@ pub fn maybe_unlock_mmap(cx: &mut Step, at: VPage, retry: Retry, dropped: bool) 
     true
 }
 
-/// `mm_account_fault` of a fault that has returned: what had to be retried is a major one. A fault
-/// that dropped mmap_lock and was complete (VM_FAULT_COMPLETED) has been counted where it did so.
-pub fn account_fault(cx: &mut Step, ret: Ret, retry: Retry) {
-    if ret == 0 {
-        let major = retry == Retry::Tried;
-        cx.w.prices.add(if major { Price::MajorFaults } else { Price::MinorFaults }, 1);
-    }
+/// `mm_account_fault` of a fault that has returned. One that dropped mmap_lock and was complete
+/// (VM_FAULT_COMPLETED) has been counted where it did so; one that was retried is counted when it
+/// is handled, and is a major one only if its page was not there (a retry under the lock of the
+/// mapping alone does not set FAULT_FLAG_TRIED).
+pub fn account_fault(cx: &mut Step, ret: Ret) {
+    cx.w.prices.add(Price::Faults, u64::from(ret == 0));
 }
 
 /// What a fault returns that may have dropped mmap_lock.

@@ -16,6 +16,7 @@ use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Actor, Contents, FilePage, Frame, Lock, VPage, World};
 
@@ -112,6 +113,8 @@ impl DaxFault {
             cx.touch(page, true, Toucher::Kernel);
             cx.set(frame, Data(Contents::ZERO));
             cx.set(at, Extent::at(ExtentKind::Written, block));
+            // IOMAP_F_NEW: VM_FAULT_MAJOR
+            cx.w.prices.add(Price::MajorFaults, 1);
         }
         self.go(State::Access(frame))
     }

@@ -20,6 +20,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::Holder;
 use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Block, Contents, FilePage, Frame, Lock, VPage, World};
 
@@ -223,7 +224,10 @@ impl FileFault {
                 }
             }
             None if self.invalidate || shmem => self.go(State::Alloc),
-            None => self.go(State::Invalidate(0)),
+            None => {
+                cx.w.prices.add(Price::MajorFaults, 1);
+                self.go(State::Invalidate(0))
+            }
         }
     }
 

@@ -235,7 +235,7 @@ impl Machine for Mkwrite {
             }
             State::Balance => {
                 let dropped = maybe_unlock_mmap(cx, self.at, self.retry, false);
-                cx.w.prices.add(Price::MinorFaults, u64::from(dropped));
+                cx.w.prices.add(Price::Faults, u64::from(dropped));
                 self.end(true, dropped)
             }
             State::Put { dropped } => {

@@ -262,7 +262,7 @@ impl Machine for GupSlow {
 
     /// `faultin_page` returned.
     fn resume(self, cx: &mut Step, ret: Ret) -> Next {
-        account_fault(cx, ret, if self.tried { Retry::Tried } else { Retry::First });
+        account_fault(cx, ret);
         match ret {
             0 => self.go(State::Follow),
             // VM_FAULT_RETRY, VM_FAULT_COMPLETED: mmap_lock is gone, the page is redone.

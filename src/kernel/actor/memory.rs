@@ -145,7 +145,7 @@ impl Machine for Memory {
         if ret == -EAGAIN {
             return Memory { retry: Retry::Tried, ..self }.go(State::Access);
         }
-        account_fault(cx, ret, self.retry);
+        account_fault(cx, ret);
         self.go(State::Unlock(ret))
     }
 }

@@ -4,7 +4,8 @@
 //! The kernel splits the mapping where locked pages begin and end; here the mapping knows which of
 //! its pages are locked ([`VmaState::locked`](crate::kernel::world::objects::VmaState)). PG_mlocked
 //! follows the entries that map a page ([`World::set_pte`](crate::kernel::world::World::set_pte)).
-//! Not modelled: `mlockall`, limits, the batches in which counts of locked mappings are kept.
+//! what unmapping leaves behind goes when a processor empties its batches (`lru_add_drain`). Not
+//! modelled: `mlockall`, limits.
 
 use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault::{Fault, is_shared};
@@ -71,10 +72,11 @@ impl Mlock {
         cx.set(vma, state.with_locked_pages(self.first.0 - start, self.pages, self.lock));
         for at in (0..self.pages).map(|n| self.first.plus(n)) {
             let pte = cx.get::<Pte>(at);
-            if let Some(frame) = pte.frame().filter(|_| pte.present()) {
-                cx.mlock_folio(frame, self.lock);
+            if let Some(frame) = pte.frame().filter(|_| pte.present() && self.lock) {
+                cx.mlock_folio(frame);
             }
         }
+        cx.mlock_drain();
         self.to(Place::Applied)
     }
 

@@ -134,6 +134,8 @@ impl Machine for PageOut {
                 if cx.get::<VmaState>(vma).any_locked(self.first.0 - start, self.pages) {
                     return self.to(Place::Unlock(-EINVAL));
                 }
+                // lru_add_drain()
+                cx.mlock_drain();
                 self.on()
             }
             Place::Entry => self.entry(cx),

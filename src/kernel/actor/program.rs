@@ -129,6 +129,7 @@ fn start(op: Op) -> Routine {
         Op::Wait { event } => Sync::Wait(event).into(),
         Op::Fsync { file, data_only } => Fsync::new(file, data_only).into(),
         Op::Msync { vma, sync } => Msync::new(vma, sync).into(),
+        Op::MsyncInvalidate { vma } => Msync::invalidate(vma).into(),
         Op::SyncFileRange { file, flags } => SyncFileRange::new(file, flags).into(),
         Op::Writeback { file, mode } => WritebackInode::new(file, mode).into(),
         Op::Load { at } => Memory::load(at).into(),

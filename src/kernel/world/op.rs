@@ -120,6 +120,8 @@ pub enum Op {
     Fsync { file: File, data_only: bool },
     /// `msync` of a mapping, MS_SYNC (else MS_ASYNC, which does nothing).
     Msync { vma: Vma, sync: bool },
+    /// `msync` of a mapping, MS_INVALIDATE: does nothing but fail if any of it is locked.
+    MsyncInvalidate { vma: Vma },
     /// `sync_file_range` over the whole file.
     SyncFileRange { file: File, flags: SfrFlags },
     /// `ftruncate` to `size` bytes, shrinking or extending.

@@ -252,7 +252,7 @@ impl World {
         let (from, to) = (mapped(old), mapped(pte));
         if from != to {
             if self.map.mlocks {
-                self.mlock_moved(at, from, to);
+                self.mlock_moved(at, to);
             }
             for (frame, n) in [(from, -1i32), (to, 1)] {
                 if let Some(frame) = frame {
@@ -272,27 +272,37 @@ impl World {
         state.mapped() && state.any_locked(at.0 - start, 1)
     }
 
-    /// `mlock_vma_folio`, `munlock_vma_folio`: a locked page is mapped elsewhere now.
-    fn mlock_moved(&mut self, at: VPage, from: Option<Frame>, to: Option<Frame>) {
-        if self.is_locked(at) {
-            to.into_iter().for_each(|frame| self.mlock_folio(frame, true));
-            from.into_iter().for_each(|frame| self.mlock_folio(frame, false));
+    /// `mlock_vma_folio`: a locked page is mapped. That it is unmapped is put into a batch only
+    /// (`munlock_vma_folio`): PG_mlocked stays until [`World::mlock_drain`].
+    fn mlock_moved(&mut self, at: VPage, to: Option<Frame>) {
+        if let Some(frame) = to.filter(|_| self.is_locked(at)) {
+            self.mlock_folio(frame);
         }
     }
 
-    /// `mlock_folio`, or `munlock_folio`: PG_mlocked stays as long as any locked mapping shows the
-    /// folio (`mlock_count`).
-    pub fn mlock_folio(&mut self, frame: Frame, lock: bool) {
-        if frame == ZERO_PAGE || self.flags(frame).pmem() {
+    /// `mlock_folio`: not of the zero page, nor of pmem.
+    pub fn mlock_folio(&mut self, frame: Frame) {
+        if frame != ZERO_PAGE && !self.flags(frame).pmem() && !self.flags(frame).mlocked() {
+            self.change_flags(frame, |f| f.with_mlocked(true));
+        }
+    }
+
+    /// `mlock_drain_local`: PG_mlocked goes where no locked mapping shows the folio any more
+    /// (`mlock_count`).
+    pub fn mlock_drain(&mut self) {
+        if !self.map.mlocks {
             return;
         }
-        let shows = |at: VPage| {
-            let pte = self.get::<Pte>(at);
-            pte.present() && pte.frame() == Some(frame) && self.is_locked(at)
-        };
-        let locked = lock || (0..self.map.plan.vpages()).map(VPage).any(shows);
-        if self.flags(frame).mlocked() != locked {
-            self.change_flags(frame, |f| f.with_mlocked(locked));
+        for frame in (1..self.map.ram).map(Frame) {
+            let shows = |at: VPage| {
+                let pte = self.get::<Pte>(at);
+                pte.present() && pte.frame() == Some(frame) && self.is_locked(at)
+            };
+            let stale = self.get::<Flags>(frame).mlocked()
+                && !(0..self.map.plan.vpages()).map(VPage).any(shows);
+            if stale {
+                self.change_flags(frame, |f| f.with_mlocked(false));
+            }
         }
     }
 

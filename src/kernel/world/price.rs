@@ -36,9 +36,10 @@ prices! {
     FollPinAcquired = "foll-pin-acquired",
     /// `nr_foll_pin_released`: times that such a pin was dropped.
     FollPinReleased = "foll-pin-released",
-    /// Page faults that needed no I/O, those of GUP as well (`min_flt`).
-    MinorFaults = "minor-faults",
-    /// Page faults that had to be retried, or waited for I/O (`maj_flt`).
+    /// Page faults that were handled, those of GUP as well (`min_flt` and `maj_flt`).
+    Faults = "faults",
+    /// Those of them that did not find their page in the page cache, or allocated a block of a DAX
+    /// file (VM_FAULT_MAJOR: `maj_flt`).
     MajorFaults = "major-faults",
     /// Atomic operations on shared cache lines, by pin and unpin.
     PinAtomics = "pin-atomics",
