@@ -69,6 +69,8 @@ pub enum Doing {
     Background { second: bool, part: Part, meaning: Meaning },
     /// Waits for that.
     Wait { second: bool },
+    /// Sends it a signal, then waits for it.
+    Signal { second: bool, part: Part },
 }
 
 /// What happens when the last line has been carried out.
@@ -147,6 +149,8 @@ struct Compiler<'a> {
     child: Option<Child>,
     pipe: Vec<(Slot, bool)>,
     ureg: Slot,
+    /// The threads that ran in the background last.
+    background: [Option<usize>; 2],
 }
 
 /// Compiles a sequence for a file system.
@@ -161,6 +165,7 @@ pub fn compile(sequence: &Sequence, fs: FsKind) -> Result<Compiled, Unsupported>
         child: None,
         pipe: Vec::new(),
         ureg: Slot(0),
+        background: [None; 2],
     };
     c.thread("main", PROCESS);
     c.ureg = c.slot("ureg", super::super::sequence::PAGES);
@@ -311,6 +316,7 @@ impl Compiler<'_> {
             Line::Background { second, op } => {
                 let name = if *second { "bg2" } else { "bg" };
                 let thread = self.thread(name, PROCESS);
+                self.background[usize::from(*second)] = Some(thread);
                 match self.operation(op, thread)? {
                     Doing::Run(part, meaning) => {
                         Ok(Doing::Background { second: *second, part, meaning })
@@ -320,7 +326,15 @@ impl Compiler<'_> {
                 }
             }
             Line::BackgroundWait { second } => Ok(Doing::Wait { second: *second }),
-            Line::BackgroundSignal { .. } => missing("bgsig"),
+            Line::BackgroundSignal { second } => {
+                let Some(to) = self.background[usize::from(*second)] else {
+                    return Ok(Doing::Known("ENXIO"));
+                };
+                let thread = self.thread("signal", PROCESS);
+                self.plan.threads[thread].role = Role::Chance;
+                let part = self.ops(thread, &[Op::Signal { to: Actor(to as u32) }]);
+                Ok(Doing::Signal { second: *second, part })
+            }
             Line::Gate(Gate::Wait | Gate::RawWait) => missing("gate wait"),
             Line::Gate(gate) => {
                 if *gate == Gate::Eio {

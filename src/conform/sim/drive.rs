@@ -368,6 +368,12 @@ impl Driver {
                 self.settle();
                 self.wait(usize::from(*second))
             }
+            Doing::Signal { second, part } => {
+                if !self.finish(*part) {
+                    return None;
+                }
+                self.wait(usize::from(*second))
+            }
         })
     }
 

@@ -249,6 +249,15 @@ pub fn beyond_eof(w: &World, page: FilePage) -> bool {
     u64::from(w.map.index_in_file(page)) * u64::from(PAGE_SIZE) >= size
 }
 
+/// `vmf_anon_prepare`: a private mapping of a file is about to get a page of its own, and keeps the
+/// sign of it (`vma->anon_vma`) even if it does not. Anonymous memory needs none here.
+pub fn anon_prepare(cx: &mut Step, at: VPage) {
+    let vma = cx.map.vma_of(at);
+    if cx.map.backing(at).is_some() && !cx.get::<VmaState>(vma).anon_vma() {
+        cx.update::<VmaState>(vma, |v| v.with_anon_vma(true));
+    }
+}
+
 /// Allocates a page (GFP_KERNEL), whose one reference is in the hands of the caller. None: out
 /// of memory, or outcome 1 says that it fails.
 pub fn alloc_page(cx: &mut Step, outcome: u8) -> Option<Frame> {

@@ -222,12 +222,15 @@ impl Machine for DaxFault {
         let Some(at) = cx.map.backing(self.at) else { return Next::Return(-EFAULT) };
         let me = cx.me;
         match self.state {
-            State::Prealloc => match alloc_page(cx, outcome) {
-                Some(copy) => {
-                    DaxFault { copy: Frame::pack(Some(copy)), ..self }.go(State::Invalidate)
+            State::Prealloc => {
+                anon_prepare(cx, self.at);
+                match alloc_page(cx, outcome) {
+                    Some(copy) => {
+                        DaxFault { copy: Frame::pack(Some(copy)), ..self }.go(State::Invalidate)
+                    }
+                    None => Next::Return(-ENOMEM),
                 }
-                None => Next::Return(-ENOMEM),
-            },
+            }
             State::Invalidate => {
                 if let Some(lock) = self.invalidate_lock(cx) {
                     cx.lock(me, lock, Mode::Shared);

@@ -440,10 +440,15 @@ impl Machine for FileFault {
         let Some(at) = self.file_page(cx) else { return self.leave(None, -EFAULT) };
         let me = cx.me;
         match self.state {
-            State::Prealloc => match alloc_page(cx, outcome) {
-                Some(copy) => FileFault { copy: Frame::pack(Some(copy)), ..self }.go(State::Size),
-                None => self.leave(None, -ENOMEM),
-            },
+            State::Prealloc => {
+                anon_prepare(cx, self.at);
+                match alloc_page(cx, outcome) {
+                    Some(copy) => {
+                        FileFault { copy: Frame::pack(Some(copy)), ..self }.go(State::Size)
+                    }
+                    None => self.leave(None, -ENOMEM),
+                }
+            }
             State::Around => self.map_around(cx),
             State::Ahead(n) => self.read_ahead(cx, at, n),
             State::Size if beyond_eof(cx, at) => self.leave(None, -EFAULT),

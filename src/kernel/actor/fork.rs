@@ -1,8 +1,8 @@
 //! fork: `dup_mmap`, `copy_page_range`, `copy_present_ptes`.
 //!
 //! The child's address space and mappings are declared in the plan. Shared mappings are not
-//! copied, nor are private mappings of files without anonymous pages (no anon_vma): the child
-//! faults their pages in. Not modelled: other threads of the child before fork returns.
+//! copied, nor are private mappings of files that never had an anonymous page (no anon_vma): the
+//! child faults their pages in. Not modelled: other threads of the child before fork returns.
 
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::fault::{alloc_page, copy_page, map_anon};
@@ -99,16 +99,11 @@ impl ForkMm {
         !w.map.notified(w.map.mm_of(self.pages(w).0)).is_empty()
     }
 
-    /// `vma_needs_copy`: private, with an anon_vma (here: with anonymous pages).
+    /// `vma_needs_copy`: private, with an anon_vma, which anonymous memory is taken to have.
     fn needs_copy(self, w: &World) -> bool {
-        let (first, _, pages) = self.pages(w);
-        let anon = |n: u32| {
-            let pte = w.get::<Pte>(first.plus(n));
-            let frame = pte.frame().filter(|_| pte.present());
-            frame.is_some_and(|f| w.get::<Owner>(w.head(f)).kind() == OwnerKind::Anon)
-        };
-        let private = !w.map.vma(Vma(self.vma)).shared;
-        private && (w.map.is_anon(first) || (0..pages).any(anon))
+        let (first, ..) = self.pages(w);
+        let vma = w.map.vma_of(first);
+        !w.map.vma(vma).shared && (w.map.is_anon(first) || w.get::<VmaState>(vma).anon_vma())
     }
 
     fn dup(self, cx: &mut Step) -> Next {

@@ -17,7 +17,7 @@ use crate::kernel::world::machine::{Pinned, RefType};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Owner, OwnerKind};
 use crate::kernel::world::plan::{PAGE_SIZE, WHOLE};
-use crate::kernel::world::{FilePage, Frame, Slot, VPage, World};
+use crate::kernel::world::{FilePage, Frame, Id, Slot, VPage, World};
 
 /// `copy_page_from_iter` or `copy_page_to_iter` with a held page (`process_vm_rw_pages`, io_uring's
 /// fixed buffers, `pipe_read`). Returns the bytes, or -ENXIO if the slot holds none. Reading
@@ -34,7 +34,8 @@ pub struct CopyHeld {
 
 /// The page that a slot holds, as it was when it was taken.
 fn held(w: &World, slot: Slot, page: u32) -> Option<Page> {
-    let pinned = w.get::<Pinned>(w.map.slot_page(slot, page));
+    let pages = w.map.slot_pages[slot.index()].len() as u32;
+    let pinned = w.get::<Pinned>((page < pages).then(|| w.map.slot_page(slot, page))?);
     let frame = Frame::unpack(pinned.frame_bits())?;
     (pinned.kind() != RefType::None).then_some(Page { frame, generation: pinned.generation() })
 }

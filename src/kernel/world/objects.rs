@@ -360,7 +360,9 @@ pub struct VmaState {
     /// fork copied in pieces stays in pieces.
     #[bits(16)]
     pub cuts: u16,
-    #[bits(29)]
+    /// `vma->anon_vma` of a private mapping of a file: it has had a copy of a page, or tried to.
+    pub anon_vma: bool,
+    #[bits(28)]
     __: u64,
 }
 facet!(VmaState of Vma { mapped: flag, read: flag, write: flag, locked: int, });

@@ -3,8 +3,8 @@
 use super::access;
 use super::program::Program;
 use super::template;
-use crate::kernel::world::ids::{Disk, OpId};
-use crate::kernel::world::plan::{DiskKind, Op, PAGE_SIZE, SfrFlags, SyncMode};
+use crate::kernel::world::ids::{Disk, File, FilePage, OpId};
+use crate::kernel::world::plan::{DiskKind, Op, PAGE_SIZE, SfrFlags, SyncMode, WHOLE};
 use crate::scenario::limits;
 use crate::scenario::op::{self, Do};
 use crate::scenario::path::At;
@@ -78,12 +78,31 @@ impl Program<'_, '_> {
             Do::Truncate(truncate) => self.truncate(truncate, at),
             Do::Punch(place) => {
                 let cached = self.cached(place, at)?;
+                if cached.part == WHOLE {
+                    return Some(Op::Punch { first: cached.first, pages: cached.pages });
+                }
+                self.report.ok(at, access::single(cached.pages))?;
+                Some(self.punch_part(cached.first, cached.part))
+            }
+            Do::ZeroRange(place) => {
+                let cached = self.cached(place, at)?;
                 self.report.ok(at, access::whole(cached.part))?;
-                Some(Op::Punch { first: cached.first, pages: cached.pages })
+                Some(Op::ZeroRange { first: cached.first, pages: cached.pages })
             }
             Do::Reflink(reflink) => self.reflink(reflink, at),
             _ => None,
         }
+    }
+
+    /// A punch of a part of one page.
+    fn punch_part(&self, page: FilePage, part: (u16, u16)) -> Op {
+        let (mut file, mut index) = (0, page.0);
+        while index >= self.plan.files[file].capacity {
+            index -= self.plan.files[file].capacity;
+            file += 1;
+        }
+        let at = u64::from(index) * u64::from(PAGE_SIZE) + u64::from(part.0);
+        Op::PunchBytes { file: File(file as u32), at, len: u64::from(part.1 - part.0) }
     }
 
     pub(super) fn truncate(&mut self, truncate: &op::Truncate, at: &At) -> Option<Op> {

@@ -48,7 +48,11 @@ impl Program<'_, '_> {
     }
 
     pub(super) fn mapping(&mut self, op: &Do, at: &At) -> Option<Op> {
-        let (Do::Msync(name) | Do::MsyncAsync(name) | Do::Mmap(name) | Do::Munmap(name)) = op
+        let (Do::Msync(name)
+        | Do::MsyncAsync(name)
+        | Do::MsyncInvalidate(name)
+        | Do::Mmap(name)
+        | Do::Munmap(name)) = op
         else {
             return None;
         };
@@ -59,6 +63,7 @@ impl Program<'_, '_> {
         match op {
             Do::Msync(_) => Some(Op::Msync { vma, sync: true }),
             Do::MsyncAsync(_) => Some(Op::Msync { vma, sync: false }),
+            Do::MsyncInvalidate(_) => Some(Op::MsyncInvalidate { vma }),
             Do::Munmap(_) => Some(Op::Munmap { vma }),
             _ => {
                 self.ledger.maps(vma);
@@ -84,6 +89,8 @@ impl Program<'_, '_> {
                     op::Advice::Dontneed => Advice::DontNeed,
                     op::Advice::Pageout => Advice::PageOut,
                     op::Advice::Free => Advice::Free,
+                    op::Advice::Cold => Advice::Cold,
+                    op::Advice::Remove => Advice::Remove,
                     op::Advice::PopulateRead => Advice::PopulateRead,
                     op::Advice::PopulateWrite => Advice::PopulateWrite,
                 };
@@ -133,6 +140,8 @@ impl Program<'_, '_> {
                     op::PinCall::PinSlow => PinCall::PinSlow,
                     op::PinCall::GetFast => PinCall::GetFast,
                     op::PinCall::GetSlow => PinCall::GetSlow,
+                    op::PinCall::PinRemote => PinCall::PinRemote,
+                    op::PinCall::GetForce => PinCall::GetForce,
                 };
                 let (write, longterm) = (pin.write, pin.longterm);
                 Some(Op::Pin { first, pages, write, longterm, call, slot })
