@@ -189,6 +189,9 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::PunchBytes { file: f, at, len } => {
             format!("fallocate({}, PUNCH_HOLE, {at}, {len})", file(f))
         }
+        Op::CollapseRange { first, pages } => {
+            format!("fallocate({}{}, COLLAPSE_RANGE)", page(first), count(pages))
+        }
         Op::ZeroRange { first, pages } => {
             format!("fallocate({}{}, ZERO_RANGE)", page(first), count(pages))
         }

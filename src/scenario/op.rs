@@ -100,6 +100,8 @@ ops! {
     "punch" Punch(Place),
     /// `fallocate(ZERO_RANGE)` of whole pages of a file.
     "zero_range" ZeroRange(Place),
+    /// `fallocate(COLLAPSE_RANGE)` of whole pages of a file: what follows takes their place.
+    "collapse_range" CollapseRange(Place),
     /// Reflink of pages of a file: both ranges share blocks until one is written.
     "reflink" Reflink(Reflink),
     /// `mmap` of a mapping that is declared with `"mapped": false`.

@@ -4,7 +4,7 @@ use crate::kernel::world::machine::*;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::Holder;
 use crate::kernel::world::plan::Part;
-use crate::kernel::world::{Block, Contents, FilePage, Frame, World};
+use crate::kernel::world::{Block, Contents, FilePage, Frame, Id, World};
 
 /// Removes pages of a file from its extent map (`ext4_ext_remove_space`, `xfs_bunmapi`) and frees
 /// their blocks, which anybody may be given at once. Reserved space goes as well.
@@ -32,6 +32,26 @@ pub fn unwrite(w: &mut World, first: FilePage, pages: u32) {
             w.set(at, Extent::at(ExtentKind::Unwritten, block));
         }
         forget(w, at, (0, 4096));
+    }
+}
+
+/// Removes pages from a file, so that what follows takes their place (`ext4_ext_shift_extents`). No
+/// page of the file from the first on is cached.
+pub fn collapse(w: &mut World, first: FilePage, pages: u32) {
+    remove(w, first, pages);
+    let end = w.map.file_pages[w.map.file_of(first).index()].end;
+    for to in (first.0..end).map(FilePage) {
+        let from = to.plus(pages);
+        let (extent, newest, promised) = match from.0 < end {
+            true => (w.get::<Extent>(from), w.get::<Newest>(from), w.get::<Promised>(from)),
+            false => Default::default(),
+        };
+        w.set(to, extent);
+        w.set(to, newest);
+        w.set(to, promised);
+        if let Some(block) = extent.block() {
+            w.update::<BlockState>(block, |b| b.with_link(to.0 + 1));
+        }
     }
 }
 

@@ -121,23 +121,21 @@ impl FileFault {
         let vma = cx.map.vma_of(self.at);
         let first = VPage(cx.map.vma_pages[vma.0 as usize].start);
         let state = cx.get::<VmaState>(vma);
-        let mut mapped = false;
+        let mut done = false;
         for n in state.piece(self.at.0 - first.0, cx.map.vma(vma).pages) {
             let at = first.plus(n);
             let Some(page) = cx.map.backing(at) else { continue };
-            let frame = cx.cached(page).filter(|&f| {
-                cx.flags(f).uptodate() && cx.folio_locked_by(f).is_none() && !beyond_eof(cx, page)
-            });
-            let Some(frame) = frame.filter(|_| cx.get::<Pte>(at).frame().is_none()) else {
-                continue;
-            };
-            let tracked = cx.map.fs_of(page).tracks_dirty();
-            let write = is_shared(cx, at) && state.write() && !tracked;
+            let none = cx.get::<Pte>(at).frame().is_none() && !beyond_eof(cx, page);
+            let frame = cx
+                .cached(page)
+                .filter(|&f| none && cx.flags(f).uptodate() && cx.folio_locked_by(f).is_none());
+            let Some(frame) = frame else { continue };
+            let write = is_shared(cx, at) && state.write() && !cx.map.fs_of(page).tracks_dirty();
             cx.take_ref(frame);
             map_file_page(cx, at, frame, write, false);
-            mapped |= at == self.at;
+            done |= at == self.at;
         }
-        if mapped { Next::Return(0) } else { self.go(State::Size) }
+        if done { Next::Return(0) } else { self.go(State::Size) }
     }
 
     /// Reads page `n` of the file ahead. Its folio is new and locked: nobody sees it before it is
@@ -361,8 +359,8 @@ impl FileFault {
     }
 }
 
-/// `block_read_full_folio` of a locked folio whose buffers are uptodate already, because a part of it
-/// was zeroed and dirtied ([`ZeroTail`](super::zero_tail::ZeroTail)): nothing is read.
+/// `block_read_full_folio` of a locked folio of which a part was zeroed and dirtied
+/// ([`ZeroTail`](super::zero_tail::ZeroTail)): its buffers are uptodate, nothing is read.
 pub fn buffers_uptodate(cx: &mut Step, frame: Frame) {
     let flags = cx.flags(frame);
     if flags.dirty() && !flags.uptodate() {

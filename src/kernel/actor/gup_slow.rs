@@ -124,15 +124,11 @@ impl GupSlow {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let flags = self.request.flags;
         let pte = cx.get::<Pte>(at);
-        let wanted = match (flags.write, flags.call) {
-            (true, PinCall::GetForce) => Access::Force,
-            (true, _) => Access::Write,
-            (false, _) => Access::Read,
-        };
+        let wanted = flags.access();
         let Some(frame) = pte.frame().filter(|_| pte.present()) else {
             return Found::Missing(wanted);
         };
-        if flags.write && !pte.writable() && !self.forces(cx, at, frame) {
+        if flags.write && !pte.writable() && !self.request.forces(cx, at, frame) {
             return Found::Missing(wanted);
         }
         if pte.devmap() && cx.strategy.unbind.takes_live_ref() && self.pgmap == 0 {
@@ -159,15 +155,6 @@ impl GupSlow {
             cx.change_flags(frame, |f| f.with_referenced(true));
         }
         Found::Page(frame)
-    }
-
-    /// `can_follow_write_pte`: FOLL_FORCE writes to a page that is exclusively the mapping's own,
-    /// which may not be written otherwise.
-    fn forces(self, cx: &Step, at: VPage, frame: Frame) -> bool {
-        let state = cx.get::<VmaState>(cx.map.vma_of(at));
-        let own = cx.get::<Owner>(cx.head(frame)).kind() == OwnerKind::Anon;
-        let forced = self.request.flags.call == PinCall::GetForce;
-        forced && !is_shared(cx, at) && !state.write() && own && cx.flags(frame).exclusive()
     }
 
     /// One round of the loop over pages.
@@ -203,10 +190,9 @@ impl GupSlow {
 /// `set_page_dirty` as GUP and drivers call it. DAX has no dirty tag to set for it
 /// (noop_dirty_folio).
 pub fn touch_dirty(cx: &mut Step, frame: Frame) {
-    use crate::kernel::world::facts::Fact;
     if cx.flags(frame).pmem() {
         cx.change_flags(frame, |f| f.with_dirty(true));
-        cx.facts.push(Fact::Dirtied { frame });
+        cx.facts.push(crate::kernel::world::facts::Fact::Dirtied { frame });
     } else {
         cx.mark_dirty(frame);
     }

@@ -1,9 +1,10 @@
 //! The entry of every GUP call, and what it means to take and to drop what GUP takes.
 //!
-//! Not modelled: FOLL_FORCE, FOLL_NOWAIT, huge pages, secretmem, and the migration of long-term
+//! Not modelled: FOLL_NOWAIT, huge pages, secretmem, and the migration of long-term
 //! pinned pages out of movable zones (there are no zones).
 
 use super::errno::{EBUSY, EINVAL};
+use super::fault::{Access, is_shared};
 use super::gup_fast::GupFast;
 use super::gup_slow::GupSlow;
 use super::step::*;
@@ -11,7 +12,7 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::{Pinned, RefType};
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::{Counts, MmState};
+use crate::kernel::world::objects::{Counts, MmState, Owner, OwnerKind, VmaState};
 use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::plan::PinCall;
 use crate::kernel::world::price::Price;
@@ -26,6 +27,17 @@ pub struct GupFlags {
     pub longterm: bool,
     /// Which function is called: FOLL_PIN or FOLL_GET, fast or slow.
     pub call: PinCall,
+}
+
+impl GupFlags {
+    /// What a fault is for (`faultin_page`).
+    pub fn access(self) -> Access {
+        match (self.write, self.call) {
+            (true, PinCall::GetForce) => Access::Force,
+            (true, _) => Access::Write,
+            (false, _) => Access::Read,
+        }
+    }
 }
 
 /// A GUP call: the pages, and the slot that takes what is pinned.
@@ -60,6 +72,15 @@ impl Request {
         let pins = self.flags.call.is_pin() && !self.flags.write;
         let shared = if anon { !exclusive } else { self.flags.longterm && cow };
         pins && shared && cx.strategy.cow_reuse.unshares()
+    }
+
+    /// `can_follow_write_pte`: FOLL_FORCE writes to a page that is exclusively the mapping's own,
+    /// which may not be written otherwise.
+    pub fn forces(self, cx: &Step, at: VPage, frame: Frame) -> bool {
+        let write = cx.get::<VmaState>(cx.map.vma_of(at)).write();
+        let own = cx.get::<Owner>(cx.head(frame)).kind() == OwnerKind::Anon;
+        let forced = self.flags.call == PinCall::GetForce && !is_shared(cx, at);
+        forced && !write && own && cx.flags(frame).exclusive()
     }
 
     /// Keeps a page that has been taken as page `n` of the slot.

@@ -185,6 +185,7 @@ fn start(op: Op) -> Routine {
         }
         Op::Mlock { first, pages, lock } => Mlock::new(first, pages, lock).into(),
         Op::PunchBytes { file, at, len } => Punch::bytes(file, at, len).into(),
+        Op::CollapseRange { first, pages } => Punch::collapse(first, pages).into(),
         Op::ZeroRange { first, pages } => Punch::zero_range(first, pages).into(),
         Op::Madvise { first, pages, advice: Advice::Free } => PageOut::lazily(first, pages).into(),
         Op::Migrate { page } => Migrate::new(page).into(),

@@ -2,7 +2,7 @@
 //! `xfs_free_file_space`).
 
 use super::dax_layout::BreakLayouts;
-use super::errno::{EACCES, EINVAL};
+use super::errno::{EACCES, EINVAL, EOPNOTSUPP};
 use super::extents;
 use super::routine::call;
 use super::step::*;
@@ -21,7 +21,7 @@ use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part, SyncMode};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{File, FilePage, Id, Lock, VPage};
 
-/// `fallocate(PUNCH_HOLE | KEEP_SIZE)`, or ZERO_RANGE. Returns 0, or -EINTR if a signal ended the
+/// `fallocate(PUNCH_HOLE | KEEP_SIZE)`, ZERO_RANGE or COLLAPSE_RANGE. Returns 0, or -EINTR if a signal ended the
 /// wait for a busy page.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Punch {
@@ -32,9 +32,19 @@ pub struct Punch {
     edges: [Option<(FilePage, Part)>; 2],
     /// What was asked for, if not in pages: offset and length.
     bytes: Option<(File, u64, u64)>,
-    /// ZERO_RANGE: the blocks stay, unwritten.
-    zero: bool,
+    what: What,
     state: State,
+}
+
+/// What becomes of the pages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum What {
+    /// A hole.
+    Hole,
+    /// ZERO_RANGE: their blocks stay, unwritten.
+    Zeroes,
+    /// COLLAPSE_RANGE: what follows takes their place.
+    Nothing,
 }
 
 /// How far a hole punch is.
@@ -68,7 +78,7 @@ impl Punch {
     /// A punch of `pages` pages from `first` on.
     pub fn new(first: FilePage, pages: u32) -> Punch {
         let edges = [None; 2];
-        Punch { first, pages, edges, bytes: None, zero: false, state: State::Lock }
+        Punch { first, pages, edges, bytes: None, what: What::Hole, state: State::Lock }
     }
 
     /// A punch of bytes of a file.
@@ -78,7 +88,40 @@ impl Punch {
 
     /// ZERO_RANGE of pages (`ext4_zero_range`).
     pub fn zero_range(first: FilePage, pages: u32) -> Punch {
-        Punch { zero: true, ..Punch::new(first, pages) }
+        Punch { what: What::Zeroes, ..Punch::new(first, pages) }
+    }
+
+    /// COLLAPSE_RANGE of pages (`ext4_collapse_range`). Returns 0, -EINVAL if the file does not go on
+    /// behind them, -EOPNOTSUPP on btrfs and tmpfs.
+    pub fn collapse(first: FilePage, pages: u32) -> Punch {
+        Punch { what: What::Nothing, ..Punch::new(first, pages) }
+    }
+
+    /// Why it cannot be done, if so.
+    fn refused(self, cx: &Step) -> Option<Ret> {
+        if self.what != What::Nothing {
+            return None;
+        }
+        let end = u64::from(cx.map.index_in_file(self.first) + self.pages) * u64::from(PAGE_SIZE);
+        match cx.map.fs_of(self.first) {
+            FsKind::Btrfs | FsKind::Tmpfs => Some(-EOPNOTSUPP),
+            _ if end >= cx.get::<Size>(self.file(&cx.map)).bytes() => Some(-EINVAL),
+            _ => None,
+        }
+    }
+
+    /// Pages of the file from the first one on.
+    fn rest(self, map: &Layout) -> u32 {
+        map.file_pages[self.file(map).index()].end - self.first.0
+    }
+
+    /// What follows is written, since it leaves the page cache; then every page from the first on
+    /// is unmapped and dropped (`truncate_pagecache`), and the extents are shifted.
+    fn collapse_step(self, cx: &mut Step) {
+        let file = self.file(&cx.map);
+        extents::collapse(cx, self.first, self.pages);
+        let gone = u64::from(self.pages) * u64::from(PAGE_SIZE);
+        cx.update::<Size>(file, |s| s.with_bytes(s.bytes() - gone));
     }
 
     fn file(self, map: &Layout) -> File {
@@ -128,6 +171,11 @@ impl Punch {
     /// ext4 goes straight on to unmap; xfs and btrfs write and wait first (seen: g04).
     fn flush(self, map: &Layout) -> Next {
         match map.fs_of(self.first) {
+            _ if self.what == What::Nothing => {
+                let (after, rest) = (self.first.plus(self.pages), self.rest(map));
+                let write = WritePages::range(after, rest - self.pages, SyncMode::Integrity);
+                call(write, self.at(State::Flush))
+            }
             FsKind::Xfs => {
                 let write = WritePages::range(self.first, self.pages, SyncMode::Integrity);
                 call(write, self.at(State::Flush))
@@ -145,6 +193,9 @@ impl Punch {
     /// its entries (kernel truth), and no data.
     fn unmap(self, map: &Layout) -> Next {
         let pages = &map.file_pages[self.file(map).index()];
+        if self.what == What::Nothing {
+            return call(Zap::file(self.first, self.rest(map), true), self.at(State::Unmap));
+        }
         let in_page_0 = self.pages == 0 && self.edges[0].is_some_and(|(at, _)| at.0 == pages.start);
         let (first, count) = match (in_page_0, self.edges[0]) {
             (true, Some((at, (from, _)))) => {
@@ -197,6 +248,9 @@ impl Machine for Punch {
         let (me, map) = (cx.me, cx.map.clone());
         match self.state {
             State::Lock => {
+                if let Some(ret) = self.refused(cx) {
+                    return Next::Return(ret);
+                }
                 cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
                 let next = after_lock(cx, self.file(&map), State::DioWait, State::InvalidateLock);
                 self.resolve(cx).at(next).into()
@@ -219,9 +273,10 @@ impl Machine for Punch {
                 }
             }
             State::Free => {
-                match self.zero {
-                    true => extents::unwrite(cx, self.first, self.pages),
-                    false => extents::remove(cx, self.first, self.pages),
+                match self.what {
+                    What::Hole => extents::remove(cx, self.first, self.pages),
+                    What::Zeroes => extents::unwrite(cx, self.first, self.pages),
+                    What::Nothing => self.collapse_step(cx),
                 }
                 self.at(State::Unlock(0)).into()
             }
@@ -240,11 +295,13 @@ impl Machine for Punch {
             State::Layouts if ret < 0 => self.at(State::Unlock(ret)).into(),
             State::Layouts => self.flush(&map),
             State::Flush => {
-                call(WaitPages::range(self.first, self.pages), self.at(State::FlushWait))
+                let pages = if self.what == What::Nothing { self.rest(&map) } else { self.pages };
+                call(WaitPages::range(self.first, pages), self.at(State::FlushWait))
             }
             State::FlushWait => self.unmap(&map),
             State::Unmap if self.pages > 0 => {
-                call(TruncatePages::new(self.first, self.pages, 0), self.at(State::Pages))
+                let pages = if self.what == What::Nothing { self.rest(&map) } else { self.pages };
+                call(TruncatePages::new(self.first, pages, 0), self.at(State::Pages))
             }
             State::Edge(n) => self.edge(n + 1),
             _ => self.edge(0),

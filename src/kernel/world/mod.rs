@@ -25,6 +25,7 @@ pub mod plan;
 pub mod price;
 pub mod setup;
 pub mod storage;
+mod vma;
 
 pub use cell::{Facet, Kind};
 pub use contents::{Contents, Version};

@@ -132,6 +132,8 @@ pub enum Op {
     PunchBytes { file: File, at: u64, len: u64 },
     /// `fallocate(ZERO_RANGE)` of whole pages: they read as zeroes and keep their blocks.
     ZeroRange { first: FilePage, pages: u32 },
+    /// `fallocate(COLLAPSE_RANGE)` of whole pages: what follows takes their place.
+    CollapseRange { first: FilePage, pages: u32 },
     /// Reflink (snapshot) of `pages` pages: the two ranges share blocks until one is written.
     Reflink { from: FilePage, to: FilePage, pages: u32 },
     /// `mmap` of a mapping that the scenario declared unmapped.

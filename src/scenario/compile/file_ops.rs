@@ -84,10 +84,14 @@ impl Program<'_, '_> {
                 self.report.ok(at, access::single(cached.pages))?;
                 Some(self.punch_part(cached.first, cached.part))
             }
-            Do::ZeroRange(place) => {
+            Do::ZeroRange(place) | Do::CollapseRange(place) => {
                 let cached = self.cached(place, at)?;
                 self.report.ok(at, access::whole(cached.part))?;
-                Some(Op::ZeroRange { first: cached.first, pages: cached.pages })
+                let (first, pages) = (cached.first, cached.pages);
+                Some(match op {
+                    Do::ZeroRange(_) => Op::ZeroRange { first, pages },
+                    _ => Op::CollapseRange { first, pages },
+                })
             }
             Do::Reflink(reflink) => self.reflink(reflink, at),
             _ => None,
