@@ -23,6 +23,7 @@ use super::routine::call;
 use super::step::*;
 use super::writeback::{WritePages, bytes_inside, disk_of, target};
 use super::writeback_wait::WaitPages;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Page;
@@ -128,7 +129,8 @@ impl Dio {
             return self.to(Place::Unlock(0));
         }
         let slot = cx.get::<CacheSlot>(self.at);
-        if !slot.tag_dirty() && !slot.tag_writeback() {
+        let written = !slot.tag_dirty() && !slot.tag_writeback();
+        if written || !cx.strategy.keeps(Guard::DioFlushFirst) {
             // mapping_needs_writeback() says no.
             return self.flushed(cx);
         }
@@ -138,7 +140,8 @@ impl Dio {
 
     /// After the range of the file has been written: it is invalidated, for a write.
     fn flushed(self, cx: &Step) -> Next {
-        if self.write && cx.cached(self.at).is_some() {
+        let invalidates = self.write && cx.strategy.keeps(Guard::DioInvalidateFirst);
+        if invalidates && cx.cached(self.at).is_some() {
             let then = Dio { place: Place::Invalidating, ..self };
             return call(InvalidatePages::clean(self.at, 1), then);
         }
@@ -186,6 +189,7 @@ impl Dio {
 
     fn count(self, cx: &mut Step, n: i16) {
         let file = cx.map.file_of(self.at);
+        let n = if cx.strategy.keeps(Guard::DioBegin) { n } else { 0 };
         let count = |s: FileState| s.with_dio_count(s.dio_count().wrapping_add_signed(n));
         cx.update::<FileState>(file, count);
         let (me, mine) = (cx.me, (n > 0).then_some(file));
@@ -237,7 +241,7 @@ impl Dio {
     fn set_dirty(self, cx: &mut Step, block: Block, frame: Frame) -> Next {
         let me = cx.me;
         cx.might_sleep();
-        if !cx.flags(frame).pmem() {
+        if !cx.flags(frame).pmem() && cx.strategy.keeps(Guard::DioSetDirty) {
             cx.lock_folio(me, frame);
             cx.mark_dirty(frame);
             cx.unlock_folio(frame);
@@ -266,7 +270,8 @@ impl Dio {
             let flags = cx.flags(p.frame);
             !flags.dirty() && !flags.pmem()
         });
-        self.release(cx, ret, !self.write && clean)
+        let redirty = !self.write && clean && cx.strategy.keeps(Guard::DioCheckDirty);
+        self.release(cx, ret, redirty)
     }
 
     /// Releases the user's page: in the interrupt if nothing has to be done about it, else a
@@ -283,7 +288,7 @@ impl Dio {
 
     /// `kiocb_invalidate_post_direct_write`
     fn invalidate_again(self, cx: &Step) -> Next {
-        if cx.cached(self.at).is_none() {
+        if cx.cached(self.at).is_none() || !cx.strategy.keeps(Guard::DioInvalidateAfter) {
             return self.to(Place::End(PAGE_SIZE as Ret));
         }
         call(InvalidatePages::clean(self.at, 1), Dio { place: Place::Again, ..self })

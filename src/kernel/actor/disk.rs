@@ -7,6 +7,7 @@
 
 use super::errno::{EIO, ENOSPC};
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Page, Toucher};
@@ -301,7 +302,9 @@ fn complete(cx: &mut Step, tag: Tag) {
     let frame = Frame::unpack(bio.frame_bits());
     match (bio.kind(), frame) {
         (BioKind::Writeback, Some(frame)) => {
-            end_writeback(cx.w, tag, frame, bio.error());
+            let error = bio.error();
+            let reported = error && cx.strategy.keeps(Guard::WritebackError);
+            end_writeback(cx.w, tag, frame, error, reported);
             release(cx.w, tag);
         }
         (BioKind::ReadIn, Some(frame)) => {
@@ -326,14 +329,16 @@ fn complete(cx: &mut Step, tag: Tag) {
 }
 
 /// B11: `ext4_end_bio`, `iomap_finish_ioend`, `btrfs_finish_one_ordered`.
-fn end_writeback(w: &mut World, tag: Tag, frame: Frame, error: bool) {
+fn end_writeback(w: &mut World, tag: Tag, frame: Frame, error: bool, reported: bool) {
     let owner = w.get::<Owner>(frame).file_page();
     if let (Some(at), Some(block)) = (owner, block_of(w, tag)) {
         if !error {
             end_io(w, at, block);
         } else {
-            let unwritten = w.get::<BioData>(tag).0;
-            set_error(w, at, EIO, unwritten);
+            if reported {
+                let unwritten = w.get::<BioData>(tag).0;
+                set_error(w, at, EIO, unwritten);
+            }
             if w.get::<Extent>(at).block() != Some(block) {
                 w.free_block(block);
             }

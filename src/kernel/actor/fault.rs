@@ -10,6 +10,7 @@ use super::fault_dax::DaxFault;
 use super::fault_file::{FileFault, Want};
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::LockClass;
@@ -226,7 +227,8 @@ impl Machine for Fault {
             },
             State::Map(frame) => {
                 cx.w.lock_briefly(cx.me, LockClass::Ptl);
-                if cx.get::<Pte>(self.at).frame().is_none() {
+                let none = cx.get::<Pte>(self.at).frame().is_none();
+                if none || !cx.strategy.keeps(Guard::AnonPteNone) {
                     map_anon(cx, self.at, frame, true);
                 } else {
                     cx.drop_ref(frame);

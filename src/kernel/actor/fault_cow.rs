@@ -5,6 +5,7 @@ use super::fault::{alloc_page, anon_prepare, copy_page, map_anon};
 use super::notifier::{RangeEnd, RangeStart};
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -74,7 +75,8 @@ impl Cow {
     fn install(self, cx: &mut Step, new: Frame) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let pte = cx.get::<Pte>(self.at);
-        if !pte.present() || pte.writable() || pte.frame() != Some(self.old) {
+        let same = pte.present() && !pte.writable() && pte.frame() == Some(self.old);
+        if !same && cx.strategy.keeps(Guard::CowPteSame) {
             cx.drop_ref(new);
         } else {
             for cpu in (0..cx.map.plan.cpus).map(Cpu) {

@@ -7,12 +7,15 @@
 //! same mapping, within 64 KiB). Not modelled: folios of larger order but those cached from the
 //! start of a run, a page read in is a base page. Before 5.15 the filesystem took what is invalidate_lock here (i_mmap_sem) around the whole fault.
 
+mod around;
+
 use super::disk::submit;
 use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault::*;
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
 use super::writeback::disk_of;
+use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::*;
@@ -113,67 +116,14 @@ impl FileFault {
         FileFault { state, ..self }.into()
     }
 
-    /// `filemap_map_pages`, under the page-table lock: every cached, uptodate, unlocked page below
-    /// the end of the file that this part of the mapping shows and that has no entry. Where stores
-    /// have to be noticed the entries are read-only, as `vm_page_prot` says.
-    fn map_around(self, cx: &mut Step) -> Next {
-        cx.w.lock_briefly(cx.me, LockClass::Ptl);
-        let vma = cx.map.vma_of(self.at);
-        let first = VPage(cx.map.vma_pages[vma.0 as usize].start);
-        let state = cx.get::<VmaState>(vma);
-        let mut done = false;
-        for n in state.piece(self.at.0 - first.0, cx.map.vma(vma).pages) {
-            let at = first.plus(n);
-            let Some(page) = cx.map.backing(at) else { continue };
-            let none = cx.get::<Pte>(at).frame().is_none() && !beyond_eof(cx, page);
-            let frame = cx
-                .cached(page)
-                .filter(|&f| none && cx.flags(f).uptodate() && cx.folio_locked_by(f).is_none());
-            let Some(frame) = frame else { continue };
-            let write = is_shared(cx, at) && state.write() && !cx.map.fs_of(page).tracks_dirty();
-            cx.take_ref(frame);
-            map_file_page(cx, at, frame, write, false);
-            done |= at == self.at;
-        }
-        if done { Next::Return(0) } else { self.go(State::Size) }
-    }
-
-    /// Reads page `n` of the file ahead. Its folio is new and locked: nobody sees it before it is
-    /// complete, so that it is made, inserted and submitted in one step.
-    fn read_ahead(self, cx: &mut Step, at: FilePage, n: u32) -> Next {
-        cx.w.lock_briefly(cx.me, LockClass::IPages);
-        let Some(page) = cx.map.file_page(cx.map.file_of(at), n) else {
-            return self.go(State::Find);
-        };
-        let next = State::Ahead(n + 1);
-        if page == at || cx.cached(page).is_some() || beyond_eof(cx, page) {
-            return self.go(next);
-        }
-        let Some(frame) = cx.alloc_frame() else { return self.go(State::Find) };
-        let me = cx.me;
-        cx.change_flags(frame, |f| f.with_lru(true));
-        cx.cache_insert(page, frame);
-        let extent = cx.get::<Extent>(page);
-        match extent.block().filter(|_| extent.kind() == ExtentKind::Written) {
-            Some(block) => {
-                cx.lock_folio(me, frame);
-                let disk = cx.map.disk_of(block);
-                submit(cx, disk, BioKind::ReadIn, Some(frame), Some(block));
-            }
-            None => {
-                cx.set(frame, Data(Contents::ZERO));
-                cx.change_flags(frame, |f| f.with_uptodate(true));
-            }
-        }
-        cx.drop_ref(frame);
-        self.go(next)
-    }
-
     fn file_page(self, w: &World) -> Option<FilePage> {
         w.map.backing(self.at)
     }
 
-    fn invalidate_lock(self, w: &World) -> Option<Lock> {
+    fn invalidate_lock(self, w: &World, strategy: &Strategy) -> Option<Lock> {
+        if !strategy.keeps(Guard::FaultInvalidateLock) {
+            return None;
+        }
         let file = w.map.file_of(self.file_page(w)?);
         Some(w.map.file_lock(LockClass::InvalidateLock, file))
     }
@@ -199,7 +149,7 @@ impl FileFault {
     }
 
     fn unlock_invalidate(self, cx: &mut Step) -> FileFault {
-        if let Some(lock) = self.invalidate_lock(cx) {
+        if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
             let me = cx.me;
             cx.unlock(me, lock);
         }
@@ -247,7 +197,8 @@ impl FileFault {
 
     /// The folio is locked now: is it still the file's, and is it uptodate?
     fn locked(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
-        if cx.get::<Owner>(frame).file_page() != Some(at) {
+        let gone = cx.get::<Owner>(frame).file_page() != Some(at);
+        if gone && cx.strategy.keeps(Guard::FaultTruncated) {
             cx.unlock_folio(frame);
             return self.go(State::Again(frame));
         }
@@ -329,7 +280,7 @@ impl FileFault {
 
     /// The last look at `i_size`, then what the page is wanted for.
     fn recheck(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
-        if beyond_eof(cx, at) {
+        if beyond_eof(cx, at) && cx.strategy.keeps(Guard::FaultEofAgain) {
             return self.go(State::Unlock(frame, true, -EFAULT));
         }
         match self.want {
@@ -344,7 +295,7 @@ impl FileFault {
     /// reference is the one that the fault holds.
     fn finish(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
-        if cx.get::<Pte>(self.at).frame().is_some() {
+        if cx.get::<Pte>(self.at).frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
             return self.go(State::Unlock(frame, true, 0));
         }
         if let Some(copy) = Frame::unpack(self.copy) {
@@ -381,7 +332,7 @@ pub fn map_file_page(cx: &mut Step, at: VPage, frame: Frame, write: bool, dirty:
 impl Machine for FileFault {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Invalidate(_) => match self.invalidate_lock(cx.w) {
+            State::Invalidate(_) => match self.invalidate_lock(cx.w, cx.strategy) {
                 Some(lock) => Need::Lock(lock, Mode::Shared),
                 None => Need::Nothing,
             },
@@ -453,7 +404,7 @@ impl Machine for FileFault {
             State::Size => self.go(State::Find),
             State::Find => self.find(cx, at),
             State::Invalidate(folio) => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 let holding = FileFault { invalidate: true, ..self };

@@ -8,6 +8,7 @@
 use super::fault::*;
 use super::fault_file::map_file_page;
 use super::step::*;
+use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
@@ -83,7 +84,10 @@ impl Mkwrite {
         Mkwrite { state, ..self }.into()
     }
 
-    fn invalidate_lock(self, w: &World) -> Option<Lock> {
+    fn invalidate_lock(self, w: &World, strategy: &Strategy) -> Option<Lock> {
+        if !strategy.keeps(Guard::FaultInvalidateLock) {
+            return None;
+        }
         let file = w.map.file_of(w.map.backing(self.at)?);
         Some(w.map.file_lock(LockClass::InvalidateLock, file))
     }
@@ -101,7 +105,8 @@ impl Mkwrite {
         let me = cx.me;
         cx.might_sleep();
         cx.lock_folio(me, self.folio);
-        if cx.get::<Owner>(self.folio).file_page() != Some(at) || beyond_eof(cx, at) {
+        let gone = cx.get::<Owner>(self.folio).file_page() != Some(at) || beyond_eof(cx, at);
+        if gone && cx.strategy.keeps(Guard::MkwriteTruncated) {
             cx.unlock_folio(self.folio);
             return self.go(State::Release { truncated: true });
         }
@@ -130,12 +135,14 @@ impl Mkwrite {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let pte = cx.get::<Pte>(self.at);
         if self.mapped {
-            if !pte.present() || pte.writable() || pte.frame() != Some(self.folio) {
+            let same = pte.present() && !pte.writable() && pte.frame() == Some(self.folio);
+            if !same && cx.strategy.keeps(Guard::MkwritePteSame) {
                 return self.go(State::Unlock { done: false });
             }
+            let pte = pte.with_present(true).with_frame(self.folio);
             cx.set_pte(self.at, pte.with_writable(true).with_dirty(true).with_young(true));
         } else {
-            if pte.frame().is_some() {
+            if pte.frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
                 return self.go(State::Unlock { done: false });
             }
             map_file_page(cx, self.at, self.folio, true, true);
@@ -156,12 +163,14 @@ impl Mkwrite {
 impl Machine for Mkwrite {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Invalidate => match self.invalidate_lock(cx.w) {
+            State::Invalidate => match self.invalidate_lock(cx.w, cx.strategy) {
                 Some(lock) => Need::Lock(lock, Mode::Shared),
                 None => Need::Nothing,
             },
             State::Lock | State::Relock => Need::FolioLock(cx.w.head(self.folio)),
-            State::Stable { .. } => Need::WritebackEnd(cx.w.head(self.folio)),
+            State::Stable { .. } if cx.strategy.keeps(Guard::MkwriteStable) => {
+                Need::WritebackEnd(cx.w.head(self.folio))
+            }
             _ => Need::Nothing,
         }
     }
@@ -191,7 +200,7 @@ impl Machine for Mkwrite {
         let Some(at) = cx.map.backing(self.at) else { return self.end(false, false) };
         match self.state {
             State::Invalidate => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 self.go(State::Lock)
@@ -210,7 +219,7 @@ impl Machine for Mkwrite {
                 })
             }
             State::Release { truncated } => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.unlock(me, lock);
                 }
                 if truncated { self.end(false, false) } else { self.go(State::Finish) }

@@ -5,6 +5,7 @@ use super::errno::ENOMEM;
 use super::fault_file::buffers_uptodate;
 use super::step::*;
 use super::writeback::disk_of;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
@@ -73,7 +74,7 @@ impl GrabFolio {
     fn insert(self, cx: &mut Step, frame: Frame) -> Next {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::IPages);
-        if cx.cached(self.at).is_some() {
+        if cx.cached(self.at).is_some() && cx.strategy.keeps(Guard::AddFolioOnce) {
             return self.to(GrabPlace::Put(frame));
         }
         let tmpfs = cx.map.fs_of(self.at) == FsKind::Tmpfs;
@@ -126,6 +127,7 @@ impl Machine for GrabFolio {
                 cx.lock_folio(me, folio);
                 match cx.cached(self.at) {
                     Some(frame) if cx.head(frame) == folio => self.locked(cx, folio),
+                    _ if !cx.strategy.keeps(Guard::GrabTruncated) => self.locked(cx, folio),
                     _ => self.to(GrabPlace::Unlock(folio)),
                 }
             }

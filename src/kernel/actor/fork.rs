@@ -1,8 +1,8 @@
 //! fork: `dup_mmap`, `copy_page_range`, `copy_present_ptes`.
 //!
-//! The child's address space and mappings are declared in the plan. Shared mappings are not
-//! copied, nor are private mappings of files that never had an anonymous page (no anon_vma): the
-//! child faults their pages in. Not modelled: other threads of the child before fork returns.
+//! The child's address space and mappings are declared in the plan. Shared mappings are not copied,
+//! nor are private ones of files without anon_vma: the child faults their pages in. Not modelled:
+//! other threads of the child before fork returns.
 
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::fault::{alloc_page, copy_page, map_anon};
@@ -10,6 +10,7 @@ use super::notifier::{RangeEnd, RangeStart};
 use super::routine::call;
 use super::step::*;
 use super::tlb::FlushTlb;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -42,6 +43,11 @@ enum State {
     SeqBegin,
     /// Before the next entry is copied, under both page-table locks.
     Copy,
+    /// The page is not pinned; before the parent's entry, this one, loses its right to write. Both
+    /// page-table locks are still held, but GUP-fast takes none: it can come in between (57efa1fe5957
+    /// has the race). If anybody who takes them has changed the entry, the count is read again, as
+    /// if he had come first.
+    Share(Pte),
     /// A page may be pinned: before the allocation of a page for the child.
     Alloc,
     /// With that page, before the entry is looked at again.
@@ -101,9 +107,9 @@ impl ForkMm {
 
     /// `vma_needs_copy`: private, with an anon_vma, which anonymous memory is taken to have.
     fn needs_copy(self, w: &World) -> bool {
-        let (first, ..) = self.pages(w);
-        let vma = w.map.vma_of(first);
-        !w.map.vma(vma).shared && (w.map.is_anon(first) || w.get::<VmaState>(vma).anon_vma())
+        let first = self.pages(w).0;
+        let anon = || w.get::<VmaState>(w.map.vma_of(first)).anon_vma();
+        !w.map.vma(Vma(self.vma)).shared && (w.map.is_anon(first) || anon())
     }
 
     fn dup(self, cx: &mut Step) -> Next {
@@ -126,7 +132,7 @@ impl ForkMm {
 
     /// write_protect_seq exists where fork heeds pins (5.11).
     fn begin(self, cx: &Step) -> Next {
-        let seq = cx.strategy.fork.heeds_pins();
+        let seq = cx.strategy.fork.heeds_pins() && cx.strategy.keeps(Guard::ForkSeqcount);
         self.go(if seq { State::SeqBegin } else { State::Copy })
     }
 
@@ -150,18 +156,22 @@ impl ForkMm {
         let anon = |f: &Frame| cx.get::<Owner>(cx.head(*f)).kind() == OwnerKind::Anon;
         let pinnable = frame.filter(anon);
         let mm = cx.map.mm_of(from);
-        if let Some(frame) = pinnable.filter(|&f| self.must_copy(cx, mm, f)) {
+        let checked = self.state == State::Share(pte);
+        if let Some(frame) = pinnable.filter(|&f| !checked && self.must_copy(cx, mm, f)) {
             // Without a page at hand the locks are dropped and the entry is looked at again.
             let Some(new) = new else { return self.go(State::Alloc) };
             copy_page(cx, frame, new);
             map_anon(cx, to, new, true);
             return self.next(cx);
         }
-        if let Some(frame) = frame {
-            share(cx, from, to, pte, frame);
-        }
         if let Some(new) = new {
             cx.drop_ref(new);
+        }
+        if pinnable.is_some() && !checked && cx.strategy.fork.heeds_pins() {
+            return self.go(State::Share(pte));
+        }
+        if let Some(frame) = frame {
+            share(cx, from, to, pte, frame);
         }
         self.next(cx)
     }
@@ -176,7 +186,7 @@ impl ForkMm {
     }
 
     fn end(self, cx: &mut Step, ret: Ret) -> Next {
-        if cx.strategy.fork.heeds_pins() {
+        if cx.strategy.fork.heeds_pins() && cx.strategy.keeps(Guard::ForkSeqcount) {
             return self.go(State::SeqEnd(ret));
         }
         self.range_end(cx, ret)
@@ -201,13 +211,13 @@ impl ForkMm {
     /// Flushes the next mapping; after the last one, undoes or ends.
     fn flush(self, cx: &Step, ret: Ret) -> Next {
         match self.mapping(cx) {
-            Some((this, _)) => {
+            Some((this, _)) if cx.strategy.keeps(Guard::ForkFlush) => {
                 let (first, _, pages) = this.pages(cx);
                 let next = ForkMm { vma: this.vma + 1, state: State::Flush(ret), ..this };
                 call(FlushTlb::new(first, pages), next)
             }
-            None if ret < 0 => ForkMm { vma: 0, page: 0, ..self }.go(State::Undo(ret)),
-            None => ForkMm { vma: 0, page: 0, ..self }.go(State::Unlock(0)),
+            _ if ret < 0 => ForkMm { vma: 0, page: 0, ..self }.go(State::Undo(ret)),
+            _ => ForkMm { vma: 0, page: 0, ..self }.go(State::Unlock(0)),
         }
     }
 
@@ -242,9 +252,10 @@ impl ForkMm {
 /// Parent and child share the page, read-only on both sides; it is nobody's exclusively.
 fn share(cx: &mut Step, from: VPage, to: VPage, pte: Pte, frame: Frame) {
     if frame != ZERO_PAGE && cx.get::<Owner>(cx.head(frame)).kind() == OwnerKind::Anon {
-        cx.change_flags(frame, |f| f.with_exclusive(false));
+        let kept = !cx.strategy.keeps(Guard::ForkNotExclusive);
+        cx.change_flags(frame, |f| f.with_exclusive(kept && f.exclusive()));
     }
-    if pte.writable() {
+    if pte.writable() && cx.strategy.keeps(Guard::ForkWriteProtect) {
         // ptep_set_wrprotect: the TLBs are flushed at the end of the fork only.
         cx.set_pte(from, pte.with_writable(false).with_stale(true));
     }
@@ -272,6 +283,7 @@ impl Machine for ForkMm {
             State::Notify => ("copy_page_range: range_start", Cost::Step),
             State::SeqBegin => ("copy_page_range: write_protect_seq begin", Cost::Step),
             State::Copy => ("copy_present_ptes", Cost::Lock),
+            State::Share(_) => ("copy_present_ptes: ptep_set_wrprotect", Cost::Step),
             State::Alloc => ("copy_present_ptes: allocate for a pinned page", Cost::Alloc),
             State::CopyInto(_) => ("copy_present_page", Cost::Copy),
             State::SeqEnd(_) => ("copy_page_range: write_protect_seq end", Cost::Step),
@@ -302,7 +314,7 @@ impl Machine for ForkMm {
                 self.seq(cx);
                 self.go(State::Copy)
             }
-            State::Copy => self.copy(cx, None),
+            State::Copy | State::Share(_) => self.copy(cx, None),
             State::Alloc => match alloc_page(cx, outcome) {
                 Some(new) => self.go(State::CopyInto(new)),
                 None => self.end(cx, -ENOMEM),

@@ -14,7 +14,7 @@
 use super::errno::EAGAIN;
 use super::routine::call;
 use super::step::*;
-use crate::kernel::strategy::Notifier;
+use crate::kernel::strategy::{Guard, Notifier};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::{IntervalSub, RegionState, Xlat};
@@ -143,7 +143,9 @@ fn enter(cx: &mut Step, region: Region, first: VPage, pages: u32, blockable: boo
     }
     cx.lock(me, lock, Mode::Exclusive);
     let seq = cx.get::<MmState>(cx.map.mm_of(first)).invalidate_seq();
-    cx.set(region, IntervalSub::new().with_seq(seq));
+    if cx.strategy.keeps(Guard::OdpSetSeq) {
+        cx.set(region, IntervalSub::new().with_seq(seq));
+    }
     for n in cx.get::<RegionState>(region).overlap(first, pages) {
         let at = cx.map.region_page(region, n);
         let entry = cx.get::<Xlat>(at);
@@ -196,7 +198,7 @@ fn drain(cx: &mut Step, region: Region) -> Next {
     let doomed = doomed(cx, region);
     let held = |at: &&RegionPage| {
         let entry = cx.get::<Xlat>(**at);
-        !entry.valid() && entry.busy() > 0
+        !entry.valid() && entry.busy() > 0 && cx.strategy.keeps(Guard::OdpDrain)
     };
     match (doomed.iter().find(held), doomed.first()) {
         (Some(&at), _) => Invalidate::Drain(at).into(),
@@ -222,6 +224,9 @@ pub fn dirty_written(cx: &mut Step, at: RegionPage) {
     let entry = cx.get::<Xlat>(at);
     let Some(page) = entry.page().filter(|_| entry.write() && !entry.leaked()) else { return };
     cx.touch(page, false, Toucher::Kernel);
+    if !cx.strategy.keeps(Guard::OdpDirty) {
+        return;
+    }
     if cx.flags(page.frame).pmem() {
         cx.change_flags(page.frame, |f| f.with_dirty(true));
     } else {

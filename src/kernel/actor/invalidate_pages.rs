@@ -9,6 +9,7 @@ use super::rmap;
 use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -101,7 +102,8 @@ impl InvalidatePages {
     fn remove(self, cx: &mut Step, folio: Frame) -> Next {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::IPages);
-        if cx.flags(folio).dirty() && !self.discard {
+        let stays = cx.flags(folio).dirty() && cx.strategy.keeps(Guard::InvalidateDirty);
+        if stays && !self.discard {
             return InvalidatePages { busy: true, ..self }.let_go(folio);
         }
         cx.change_flags(folio, |f| f.with_dirty(false).with_prepared(false));
@@ -113,10 +115,12 @@ impl InvalidatePages {
 }
 
 impl Machine for InvalidatePages {
-    fn need(self, _cx: &Scene) -> Need {
+    fn need(self, cx: &Scene) -> Need {
         match self.place {
             Place::Lock(folio) => Need::FolioLock(folio),
-            Place::Wait(folio) => Need::WritebackEnd(folio),
+            Place::Wait(folio) if cx.strategy.keeps(Guard::InvalidateWriteback) => {
+                Need::WritebackEnd(folio)
+            }
             _ => Need::Nothing,
         }
     }

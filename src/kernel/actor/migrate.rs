@@ -6,6 +6,7 @@ use super::folio::LetGo;
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::LockClass;
@@ -98,7 +99,7 @@ impl Migrate {
     }
 
     fn copy(self, cx: &mut Step) -> Next {
-        if !self.expected(cx) {
+        if !self.expected(cx) && cx.strategy.keeps(Guard::MigrateFreeze) {
             return self.restore(false);
         }
         let (from, to) = (cx.page(self.src), cx.page(self.dst));
@@ -112,7 +113,7 @@ impl Migrate {
     fn swap(self, cx: &mut Step) -> Next {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::IPages);
-        if !self.expected(cx) {
+        if !self.expected(cx) && cx.strategy.keeps(Guard::MigrateFreeze) {
             return self.restore(false);
         }
         let (old, slot) = (cx.flags(self.src), cx.get::<CacheSlot>(self.at));
@@ -184,7 +185,7 @@ impl Machine for Migrate {
             Place::Lock => {
                 cx.might_sleep();
                 cx.lock_folio(me, self.src);
-                if cx.flags(self.src).writeback() {
+                if cx.flags(self.src).writeback() && cx.strategy.keeps(Guard::MigrateWriteback) {
                     return self.to(Place::Wait);
                 }
                 self.unmap(cx)

@@ -11,6 +11,7 @@ use super::errno::{EAGAIN, EFAULT};
 use super::fault::Fault;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::{IntervalSub, RegionState, Xlat};
@@ -114,7 +115,9 @@ impl DeviceFault {
 impl Machine for DeviceFault {
     fn need(self, cx: &Scene) -> Need {
         match self {
-            DeviceFault::AwaitEnd { mm, seq, .. } => Need::SeqPassed(mm, seq),
+            DeviceFault::AwaitEnd { mm, seq, .. } if cx.strategy.keeps(Guard::OdpAwaitEnd) => {
+                Need::SeqPassed(mm, seq)
+            }
             DeviceFault::MmapLock { vpage, .. } => Need::Lock(mmap_lock(cx.w, vpage), Mode::Shared),
             DeviceFault::UmemLock { target, .. } => {
                 Need::Lock(target.umem_lock(cx.w), Mode::Exclusive)
@@ -158,7 +161,7 @@ impl Machine for DeviceFault {
             DeviceFault::UmemLock { target, page, seq } => {
                 let (me, lock) = (cx.me, target.umem_lock(cx));
                 cx.lock(me, lock, Mode::Exclusive);
-                if target.collided(cx, seq) {
+                if target.collided(cx, seq) && cx.strategy.keeps(Guard::OdpRetry) {
                     cx.unlock(me, lock);
                     return DeviceFault::ReadBegin(target).into();
                 }

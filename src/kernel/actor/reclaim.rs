@@ -7,6 +7,7 @@
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
@@ -74,7 +75,7 @@ impl Reclaim {
             return self.to(Place::PutBack(folio));
         }
         cx.lock_folio(me, folio);
-        if cx.flags(folio).writeback() {
+        if cx.flags(folio).writeback() && cx.strategy.keeps(Guard::ReclaimWriteback) {
             cx.change_flags(folio, |f| f.with_reclaim(true).with_active(true));
             return self.to(Place::Keep(folio));
         }
@@ -141,7 +142,11 @@ pub fn remove_mapping(cx: &mut Step, folio: Frame) -> bool {
     if cx.get::<Owner>(folio).file_page().is_none() {
         return false;
     }
-    if cx.counts(folio).refs() != 1 + pages || cx.flags(folio).dirty() {
+    let others = cx.counts(folio).refs() != 1 + pages;
+    if others && cx.strategy.keeps(Guard::ReclaimFreeze) {
+        return false;
+    }
+    if cx.flags(folio).dirty() && cx.strategy.keeps(Guard::ReclaimDirtyLast) {
         return false;
     }
     cx.unlock_folio(folio);

@@ -12,6 +12,7 @@ use super::pin::{GupFlags, PinPages};
 use super::release::Release;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::*;
@@ -213,9 +214,15 @@ impl Deregister {
 impl Machine for Deregister {
     fn need(self, cx: &Scene) -> Need {
         match self {
-            Deregister::Stopped { region, .. } => Need::RegionQuiet(region),
+            Deregister::Stopped { region, .. } if cx.strategy.keeps(Guard::DeregisterStop) => {
+                Need::RegionQuiet(region)
+            }
             Deregister::UmemLock(region) => Need::Lock(umem_lock(cx.w, region), Mode::Exclusive),
-            Deregister::Unsubscribe { during: Some((mm, seq)), .. } => Need::SeqPassed(mm, seq),
+            Deregister::Unsubscribe { during: Some((mm, seq)), .. }
+                if cx.strategy.keeps(Guard::UnsubscribeWait) =>
+            {
+                Need::SeqPassed(mm, seq)
+            }
             _ => Need::Nothing,
         }
     }

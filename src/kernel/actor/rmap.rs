@@ -8,6 +8,7 @@ use super::notifier::{RangeEnd, RangeStart};
 use super::routine::call;
 use super::step::*;
 use super::tlb::FlushTlb;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -164,7 +165,8 @@ impl RmapWalk {
         let Some(frame) = pte.frame() else { return };
         match self.purpose {
             Purpose::Clean => {
-                cx.set_pte(at, pte.with_writable(false).with_dirty(false).with_stale(true));
+                let write = pte.writable() && !cx.strategy.keeps(Guard::CleanWriteProtect);
+                cx.set_pte(at, pte.with_writable(write).with_dirty(false).with_stale(true));
             }
             Purpose::Unmap | Purpose::ToMigration => {
                 let entry = match self.purpose {
@@ -172,7 +174,7 @@ impl RmapWalk {
                     _ => pte.with_present(false).with_migration(true),
                 };
                 cx.set_pte(at, entry.with_stale(true));
-                if pte.dirty() {
+                if pte.dirty() && cx.strategy.keeps(Guard::UnmapDirty) {
                     cx.mark_dirty(frame);
                 }
                 cx.map_page(frame, -1);
@@ -223,7 +225,7 @@ impl Machine for RmapWalk {
                     self.change(cx, at, pte);
                     let (page, done) = (n + 1, self.done + 1);
                     let then = RmapWalk { place: Place::Flushed, page, done, ..self };
-                    if self.notifies() {
+                    if self.notifies() && cx.strategy.keeps(Guard::RmapFlush) {
                         call(FlushTlb::new(at, 1), then)
                     } else {
                         then.advance(cx)

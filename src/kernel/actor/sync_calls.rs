@@ -6,6 +6,7 @@ use super::routine::call;
 use super::step::*;
 use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::BioKind;
 use crate::kernel::world::need::Need;
@@ -170,9 +171,9 @@ impl Machine for Fsync {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
         match self.place {
-            FsyncPlace::Writing => {
+            FsyncPlace::Writing if cx.strategy.keeps(Guard::FsyncWait) => {
                 let place = FsyncPlace::Waiting;
                 call(WaitPages::new(self.file), Fsync { place, ..self })
             }

@@ -7,6 +7,7 @@ use super::extents::{delete_dax_entry, forget, invalidate_folio, split_folio};
 use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::LockClass;
@@ -128,7 +129,8 @@ impl TruncatePages {
     /// truncate_cleanup_folio of a locked folio: unmaps it first, if it is mapped.
     fn drop_folio(self, cx: &Step, frame: Frame, then: Then) -> Next {
         let next = TruncatePages { state: State::Cleanup(frame, then), ..self };
-        match extent_of(cx, frame).filter(|_| cx.counts(frame).maps() > 0) {
+        let unmaps = cx.counts(frame).maps() > 0 && cx.strategy.keeps(Guard::TruncateUnmapFolio);
+        match extent_of(cx, frame).filter(|_| unmaps) {
             Some((at, pages)) => call(Zap::file(at, pages, false), next),
             None => next.into(),
         }
@@ -274,10 +276,13 @@ pub fn zero_part(cx: &mut Step, frame: Frame, at: FilePage, part: Part) {
 }
 
 impl Machine for TruncatePages {
-    fn need(self, _cx: &Scene) -> Need {
+    fn need(self, cx: &Scene) -> Need {
         match self.state {
             State::PartialLock(frame, _) | State::Lock(frame) => Need::FolioLock(frame),
-            State::PartialZero(frame, _) | State::Writeback(frame) => Need::WritebackEnd(frame),
+            State::PartialZero(frame, _) if cx.strategy.keeps(Guard::TruncatePartialWriteback) => {
+                Need::WritebackEnd(frame)
+            }
+            State::Writeback(frame) => Need::WritebackEnd(frame),
             State::Dax(at) => Need::DaxEntry(at),
             _ => Need::Nothing,
         }
@@ -326,7 +331,7 @@ impl Machine for TruncatePages {
             State::Lock(frame) => {
                 cx.might_sleep();
                 cx.lock_folio(me, frame);
-                if cx.flags(frame).writeback() {
+                if cx.flags(frame).writeback() && cx.strategy.keeps(Guard::TruncateWriteback) {
                     return self.at(State::Writeback(frame));
                 }
                 self.dispatch(cx, frame)

@@ -4,6 +4,7 @@ use super::notifier::{RangeEnd, RangeStart, watched};
 use super::routine::call;
 use super::step::*;
 use super::tlb::{FlushTlb, drop_everywhere};
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
@@ -101,21 +102,32 @@ impl Zap {
         }
         if self.done < self.pages {
             // The bundle is full: tlb_flush_mmu, then on with the rest.
-            return self.flush();
+            return self.flush(cx);
         }
-        if watched(&cx.map, self.first) {
+        if watched(&cx.map, self.first) && cx.strategy.keeps(Guard::ZapNotify) {
             return call(RangeEnd::new(self.first, self.pages), self.at(ZapState::End));
         }
-        self.flush()
+        self.flush(cx)
     }
 
     /// tlb_flush_mmu_tlbonly, if there is anything to flush.
-    fn flush(self) -> Next {
+    fn flush(self, cx: &Step) -> Next {
         if !self.cleared {
             return Next::Return(0);
         }
         let then = Zap { cleared: false, ..self.at(ZapState::Flush) };
+        if !cx.strategy.keeps(Guard::ZapFlushBeforePut) {
+            return then.flushed();
+        }
         call(FlushTlb::new(self.first, self.pages), then)
+    }
+
+    /// The translations are gone: the pages' references may go.
+    fn flushed(self) -> Next {
+        match self.gathered[0] == 0 && self.done == self.pages {
+            true => Next::Return(0),
+            false => self.at(ZapState::Drop).into(),
+        }
     }
 }
 
@@ -125,13 +137,17 @@ fn clear_pte(cx: &mut Step, at: VPage, pte: Pte, frame: Frame) -> bool {
     let anon = cx.get::<Owner>(frame).kind() == OwnerKind::Anon;
     cx.set_pte(at, Pte::new().with_stale(true));
     if pte.dirty() && !anon && !pmem && frame != ZERO_PAGE {
-        cx.mark_dirty(frame);
+        if cx.strategy.keeps(Guard::ZapDirty) {
+            cx.mark_dirty(frame);
+        }
         // For a dirty page of a file the flush comes before the PTL is dropped (force_flush,
         // 1cf35d47712d), so that mkclean, which takes the PTL, cannot find the page unmapped
         // while a processor still stores to it. A store through the old entry between clear and
         // flush is no different from one just before the clear; the entries therefore go in this
         // step, and the flush that follows waits for the answers only.
-        drop_everywhere(cx, at);
+        if cx.strategy.keeps(Guard::ZapForceFlush) {
+            drop_everywhere(cx, at);
+        }
     }
     if pte.dirty() && pmem && cx.rules.mapped_refs && !cx.flags(frame).dirty() {
         // A DAX page has PG_dirty for ever once it was zapped dirty (noop_dirty_folio): seen as
@@ -161,7 +177,9 @@ impl Machine for Zap {
 
     fn step(mut self, cx: &mut Step, _outcome: u8) -> Next {
         match self.state {
-            ZapState::Start if watched(&cx.map, self.first) => {
+            ZapState::Start
+                if watched(&cx.map, self.first) && cx.strategy.keeps(Guard::ZapNotify) =>
+            {
                 call(RangeStart::new(self.first, self.pages, true), self)
             }
             ZapState::Drop => {
@@ -178,12 +196,11 @@ impl Machine for Zap {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
         match self.state {
             ZapState::Start => self.at(ZapState::Clear).into(),
-            ZapState::End => self.flush(),
-            _ if self.gathered[0] == 0 && self.done == self.pages => Next::Return(0),
-            _ => self.at(ZapState::Drop).into(),
+            ZapState::End => self.flush(cx),
+            _ => self.flushed(),
         }
     }
 }

@@ -111,7 +111,8 @@ fn claimed(w: &World, at: FilePage, block: Block) -> Judgement {
 pub const SPACE_LEAK: Invariant = Invariant {
     name: "space-leak",
     doc: "A block is neither free nor part of a file once every program has finished: no extent \
-          names it, or it is still on the busy list.",
+          names it, or it is still on the busy list; or space is reserved (delayed allocation) \
+          for a page that is no longer there to use it.",
     source: "kernel-facts 4.8; claims 55-64 (busy extents)",
     premise: "the run has finished, and some file has lost or changed a block that it had at the \
               start",
@@ -140,6 +141,11 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
             let cell = w.cell::<BlockState>(block);
             return Judgement::Broken([cell, cell]);
         }
+    }
+    let reserved = |at: &FilePage| w.get::<Extent>(*at).kind() == ExtentKind::Delalloc;
+    if let Some(at) = file_pages(w).filter(reserved).find(|&at| w.cached(at).is_none()) {
+        let cell = w.cell::<Extent>(at);
+        return Judgement::Broken([cell, cell]);
     }
     if moved(w) { Judgement::Holds } else { Judgement::NotAsked }
 }

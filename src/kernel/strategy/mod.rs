@@ -7,6 +7,7 @@ pub mod arch;
 pub mod axis;
 pub mod dax;
 pub mod fork;
+pub mod guard;
 pub mod longterm;
 pub mod notifier;
 pub mod pin;
@@ -23,6 +24,7 @@ pub use arch::Arch;
 pub use axis::{AxisInfo, AxisValue};
 pub use dax::{DaxIdle, DaxOrphan};
 pub use fork::{CowReuse, Fork};
+pub use guard::Guard;
 pub use longterm::Longterm;
 pub use notifier::Notifier;
 pub use pin::{DioRef, Pin};
@@ -38,9 +40,19 @@ macro_rules! strategy {
     ($($(#[doc = $doc:literal])+ $field:ident: $axis:ty = $flag:literal,)+) => {
         /// One value of every axis: a whole design.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub struct Strategy { $($(#[doc = $doc])+ pub $field: $axis,)+ }
+        pub struct Strategy {
+            $($(#[doc = $doc])+ pub $field: $axis,)+
+            /// For tests: a guard that is taken away.
+            pub without: Option<Guard>,
+        }
 
         impl Strategy {
+            /// Whether a guard is in place.
+            #[inline]
+            pub fn keeps(&self, guard: Guard) -> bool {
+                self.without != Some(guard)
+            }
+
             /// Every axis: its flag, what it asks, and its values.
             pub const AXES: &[AxisInfo] = &[$(AxisInfo {
                 flag: $flag,

@@ -32,6 +32,7 @@ const LINUX_4_19: Strategy = Strategy {
     dax_orphan: DaxOrphan::Ignore,
     no_buffers: NoBuffers::Bug,
     eof_tail: EofTail::Keep,
+    without: None,
 };
 
 impl Preset {

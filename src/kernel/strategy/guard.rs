@@ -1,0 +1,139 @@
+//! Guards that tests take away, one at a time.
+//!
+//! A guard is one thing that keeps a race from happening: a check that is made again under a
+//! lock, a wait, a reference, an order of two steps. `tests/mutants.rs` runs the bundled scenarios
+//! without each of them and demands that some expectation fails: a guard whose absence nobody
+//! notices is either not needed or not tried. Barriers are none of them; the model is
+//! sequentially consistent.
+
+macro_rules! guards {
+    ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
+        /// A guard.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Guard { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Guard {
+            /// Every guard.
+            pub const ALL: &[Guard] = &[$(Guard::$name,)+];
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(Guard::$name => $label,)+ }
+            }
+            /// What it does in the kernel, and where.
+            pub fn doc(self) -> &'static str {
+                match self { $(Guard::$name => concat!($($doc, "\n",)+),)+ }
+            }
+        }
+    };
+}
+
+guards! {
+    /// page_mkwrite looks, under the folio lock, whether the folio has been truncated (W3).
+    MkwriteTruncated = "mkwrite-truncated",
+    /// page_mkwrite waits for stable pages (W3: folio_wait_stable).
+    MkwriteStable = "mkwrite-stable",
+    /// finish_mkwrite_fault compares the PTE with the one that faulted (W5).
+    MkwritePteSame = "mkwrite-pte-same",
+    /// finish_fault sets an entry only where there is none.
+    FaultPteNone = "fault-pte-none",
+    /// filemap_fault looks, under the folio lock, whether the folio is still the file's.
+    FaultTruncated = "fault-truncated",
+    /// filemap_fault looks at i_size again under the folio lock.
+    FaultEofAgain = "fault-eof-again",
+    /// __remove_mapping freezes the refcount, which fails if anybody else holds one (R9).
+    ReclaimFreeze = "reclaim-freeze",
+    /// __remove_mapping looks at PG_dirty once the count is frozen (R9).
+    ReclaimDirtyLast = "reclaim-dirty-last",
+    /// shrink_folio_list keeps a folio under writeback (R2).
+    ReclaimWriteback = "reclaim-writeback",
+    /// try_to_unmap moves the entry's dirty bit to the folio (R5).
+    UnmapDirty = "unmap-dirty",
+    /// try_to_unmap, folio_mkclean and migration flush the TLBs after an entry has changed.
+    RmapFlush = "rmap-flush",
+    /// folio_mkclean takes the right to write away (B7a), so that the next store faults.
+    CleanWriteProtect = "clean-write-protect",
+    /// Migration freezes the count before it replaces the folio.
+    MigrateFreeze = "migrate-freeze",
+    /// Migration waits for the end of writeback.
+    MigrateWriteback = "migrate-writeback",
+    /// Truncate waits for the writeback of a folio that goes whole (T7, pass 2).
+    TruncateWriteback = "truncate-writeback",
+    /// Truncate waits for the writeback of a folio that goes in part.
+    TruncatePartialWriteback = "truncate-partial-writeback",
+    /// Truncate unmaps a folio that is still mapped before it leaves the cache.
+    TruncateUnmapFolio = "truncate-unmap-folio",
+    /// zap_pte_range moves the entry's dirty bit to the folio.
+    ZapDirty = "zap-dirty",
+    /// zap_pte_range flushes a dirty page's entry before the page-table lock is dropped.
+    ZapForceFlush = "zap-force-flush",
+    /// zap_pte_range flushes the TLBs before the pages' references are dropped.
+    ZapFlushBeforePut = "zap-flush-before-put",
+    /// zap_page_range tells subscribers before it clears entries.
+    ZapNotify = "zap-notify",
+    /// An ODP fault looks, under umem_mutex, whether an invalidation has come in between (S4).
+    OdpRetry = "odp-retry",
+    /// The callback waits for the transfers that use the entry it tears down.
+    OdpDrain = "odp-drain",
+    /// The callback marks pages dirty that the device may have written.
+    OdpDirty = "odp-dirty",
+    /// The callback stores the sequence of the invalidation in its subscription.
+    OdpSetSeq = "odp-set-seq",
+    /// Direct I/O counts itself on the inode, for truncate to wait for (inode_dio_begin).
+    DioBegin = "dio-begin",
+    /// Direct I/O writes the range of the file and waits for it first.
+    DioFlushFirst = "dio-flush-first",
+    /// A direct write drops the range from the page cache first.
+    DioInvalidateFirst = "dio-invalidate-first",
+    /// A direct write drops again what came back into the page cache meanwhile.
+    DioInvalidateAfter = "dio-invalidate-after",
+    /// A direct read dirties the user's page before the transfer (bio_set_pages_dirty).
+    DioSetDirty = "dio-set-dirty",
+    /// A direct read dirties the user's page again if it was cleaned meanwhile
+    /// (bio_check_pages_dirty).
+    DioCheckDirty = "dio-check-dirty",
+    /// fork holds write_protect_seq odd while it copies, for GUP-fast to see (F1, F20).
+    ForkSeqcount = "fork-seqcount",
+    /// fork takes the parent's right to write away from what is shared.
+    ForkWriteProtect = "fork-write-protect",
+    /// fork marks a page that is shared as nobody's own (PageAnonExclusive).
+    ForkNotExclusive = "fork-not-exclusive",
+    /// fork flushes the parent's TLBs before it returns.
+    ForkFlush = "fork-flush",
+    /// wp_page_copy compares the PTE with the one that faulted before it replaces it.
+    CowPteSame = "cow-pte-same",
+    /// do_anonymous_page sets an entry only where there is none.
+    AnonPteNone = "anon-pte-none",
+    /// fsync waits for the writeback that it and others have begun.
+    FsyncWait = "fsync-wait",
+    /// invalidate_complete_folio2 keeps a dirty folio.
+    InvalidateDirty = "invalidate-dirty",
+    /// invalidate_inode_pages2_range waits for the end of writeback.
+    InvalidateWriteback = "invalidate-writeback",
+    /// A region's transfers have ended before its pins are released (DESTROY_MKEY).
+    DeregisterStop = "deregister-stop",
+    /// mmu_interval_notifier_remove waits for an invalidation under way.
+    UnsubscribeWait = "unsubscribe-wait",
+    /// mmu_interval_read_begin waits for the end of an invalidation (S1).
+    OdpAwaitEnd = "odp-await-end",
+    /// __filemap_get_folio looks, under the folio lock, whether the folio is still the file's.
+    GrabTruncated = "grab-truncated",
+    /// filemap_add_folio fails where there is a folio already.
+    AddFolioOnce = "add-folio-once",
+    /// page_mkwrite, and a fault that misses the cache, hold invalidate_lock, which punch and
+    /// truncate hold for writing.
+    FaultInvalidateLock = "fault-invalidate-lock",
+    /// A failed write is recorded in the mapping for the next fsync (mapping_set_error).
+    WritebackError = "writeback-error",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn guards_have_names_of_their_own() {
+        let names: BTreeSet<_> = Guard::ALL.iter().map(|g| g.name()).collect();
+        assert_eq!(names.len(), Guard::ALL.len());
+    }
+}
