@@ -1,8 +1,7 @@
 //! fork: `dup_mmap`, `copy_page_range`, `copy_present_ptes`.
 //!
-//! The child's address space and mappings are declared in the plan. Shared mappings are not copied,
-//! nor are private ones of files without anon_vma: the child faults their pages in. Not modelled:
-//! other threads of the child before fork returns.
+//! The child's mappings are declared in the plan. Shared ones are not copied, nor are private ones
+//! of files without anon_vma: faults will do. Not modelled: threads of the child before fork ends.
 
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::fault::{alloc_page, copy_page, map_anon};
@@ -108,8 +107,8 @@ impl ForkMm {
     /// `vma_needs_copy`: private, with an anon_vma, which anonymous memory is taken to have.
     fn needs_copy(self, w: &World) -> bool {
         let first = self.pages(w).0;
-        let anon = || w.get::<VmaState>(w.map.vma_of(first)).anon_vma();
-        !w.map.vma(Vma(self.vma)).shared && (w.map.is_anon(first) || anon())
+        let anon = w.map.is_anon(first) || w.get::<VmaState>(w.map.vma_of(first)).anon_vma();
+        !w.map.vma(Vma(self.vma)).shared && anon
     }
 
     fn dup(self, cx: &mut Step) -> Next {
@@ -117,7 +116,7 @@ impl ForkMm {
             return ForkMm { vma: 0, ..self }.flush(cx, 0);
         };
         let state = cx.get::<VmaState>(parent);
-        // The child locks nothing, and its mapping stays in the pieces in which it is copied.
+        // VM_LOCKED is not inherited; the pieces are.
         cx.set(Vma(this.vma), state.with_locked(0).with_cuts(state.edges()));
         if !state.mapped() || !this.needs_copy(cx) {
             return ForkMm { vma: this.vma + 1, ..this }.go(State::Dup);
