@@ -2,9 +2,9 @@
 //!
 //! `and`, `or` and `not` go by truth and give an operand; comparisons chain; `==` of values of
 //! different kinds is false, an order between them is an error; `in` looks into tuples and strings;
-//! `A if C else B`; names, attributes, `has('FLAG')`, `gdisk(page, text)`, indices, numbers, strings,
-//! tuples, `True`, `False`, `None`. What is not evaluated cannot fail: a name that does not exist
-//! is an error only where it is looked at.
+//! `A if C else B`; names, attributes, `has('FLAG')`, `gdisk(page, text)`, indices, numbers,
+//! strings, tuples, `True`, `False`, `None`. What is not evaluated cannot fail: a name that does
+//! not exist is an error only where it is looked at.
 
 mod parse;
 

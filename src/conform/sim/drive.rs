@@ -80,6 +80,8 @@ struct Gates {
 struct Pending {
     part: Part,
     meaning: Meaning,
+    /// What had been counted when it began.
+    since: Counts,
 }
 
 /// A call that has stalled after it pinned.
@@ -169,12 +171,12 @@ impl Driver {
             pipe: Vec::new(),
         };
         let before = Counts::now(&self.sim.world);
-        let seen = self.look(&empty, &Outcome::default(), before, false);
+        let seen = self.look(&empty, &Outcome::default(), before, None);
         self.row(&mut found, "init", seen, Remark::default());
         for (stage, line) in stages.iter().zip(&sequence.lines) {
             let before = Counts::now(&self.sim.world);
             let races = self.races(&stage.doing);
-            let touch = self.is_touch(&stage.doing);
+            let touch = self.touched(&stage.doing, before);
             let Some(outcome) = self.carry_out(&stage.doing) else {
                 found.run.broken = Some("TIMEOUT".to_string());
                 found.trace.push(self.traced());
@@ -294,16 +296,17 @@ impl Driver {
 
     // --- lines --------------------------------------------------------------------------------
 
-    /// Whether faults of this line are counted.
-    fn is_touch(&self, doing: &Doing) -> bool {
+    /// From where faults of this line are counted, if they are: what runs in the background began
+    /// in an earlier line.
+    fn touched(&self, doing: &Doing, now: Counts) -> Option<Counts> {
         let touches = |m: &Meaning| matches!(m, Meaning::Touch { .. });
         match doing {
-            Doing::Run(_, meaning) | Doing::Background { meaning, .. } => touches(meaning),
+            Doing::Run(_, m) | Doing::Background { meaning: m, .. } => touches(m).then_some(now),
             Doing::Wait { second } => {
                 let pending = self.background[usize::from(*second)].as_ref();
-                pending.is_some_and(|p| touches(&p.meaning))
+                pending.filter(|p| touches(&p.meaning)).map(|p| p.since)
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -357,7 +360,8 @@ impl Driver {
                 Outcome::default()
             }
             Doing::Background { second, part, meaning } => {
-                let pending = Pending { part: *part, meaning: meaning.clone() };
+                let since = Counts::now(&self.sim.world);
+                let pending = Pending { part: *part, meaning: meaning.clone(), since };
                 let slot = usize::from(*second);
                 if self.background[slot].is_some() {
                     return Some(Outcome::error("EBUSY"));

@@ -5,7 +5,8 @@
 //! does, since truncate may have taken it away meanwhile. Where the plan says so, the neighbours
 //! are mapped or read with it (`do_fault_around`, `do_sync_mmap_readahead`; kernel truth: of the
 //! same mapping, within 64 KiB). Not modelled: folios of larger order but those cached from the
-//! start of a run, a page read in is a base page. Before 5.15 the filesystem took what is invalidate_lock here (i_mmap_sem) around the whole fault.
+//! start of a run, a page read in is a base page. Before 5.15 the filesystem took what is
+//! invalidate_lock here (i_mmap_sem) around the whole fault.
 
 mod around;
 

@@ -43,9 +43,9 @@ enum State {
     /// Before the next entry is copied, under both page-table locks.
     Copy,
     /// The page is not pinned; before the parent's entry, this one, loses its right to write. Both
-    /// page-table locks are still held, but GUP-fast takes none: it can come in between (57efa1fe5957
-    /// has the race). If anybody who takes them has changed the entry, the count is read again, as
-    /// if he had come first.
+    /// page-table locks are still held, but GUP-fast takes none: it can come in between
+    /// (57efa1fe5957 has the race). If anybody who takes them has changed the entry, the count is
+    /// read again, as if he had come first.
     Share(Pte),
     /// A page may be pinned: before the allocation of a page for the child.
     Alloc,

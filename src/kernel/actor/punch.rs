@@ -21,8 +21,8 @@ use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part, SyncMode};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{File, FilePage, Id, Lock, VPage};
 
-/// `fallocate(PUNCH_HOLE | KEEP_SIZE)`, ZERO_RANGE or COLLAPSE_RANGE. Returns 0, or -EINTR if a signal ended the
-/// wait for a busy page.
+/// `fallocate(PUNCH_HOLE | KEEP_SIZE)`, ZERO_RANGE or COLLAPSE_RANGE. Returns 0, or -EINTR if a
+/// signal ended the wait for a busy page.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Punch {
     /// The first page that goes as a whole.
@@ -91,8 +91,8 @@ impl Punch {
         Punch { what: What::Zeroes, ..Punch::new(first, pages) }
     }
 
-    /// COLLAPSE_RANGE of pages (`ext4_collapse_range`). Returns 0, -EINVAL if the file does not go on
-    /// behind them, -EOPNOTSUPP on btrfs and tmpfs.
+    /// COLLAPSE_RANGE of pages (`ext4_collapse_range`). Returns 0, -EINVAL if the file does not go
+    /// on behind them, -EOPNOTSUPP on btrfs and tmpfs.
     pub fn collapse(first: FilePage, pages: u32) -> Punch {
         Punch { what: What::Nothing, ..Punch::new(first, pages) }
     }

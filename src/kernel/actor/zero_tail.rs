@@ -11,8 +11,8 @@ use crate::kernel::world::plan::{FsKind, Part};
 use crate::kernel::world::{Contents, FilePage, Frame};
 
 /// `ext4_block_truncate_page()` (`xfs_truncate_page`, `dax_truncate_page`): zeroes a part of a page
-/// and, in the page cache, dirties it, so that the zeroes reach the disk; where nothing is allocated
-/// there is nothing to reach (`__ext4_block_zero_page_range`). Returns 0.
+/// and, in the page cache, dirties it, so that the zeroes reach the disk; where nothing is
+/// allocated there is nothing to reach (`__ext4_block_zero_page_range`). Returns 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ZeroTail {
     at: FilePage,
@@ -63,8 +63,8 @@ impl ZeroTail {
 
     /// A page that is not cached: DAX zeroes the block itself (dax_zero_range); otherwise the
     /// block is read into a new folio (the read is not cut into the disk's steps: the folio is
-    /// new and locked, nobody sees it before it is complete). ext4 makes a folio of a hole, too, and
-    /// neither is uptodate afterwards: its buffers are (kernel truth: the page is cached and
+    /// new and locked, nobody sees it before it is complete). ext4 makes a folio of a hole, too,
+    /// and neither is uptodate afterwards: its buffers are (kernel truth: the page is cached and
     /// mincore says no). tmpfs has nothing to zero.
     fn uncached(self, cx: &mut Step) {
         let (extent, fs) = (cx.get::<Extent>(self.at), cx.map.fs_of(self.at));

@@ -352,8 +352,8 @@ pub struct VmaState {
     pub read: bool,
     /// VM_WRITE
     pub write: bool,
-    /// VM_LOCKED: pages that mlock has locked, one bit each (of the first 16). The kernel splits the
-    /// mapping there.
+    /// VM_LOCKED: pages that mlock has locked, one bit each (of the first 16). The kernel splits
+    /// the mapping there.
     #[bits(16)]
     pub locked: u16,
     /// Where else the mapping is split, one bit for each page with which a piece begins: what a

@@ -32,7 +32,8 @@ prices! {
     Pins = "pins",
     /// Pages unpinned.
     Unpins = "unpins",
-    /// `nr_foll_pin_acquired`: times that a page was pinned, by attempts that were given up as well.
+    /// `nr_foll_pin_acquired`: times that a page was pinned, by attempts that were given up as
+    /// well.
     FollPinAcquired = "foll-pin-acquired",
     /// `nr_foll_pin_released`: times that such a pin was dropped.
     FollPinReleased = "foll-pin-released",

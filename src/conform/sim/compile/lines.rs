@@ -289,23 +289,22 @@ impl Compiler<'_> {
                 Ok(Doing::Run(self.ops(thread, &[op]), Meaning::Register { pages }))
             }
             Line::Dma { page, value } => {
-                let op = Op::CopyIn { slot: self.ureg, page };
-                Ok(Doing::Run(self.writes(thread, &[op], 0, value), Meaning::Plain))
+                let ops = [Op::CopyIn { slot: self.ureg, page }];
+                Ok(Doing::Run(self.writes(thread, &ops, 0, value), Meaning::Plain))
             }
             Line::Unregister => {
                 let slot = self.ureg;
                 let part = self.ops(thread, &[unpin(slot, false)]);
                 Ok(Doing::Run(part, Meaning::Unregister { slot }))
             }
-            Line::WriteVm { at, value } => {
+            Line::WriteVm { at, value } | Line::WriteMem { at, value } => {
                 let Some(first) = self.at(at)? else { return enxio };
-                let ops = self.copy_through(first, PinCall::PinRemote, true);
-                Ok(Doing::Run(self.writes(thread, &ops, 1, value), Meaning::Copied))
-            }
-            Line::WriteMem { at, value } => {
-                let Some(first) = self.at(at)? else { return enxio };
-                let ops = self.copy_through(first, PinCall::GetForce, true);
-                Ok(Doing::Run(self.writes(thread, &ops, 1, value), Meaning::Mem))
+                let (call, meaning) = match op {
+                    Line::WriteVm { .. } => (PinCall::PinRemote, Meaning::Copied),
+                    _ => (PinCall::GetForce, Meaning::Mem),
+                };
+                let ops = self.copy_through(first, call, true);
+                Ok(Doing::Run(self.writes(thread, &ops, 1, value), meaning))
             }
             Line::Vmsplice { at } => {
                 let Some(first) = self.at(at)? else { return enxio };
@@ -318,8 +317,7 @@ impl Compiler<'_> {
             Line::Splice { page } => {
                 let slot = self.slot("pipe", 1);
                 self.pipe.push((slot, true));
-                let op = Op::Splice { from: self.page(FILE, page), slot };
-                Ok(self.plain(thread, op))
+                Ok(self.plain(thread, Op::Splice { from: self.page(FILE, page), slot }))
             }
             Line::Drain => Ok(self.drain(thread)),
             _ => missing("this operation"),

@@ -68,17 +68,17 @@ impl Driver {
         stage: &Stage,
         outcome: &Outcome,
         before: Counts,
-        touch: bool,
+        touch: Option<Counts>,
     ) -> Observation {
         let busy = self.background.iter().any(Option::is_some);
         let now = Counts::now(&self.sim.world);
         let holders = self.holders(stage);
         let (w, values) = (&self.sim.world, &self.compiled.values);
         let eye = Eye { w, values, pages: self.pages, disk: self.disk, busy };
-        let counted = touch && outcome.x != "blocked" && outcome.err.is_empty();
-        let major = now.major - before.major;
-        let minor = (now.faults - before.faults).saturating_sub(major);
-        let faults = |n: u64| if counted { n as i64 } else { 0 };
+        // A touch that failed, or is still blocked, has no faults to its name.
+        let touch = touch.filter(|_| outcome.x != "blocked" && outcome.err.is_empty());
+        let major = touch.map_or(0, |since| now.major - since.major);
+        let faults = touch.map_or(0, |since| now.faults - since.faults);
         let pages = eye.file(&mut self.letters, &mut self.last);
         let maps = eye.mappings(&stage.slots, &mut self.letters);
         let child = stage.child.as_ref();
@@ -88,8 +88,8 @@ impl Driver {
             ret: outcome.ret,
             err: outcome.err.clone(),
             x: outcome.x.clone(),
-            minflt: faults(minor),
-            majflt: faults(major),
+            minflt: faults.saturating_sub(major) as i64,
+            majflt: major as i64,
             acq: (now.acquired - before.acquired) as i64,
             rel: (now.released - before.released) as i64,
             size: w.get::<Size>(FILE).bytes() as i64,
