@@ -188,6 +188,9 @@ fn the_simulator_does_what_linux_6_18_did() {
     assert!(counts.fields > 190_000, "{counts:?}");
 }
 
+/// A change of an observation.
+type Change<'a> = &'a dyn Fn(&mut Observation);
+
 /// A comparison that notices nothing would agree with everything: each field is changed in turn.
 #[test]
 fn a_recording_in_which_anything_is_changed_disagrees() {
@@ -204,7 +207,7 @@ fn a_recording_in_which_anything_is_changed_disagrees() {
     };
     assert_eq!(compare(sequence, view, run, run, &[]).mismatches, []);
     let at = 4; // pinned, synced, mapped
-    let expected: &[(&str, &dyn Fn(&mut Observation))] = &[
+    let expected: &[(&str, Change)] = &[
         ("ret", &|o| o.ret += 1),
         ("err", &|o| o.err.push('E')),
         ("x", &|o| o.x.push('1')),

@@ -150,11 +150,11 @@ pub fn compare(
 
 /// Whether writes of the file system fail when a step is made.
 fn eio(sequence: &Sequence, step: usize) -> bool {
-    let gates = sequence.lines[..step].iter().filter_map(|line| match line.op {
+    let mut gates = sequence.lines[..step].iter().filter_map(|line| match line.op {
         Op::Gate(gate @ (Gate::Eio | Gate::Ok)) => Some(gate),
         _ => None,
     });
-    gates.last() == Some(Gate::Eio)
+    gates.next_back() == Some(Gate::Eio)
 }
 
 /// Why nothing after this step can be compared, if so.

@@ -112,7 +112,7 @@ impl Reader<'_> {
                 _ => {
                     let known = ["fs", "pages", "size", "init"];
                     let problem = Problem::at(place, format!("unknown key '{key}'"));
-                    return Err(problem.help(suggest::cure(key, known.into_iter(), "")));
+                    return Err(problem.help(suggest::cure(key, known, "")));
                 }
             }
         }

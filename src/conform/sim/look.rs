@@ -124,8 +124,7 @@ impl Eye<'_> {
 
     /// The pages of the file. `last` is what cached them when nothing was pending.
     pub fn file(&self, letters: &mut Letters, last: &mut Vec<Option<Frame>>) -> Vec<PageSeen> {
-        let seen = (0..self.pages).map(|n| self.file_page(n, letters, last)).collect();
-        seen
+        (0..self.pages).map(|n| self.file_page(n, letters, last)).collect()
     }
 
     fn file_page(&self, n: u32, letters: &mut Letters, last: &mut Vec<Option<Frame>>) -> PageSeen {
