@@ -1,247 +1,134 @@
 //! Holds a scenario's expectations against every interleaving, under the strategies that they
-//! name.
+//! name, and its prices against the timed run.
 
 use crate::engine::explore::{self, Bound, Control, Options, Report};
-use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
-use crate::kernel::invariant::lock::Seen;
-use crate::kernel::invariant::{self, LOCK_ORDER, LockGraph, TABLE};
+use crate::engine::model::Props;
+use crate::judged::{Judged, MOST_CONDITIONS};
+use crate::kernel::invariant::{self, LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::layout::Layout;
-use crate::kernel::world::machine::LockClass;
-use crate::kernel::world::plan::{Op, ThreadPlan};
-use crate::report::run::broken_by;
+use crate::measure;
 use crate::scenario::condition::Condition;
 use crate::scenario::expect::{Expectation, Expected};
 use crate::scenario::load::Loaded;
-use crate::scenario::types::Verdict;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Conditions that one search can hold against the end states: what is left of the 32 properties
-/// of a model.
-pub const MOST_CONDITIONS: usize = 32 - TABLE.len();
-
-/// A machine whose end states are held against conditions: condition `i` is property
-/// `TABLE.len() + i`, "broken" where it is met.
-///
-/// Three things that no single step of [`Sim`] can answer are answered here: whether agents wait
-/// for ever without a step that led there, the order of locks (over all transitions of a search,
-/// whichever of its threads made them), and who owes something.
-#[derive(Clone, Debug)]
-pub struct Judged {
-    sim: Sim,
-    conditions: Arc<Vec<Condition>>,
-    /// The lock orders of all clones together.
-    orders: Arc<Mutex<LockGraph>>,
-    /// Orders of this clone that `orders` has.
-    known: usize,
-    /// By agent: whether it has a program that ends.
-    ends: Arc<Vec<bool>>,
-}
-
-impl Judged {
-    /// A machine with conditions, [`MOST_CONDITIONS`] at most.
-    pub fn new(sim: Sim, conditions: Vec<Condition>) -> Judged {
-        let for_ever = |op: &Op| matches!(op, Op::Repeat { times: 0, .. });
-        let ends = |t: &ThreadPlan| !t.background && !t.program.iter().any(for_ever);
-        let ends = sim.world.map.plan.threads.iter().map(ends).collect();
-        let (conditions, ends) = (Arc::new(conditions), Arc::new(ends));
-        Judged { sim, conditions, orders: Default::default(), known: 0, ends }
-    }
-
-    /// The machine.
-    pub fn sim(&self) -> &Sim {
-        &self.sim
-    }
-
-    /// A cycle in the order in which all clones have taken locks: each class was taken under the
-    /// one before, the first under the last. Which one does not depend on who saw what first.
-    pub fn lock_cycle(&self) -> Option<Vec<LockClass>> {
-        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        let pair = |s: &Seen| (s.held.into_bits(), s.taken.into_bits());
-        let mut seen: Vec<Seen> = orders.orders().to_vec();
-        seen.sort_unstable_by_key(pair);
-        let mut sorted = LockGraph::default();
-        for s in seen {
-            sorted.note(s.taken, 1 << s.held.into_bits(), || (s.by, s.op, s.step));
-        }
-        let mut cycle: Vec<LockClass> = sorted.cycle()?.into_iter().map(|s| s.held).collect();
-        let least = (0..cycle.len()).min_by_key(|&i| cycle[i].into_bits())?;
-        cycle.rotate_left(least);
-        Some(cycle)
-    }
-
-    /// Adds to a report what only the search as a whole has found.
-    pub fn complete(&self, mut report: Report<Move>) -> Report<Move> {
-        if self.lock_cycle().is_some() {
-            report.broken = report.broken.union(Props::one(LOCK_ORDER));
-        }
-        report
-    }
-
-    fn share_orders(&mut self) {
-        let own = self.sim.lock_orders();
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.merge(own);
-        self.known = own.orders().len();
-    }
-}
-
-impl Model for Judged {
-    type Move = Move;
-
-    fn agents(&self) -> usize {
-        self.sim.agents()
-    }
-    fn moves(&self, out: &mut Vec<Move>) {
-        self.sim.moves(out);
-    }
-    fn ready(&self) -> usize {
-        self.sim.ready()
-    }
-    fn nth_ready(&self, k: usize) -> Agent {
-        self.sim.nth_ready(k)
-    }
-    fn outcomes(&self, agent: Agent) -> usize {
-        self.sim.outcomes(agent)
-    }
-    fn move_of(&self, agent: Agent, outcome: usize) -> Move {
-        self.sim.move_of(agent, outcome)
-    }
-    fn agent(&self, mv: Move) -> Agent {
-        self.sim.agent(mv)
-    }
-    fn undo(&mut self, stepped: Stepped) {
-        self.sim.undo(stepped);
-    }
-    fn fingerprint(&self) -> u64 {
-        self.sim.fingerprint()
-    }
-    fn state(&self, out: &mut Vec<u8>) {
-        self.sim.state(out);
-    }
-    fn record_footprints(&mut self, on: bool) {
-        self.sim.record_footprints(on);
-    }
-    fn footprint(&self, out: &mut Footprint) {
-        self.sim.footprint(out);
-    }
-    fn ending(&self) -> Ending {
-        self.sim.ending()
-    }
-    fn broken(&self) -> Props {
-        self.sim.broken()
-    }
-    fn canonical(&self) -> u64 {
-        self.sim.canonical()
-    }
-    fn place(&self, agent: Agent) -> u32 {
-        self.sim.place(agent)
-    }
-    fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {
-        self.sim.waits_on(agent, out)
-    }
-
-    #[inline]
-    fn apply(&mut self, mv: Move) -> Stepped {
-        let mut stepped = self.sim.apply(mv);
-        if self.sim.lock_orders().orders().len() > self.known {
-            self.share_orders();
-        }
-        // What this clone has seen of the order of locks is not all that has been seen.
-        stepped.broken.0 &= !Props::one(LOCK_ORDER).0;
-        stepped
-    }
-
-    /// A thread whose program ends owes that end.
-    fn owes(&self, agent: Agent) -> bool {
-        self.ends.get(agent as usize) == Some(&true) && self.sim.top(agent).is_some()
-    }
-
-    fn judge_end(&self) -> (Props, Props) {
-        // A run that was cut has no final state.
-        if self.sim.ending() == Ending::Cut {
-            return (Props::NONE, Props::NONE);
-        }
-        let mut met = broken_by(self.sim.ending());
-        for (i, condition) in self.conditions.iter().enumerate() {
-            if condition.met(&self.sim.world) {
-                met = met.union(Props::one(TABLE.len() + i));
-            }
-        }
-        (met, met)
-    }
-}
-
-impl Timed for Judged {
-    fn delay_ns(&self, agent: Agent) -> u64 {
-        self.sim.delay_ns(agent)
-    }
-    fn changed(&self) -> &[Agent] {
-        self.sim.changed()
-    }
-    fn is_ready(&self, agent: Agent) -> bool {
-        self.sim.is_ready(agent)
-    }
-    fn timed_outcome(&self, agent: Agent, random: u64) -> usize {
-        self.sim.timed_outcome(agent, random)
-    }
-}
+use crate::scenario::types::{Limits, Verdict};
+use crate::schedule::timed::Pace;
+use crate::starve;
+use std::sync::Arc;
 
 /// How an expectation fared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// It is met by every interleaving.
+    /// It is met.
     Met,
+    /// It is met as far as the bound of this name, which the scenario itself states.
+    Within(&'static str),
     /// It is not met.
     Failed,
-    /// It is met so far, but the search was cut.
-    Bounded(Bound),
-    /// It is met because the invariant's premise never arose: it says nothing.
+    /// It is met so far, but the search was cut by this.
+    Bounded(&'static str),
+    /// It is met because the invariant's premise never arose, or nothing ever ended: it says
+    /// nothing.
     Vacuous,
+}
+
+impl Fate {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::Met => "met",
+            Fate::Within(_) => "within",
+            Fate::Failed => "failed",
+            Fate::Bounded(_) => "bounded",
+            Fate::Vacuous => "vacuous",
+        }
+    }
+
+    /// Whether it is as the scenario expects, as far as the scenario asks.
+    pub fn passes(self) -> bool {
+        matches!(self, Fate::Met | Fate::Within(_))
+    }
 }
 
 /// An expectation under one strategy, with what was found.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Line {
+    /// Number of the expectation in the scenario.
+    pub number: usize,
     /// The strategy, as the expectation names it; empty: the scenario's own.
     pub under: String,
     /// The expectation as it is written.
     pub text: String,
-    /// The property: an invariant's place in the table, or beyond it.
-    pub property: usize,
     /// How it fared.
     pub fate: Fate,
-    /// End states in which the invariant was broken, or the condition met.
-    pub with: u64,
-    /// All other end states.
-    pub without: u64,
-    /// Distinct states of the search.
-    pub states: u64,
-    /// The shortest run that shows it, if one was looked for.
-    pub witness: Option<Vec<Move>>,
+    /// What it was held against.
+    pub found: Found,
 }
+
+impl Line {
+    /// Its place among the expectations of its scenario and the strategies that each names.
+    pub fn place(&self, loaded: &Loaded) -> (usize, usize) {
+        let under = loaded.expectations.get(self.number).map_or(&[][..], |e| &e.under);
+        let nth = under.iter().position(|(name, _)| *name == self.under);
+        (self.number, nth.unwrap_or(under.len()))
+    }
+}
+
+/// What an expectation was held against.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Found {
+    /// The end states of a search, or of runs.
+    Ends {
+        /// The property: an invariant's place in the table, or beyond it.
+        property: usize,
+        /// End states in which the invariant was broken, or the condition met.
+        with: u64,
+        /// All other end states.
+        without: u64,
+        /// Distinct states of the search; the steps of all runs.
+        states: u64,
+        /// A run that shows it, if there is one and it was kept.
+        witness: Option<Vec<Move>>,
+    },
+    /// The timed run of seed 0.
+    Price {
+        /// What the run cost.
+        value: u64,
+        /// Its length in moves.
+        steps: usize,
+    },
+    /// Nothing: there was no time left.
+    Nothing,
+}
+
+/// An expectation, its number in the scenario, and one of the strategies that it names.
+type Named<'a> = (usize, &'a Expectation, &'a str);
 
 /// Expectations that one search holds under one strategy.
 #[derive(Clone, Debug, Default)]
 pub struct Asked<'a> {
-    /// Each with the strategy as it names it and its property.
-    list: Vec<(&'a Expectation, &'a str, usize)>,
+    /// Each with its property.
+    list: Vec<(Named<'a>, usize)>,
     /// The conditions among them.
     pub conditions: Vec<Condition>,
 }
 
+/// What a scenario expects under a strategy.
+fn named(loaded: &Loaded, strategy: Strategy) -> impl Iterator<Item = Named<'_>> {
+    loaded.expectations.iter().enumerate().flat_map(move |(number, e)| {
+        let named = e.under.iter().filter(move |(_, s)| *s == strategy);
+        named.map(move |(name, _)| (number, e, name.as_str()))
+    })
+}
+
 impl<'a> Asked<'a> {
-    /// What a scenario expects under a strategy, in as many parts as it takes searches; at least
-    /// one, though it may be empty.
+    /// What a scenario expects of the interleavings under a strategy, in as many parts as it takes
+    /// searches; at least one, though it may be empty.
     pub fn of(loaded: &'a Loaded, strategy: Strategy) -> Vec<Asked<'a>> {
-        let named = loaded.expectations.iter().flat_map(|e| {
-            let named = e.under.iter().filter(|(_, s)| *s == strategy);
-            named.map(move |(name, _)| (e, name.as_str()))
-        });
         let mut parts = vec![Asked::default()];
-        for (expectation, name) in named {
-            let is_condition = !matches!(expectation.what, Expected::Invariant(..));
+        for asked in named(loaded, strategy) {
+            let is_condition = matches!(asked.1.what, Expected::Exists(_) | Expected::Forall(_));
             match parts.last() {
                 Some(last) if is_condition && last.conditions.len() == MOST_CONDITIONS => {
                     parts.push(Asked::default());
@@ -249,83 +136,299 @@ impl<'a> Asked<'a> {
                 _ => {}
             }
             if let Some(last) = parts.last_mut() {
-                last.add(expectation, name);
+                last.add(asked);
             }
         }
         parts
     }
 
-    fn add(&mut self, expectation: &'a Expectation, name: &'a str) {
-        let property = match &expectation.what {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn add(&mut self, asked: Named<'a>) {
+        let property = match &asked.1.what {
             Expected::Invariant(name, _) => invariant::find(name).map(|(i, _)| i),
+            Expected::Starved(..) => None,
             Expected::Exists(c) | Expected::Forall(c) => {
                 self.conditions.push(c.clone());
                 Some(TABLE.len() + self.conditions.len() - 1)
             }
+            Expected::Price(_) => None,
         };
-        self.list.extend(property.map(|p| (expectation, name, p)));
+        self.list.extend(property.map(|p| (asked, p)));
     }
 
-    /// What a search found about them.
-    pub fn lines(&self, report: &Report<Move>) -> Vec<Line> {
-        let line = |&(expectation, under, property): &(&Expectation, &str, usize)| {
+    /// What a search found about them; its bounds count as stated by the scenario if they are among
+    /// these.
+    pub fn lines(&self, report: &Report<Move>, stated: &[Bound]) -> Vec<Line> {
+        let unstated = report.bounds.iter().find(|b| !stated.contains(b));
+        let cut = match unstated {
+            Some(bound) => Some(Cut { by: bound.name(), stated: false }),
+            None => report.bounds.first().map(|b| Cut { by: b.name(), stated: true }),
+        };
+        self.all(|property| {
             let with = report.violating_ends[property];
             let shown = report.witnesses.iter().find(|w| w.property == property);
-            Line {
-                under: under.to_string(),
-                text: expectation.text.clone(),
-                property,
-                fate: fate(&expectation.what, report, property),
+            let evidence = Evidence {
                 with,
                 without: report.end_states() - with,
-                states: report.states,
-                witness: shown.map(|w| w.moves.clone()),
+                broken: report.broken.has(property),
+                reached: report.reached.has(property),
+                cut,
+            };
+            (evidence, report.states, shown.map(|w| w.moves.clone()))
+        })
+    }
+
+    /// A line for each, from what was found about its property: evidence, states, and a run.
+    fn all(&self, found: impl Fn(usize) -> (Evidence, u64, Option<Vec<Move>>)) -> Vec<Line> {
+        let line = |&((number, expectation, under), property): &(Named, usize)| {
+            let (evidence, states, witness) = found(property);
+            let (with, without) = (evidence.with, evidence.without);
+            Line {
+                number,
+                under: under.to_string(),
+                text: expectation.text.clone(),
+                fate: evidence.fate(&expectation.what),
+                found: Found::Ends { property, with, without, states, witness },
             }
         };
         self.list.iter().map(line).collect()
     }
 }
 
-/// Checks all expectations of a scenario, one search for each strategy that they name.
+/// What cut a search.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    by: &'static str,
+    /// Whether the scenario says so itself.
+    stated: bool,
+}
+
+/// What was found about a property.
+#[derive(Clone, Copy, Debug)]
+struct Evidence {
+    /// End states that have it.
+    with: u64,
+    /// All others.
+    without: u64,
+    /// Whether it was broken (met) anywhere.
+    broken: bool,
+    /// Whether its premise arose anywhere.
+    reached: bool,
+    cut: Option<Cut>,
+}
+
+impl Evidence {
+    fn fate(self, what: &Expected) -> Fate {
+        let so_far = match self.cut {
+            None => Fate::Met,
+            Some(Cut { by, stated: true }) => Fate::Within(by),
+            Some(Cut { by, stated: false }) => Fate::Bounded(by),
+        };
+        // What a bound that nobody agreed to has cut off may hold what was not found.
+        let open = matches!(self.cut, Some(Cut { stated: false, .. }));
+        let nothing = |fate| if open { so_far } else { fate };
+        match what {
+            Expected::Invariant(_, Verdict::Never) => match (self.broken, self.reached) {
+                (true, _) => Fate::Failed,
+                (false, true) => so_far,
+                (false, false) => nothing(Fate::Vacuous),
+            },
+            Expected::Invariant(_, Verdict::Sometimes) if self.broken => Fate::Met,
+            Expected::Exists(_) if self.with > 0 => Fate::Met,
+            Expected::Invariant(_, Verdict::Sometimes) | Expected::Exists(_) => {
+                nothing(Fate::Failed)
+            }
+            Expected::Invariant(_, Verdict::Always) | Expected::Forall(_) => {
+                match (self.without, self.with) {
+                    (0, 0) => nothing(Fate::Vacuous),
+                    (0, _) => so_far,
+                    _ => Fate::Failed,
+                }
+            }
+            // No end state answers it.
+            Expected::Price(_) | Expected::Starved(..) => Fate::Vacuous,
+        }
+    }
+}
+
+/// One search, or one timed run, that expectations of a scenario need.
+#[derive(Clone, Debug)]
+pub struct Task<'a> {
+    /// The scenario.
+    pub loaded: &'a Loaded,
+    map: Arc<Layout>,
+    strategy: Strategy,
+    what: What<'a>,
+}
+
+#[derive(Clone, Debug)]
+enum What<'a> {
+    Search(Asked<'a>),
+    Prices,
+    Starvation,
+}
+
+impl<'a> Task<'a> {
+    /// All that a scenario's expectations need: for each strategy that they name a search, more if
+    /// there are too many conditions for one, and a timed run if there are prices.
+    pub fn of(loaded: &'a Loaded) -> Vec<Task<'a>> {
+        let map = Arc::new(Layout::new(loaded.plan.clone()));
+        let mut strategies: Vec<Strategy> = Vec::new();
+        for (_, strategy) in loaded.expectations.iter().flat_map(|e| &e.under) {
+            if !strategies.contains(strategy) {
+                strategies.push(*strategy);
+            }
+        }
+        let task = |strategy, what| Task { loaded, map: map.clone(), strategy, what };
+        let mut tasks = Vec::new();
+        for strategy in strategies {
+            let asked = Asked::of(loaded, strategy).into_iter().filter(|a| !a.is_empty());
+            tasks.extend(asked.map(|a| task(strategy, What::Search(a))));
+            let priced = |e: &Expectation| matches!(e.what, Expected::Price(_));
+            if named(loaded, strategy).any(|(_, e, _)| priced(e)) {
+                tasks.push(task(strategy, What::Prices));
+            }
+            if starve::is_asked(loaded, strategy) {
+                tasks.push(task(strategy, What::Starvation));
+            }
+        }
+        tasks
+    }
+
+    /// Carries it out. What the scenario says of limits goes before `options`.
+    pub fn run(&self, options: &Options, control: &impl Control<Judged>) -> Vec<Line> {
+        let limits = self.loaded.limits();
+        let sim = self.start();
+        match &self.what {
+            What::Prices => prices(self.loaded, &sim),
+            What::Starvation => {
+                let states = limits.states.or(options.max_states);
+                let found = starve::search(&sim, states, control);
+                starve::lines(self.loaded, self.strategy, &found)
+            }
+            What::Search(asked) => {
+                let start = Judged::new(sim, asked.conditions.clone());
+                if let Some(runs) = limits.runs {
+                    return timed(asked, &start, runs, control);
+                }
+                let (options, stated) = within(options, limits);
+                let report = start.complete(explore::explore(&start, &options, control));
+                asked.lines(&report, &stated)
+            }
+        }
+    }
+
+    /// Its lines if there is no time for it.
+    pub fn left_out(&self) -> Vec<Line> {
+        let line = |(number, e, under): Named| Line {
+            number,
+            under: under.to_string(),
+            text: e.text.clone(),
+            fate: Fate::Bounded(Bound::Interruption.name()),
+            found: Found::Nothing,
+        };
+        match &self.what {
+            What::Search(asked) => asked.list.iter().map(|&(named, _)| line(named)).collect(),
+            What::Prices => {
+                let all = named(self.loaded, self.strategy);
+                all.filter(|n| matches!(n.1.what, Expected::Price(_))).map(line).collect()
+            }
+            What::Starvation => {
+                let all = named(self.loaded, self.strategy);
+                all.filter(|n| matches!(n.1.what, Expected::Starved(..))).map(line).collect()
+            }
+        }
+    }
+
+    /// The state in which it begins.
+    pub fn start(&self) -> Sim {
+        Sim::with_layout(self.map.clone(), self.strategy)
+    }
+}
+
+/// Checks all expectations of a scenario; the lines are in its order.
 pub fn check(loaded: &Loaded, options: &Options, control: &impl Control<Judged>) -> Vec<Line> {
-    let map = Arc::new(Layout::new(loaded.plan.clone()));
-    let mut strategies: Vec<Strategy> = Vec::new();
-    for (_, strategy) in loaded.expectations.iter().flat_map(|e| &e.under) {
-        if !strategies.contains(strategy) {
-            strategies.push(*strategy);
-        }
-    }
-    let mut lines = Vec::new();
-    for strategy in strategies {
-        for asked in Asked::of(loaded, strategy) {
-            let sim = Sim::with_layout(map.clone(), strategy);
-            let start = Judged::new(sim, asked.conditions.clone());
-            let report = start.complete(explore::explore(&start, options, control));
-            lines.extend(asked.lines(&report));
-        }
-    }
+    let tasks = Task::of(loaded);
+    let mut lines: Vec<Line> = tasks.iter().flat_map(|t| t.run(options, control)).collect();
+    lines.sort_by_key(|line| line.place(loaded));
     lines
 }
 
-fn fate(what: &Expected, report: &Report<Move>, property: usize) -> Fate {
-    let cut = report.bounds.first().map(|&b| Fate::Bounded(b));
-    let with = report.violating_ends[property];
-    let all = with == report.end_states();
-    let found = report.broken.has(property);
-    match what {
-        Expected::Invariant(_, Verdict::Never) => match (found, report.reached.has(property)) {
-            (true, _) => Fate::Failed,
-            (false, true) => cut.unwrap_or(Fate::Met),
-            (false, false) => cut.unwrap_or(Fate::Vacuous),
-        },
-        Expected::Invariant(_, Verdict::Sometimes) if found => Fate::Met,
-        Expected::Exists(_) if with > 0 => Fate::Met,
-        Expected::Invariant(_, Verdict::Sometimes) | Expected::Exists(_) => {
-            cut.unwrap_or(Fate::Failed)
-        }
-        Expected::Invariant(_, Verdict::Always) | Expected::Forall(_) if all => {
-            cut.unwrap_or(Fate::Met)
-        }
-        Expected::Invariant(_, Verdict::Always) | Expected::Forall(_) => Fate::Failed,
+/// Options with a scenario's own limits, and which bounds are therefore stated.
+fn within(options: &Options, limits: &Limits) -> (Options, Vec<Bound>) {
+    let mut options = options.clone();
+    let mut stated = Vec::new();
+    if let Some(preemptions) = limits.preemptions {
+        options.preemptions = Some(preemptions);
+        stated.push(Bound::Preemptions);
     }
+    if let Some(depth) = limits.depth.and_then(|d| usize::try_from(d).ok()) {
+        options.depth = Some(depth);
+        stated.push(Bound::Depth);
+    }
+    if let Some(states) = limits.states {
+        options.max_states = Some(states);
+        stated.push(Bound::States);
+    }
+    (options, stated)
+}
+
+/// Holds expectations against timed runs: the exact one first, then others at random paces.
+fn timed(asked: &Asked, start: &Judged, runs: u64, control: &impl Control<Judged>) -> Vec<Line> {
+    let (mut broken, mut reached) = (Props::NONE, Props::NONE);
+    let (mut with, mut ended, mut steps, mut made) = ([0u64; 32], 0, 0, 0);
+    for run in 0..runs {
+        let polled = explore::Progress { states: steps, transitions: steps, ..Default::default() };
+        if matches!(control.poll(&polled), explore::Poll::Stop(_)) {
+            break;
+        }
+        let pace = if run == 0 { Pace::Exact } else { Pace::Random };
+        let measured = measure::measure(start, 0, run, pace);
+        broken = broken.union(measured.broken);
+        reached = reached.union(measured.reached);
+        measured.broken.iter().for_each(|p| with[p] += 1);
+        ended += u64::from(measured.ending.is_some());
+        steps += measured.steps as u64;
+        made += 1;
+    }
+    if start.lock_cycle().is_some() {
+        broken = broken.union(Props::one(LOCK_ORDER));
+    }
+    let cut = match (made == runs, ended == made) {
+        (false, _) => Cut { by: Bound::Interruption.name(), stated: false },
+        (true, false) => Cut { by: Bound::Depth.name(), stated: false },
+        (true, true) => Cut { by: "runs", stated: true },
+    };
+    asked.all(|property| {
+        let evidence = Evidence {
+            with: with[property],
+            without: made - with[property],
+            broken: broken.has(property),
+            reached: reached.has(property),
+            cut: Some(cut),
+        };
+        (evidence, steps, None)
+    })
+}
+
+/// What the timed run of seed 0 says about the prices that a scenario expects.
+fn prices(loaded: &Loaded, start: &Sim) -> Vec<Line> {
+    let mut run = None;
+    let priced = named(loaded, start.strategy).filter_map(|(number, e, under)| {
+        let Expected::Price(priced) = &e.what else { return None };
+        let run = run.get_or_insert_with(|| measure::exact(start));
+        let value = run.prices.get(priced.price);
+        let fate = match (run.ending, priced.met(value)) {
+            (None, _) => Fate::Bounded(Bound::Depth.name()),
+            (Some(_), true) => Fate::Met,
+            (Some(_), false) => Fate::Failed,
+        };
+        let found = Found::Price { value, steps: run.steps };
+        Some(Line { number, under: under.to_string(), text: e.text.clone(), fate, found })
+    });
+    priced.collect()
 }

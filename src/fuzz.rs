@@ -3,10 +3,10 @@
 //! Run number n is the same whichever thread makes it and whatever was run before, and everything
 //! that is kept of runs is a sum, a union, or the least of something.
 
-use crate::check::Judged;
 use crate::engine::explore::visited::{Seen, Visited};
 use crate::engine::model::{Agent, Ending, Model, Props, Stepped};
 use crate::engine::run::{Limits, Runner, Scheduler, first_divergence};
+use crate::judged::Judged;
 use crate::kernel::sim::Move;
 use crate::report::signature::{Signature, failures};
 use crate::schedule::{Kind, Params};

@@ -3,12 +3,18 @@
 
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod conform;
 pub mod engine;
 pub mod fuzz;
+pub mod generate;
+pub mod jobs;
+pub mod judged;
 pub mod kernel;
 pub mod litmus;
+pub mod measure;
 pub mod report;
 pub mod scenario;
 pub mod schedule;
 pub mod simplify;
+pub mod starve;

@@ -3,10 +3,10 @@
 //! Every step of it is a try: the candidate is compiled and run, and kept only if its run shows
 //! the same invariant broken between the same two steps.
 
-use crate::check::Judged;
 use crate::engine::model::Props;
 use crate::engine::run::{Limits, Runner};
 use crate::engine::shrink;
+use crate::judged::Judged;
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::{Preset, Strategy};
 use crate::report::run::{lenient, schedule};
@@ -65,7 +65,7 @@ pub fn scenario(
 }
 
 /// Random runs that a candidate gets if the old schedule no longer fails on it.
-const TRIES: u64 = 64;
+pub const TRIES: u64 = 64;
 
 /// Most steps of such a run.
 const STEPS: usize = 2000;
@@ -120,6 +120,16 @@ pub fn search(start: &Judged, signature: Signature, seed: u64, runs: u64) -> Opt
 pub fn simplify(
     first: Failing,
     signature: Signature,
+    told: impl FnMut(&Failing) -> bool,
+) -> Failing {
+    simplify_while(first, signature, |_| true, told)
+}
+
+/// The same among scenarios of a kind.
+pub fn simplify_while(
+    first: Failing,
+    signature: Signature,
+    same: impl Fn(&Loaded) -> bool,
     mut told: impl FnMut(&Failing) -> bool,
 ) -> Failing {
     let mut best = first;
@@ -134,7 +144,7 @@ pub fn simplify(
         let mut order = (0..n).map(|i| (from + i) % n.max(1));
         let better = order.find_map(|i| {
             let failing = Failing::of(&candidates[i], &hint, signature)?;
-            Some((i, failing))
+            same(&failing.loaded).then_some((i, failing))
         });
         let Some((at, failing)) = better else { return best };
         (best, from) = (failing, at);

@@ -108,35 +108,84 @@ fn the_command_of_a_witness_replays_it() {
     }
 }
 
+/// What a search found, without what names the command.
+fn found(args: &[&str]) -> Vec<Value> {
+    let all = json(args);
+    let keys = ["states", "transitions", "ends", "invariants", "expectations", "bounds"];
+    keys.map(|key| all[key].clone()).to_vec()
+}
+
 #[test]
 fn a_search_that_was_cut_goes_on_from_its_checkpoint() {
     let file = dir("checkpoint").join("search.ckp");
     let file = file.to_str().unwrap();
-    let cut = ["explore", ORPHAN, "--max-states", "300", "--checkpoint", file];
-    assert_ne!(json(&cut)["bounds"].as_array().unwrap().len(), 0);
-    let (whole, rest) = (
-        json(&["explore", ORPHAN, "--no-reduction"]),
-        json(&["explore", ORPHAN, "--resume", file]),
-    );
-    for key in ["states", "transitions", "ends", "expectations", "bounds"] {
-        assert_eq!(whole[key], rest[key], "{key}");
-    }
-    for (a, b) in
-        whole["invariants"].as_array().unwrap().iter().zip(rest["invariants"].as_array().unwrap())
-    {
-        // The order of locks is not laid down, and not claimed to be known.
-        match a["invariant"] == "lock-order" {
-            true => assert_eq!(b["verdict"], "bounded"),
-            false => assert_eq!(a, b),
-        }
+    for (reduction, limit) in [(&["--no-reduction"][..], "300"), (&[], "200")] {
+        let cut = ["explore", ORPHAN, "--max-states", limit, "--checkpoint", file];
+        assert_ne!(json(&[&cut, reduction].concat())["bounds"].as_array().unwrap().len(), 0);
+        let whole = found(&[&["explore", ORPHAN], reduction].concat());
+        assert_eq!(whole, found(&[&["explore", ORPHAN, "--resume", file], reduction].concat()));
     }
     let output = gupsim(&["explore", RELAY, "--resume", file]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("checkpoint of another search"), "{}", stderr(&output));
-    std::fs::write(file, "gupsick1 and nothing that follows").unwrap();
+    std::fs::write(file, "gupsick2 and nothing that follows").unwrap();
     let output = gupsim(&["explore", ORPHAN, "--resume", file]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("cannot resume"), "{}", stderr(&output));
+}
+
+/// Kills a search as soon as it has been laid down, goes on with it, and compares.
+fn survives_a_kill(name: &str, scenario: &str, how: &[&str]) {
+    let file = dir(name).join("search.ckp");
+    let bin = assert_cmd::cargo::cargo_bin("gupsim");
+    let mut child = std::process::Command::new(bin)
+        .args(["explore", scenario, "--jobs", "2", "--checkpoint-every", "0", "--checkpoint"])
+        .arg(&file)
+        .args(how)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !file.is_file() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never laid down");
+        assert_eq!(child.try_wait().unwrap(), None, "over before it was laid down");
+    }
+    // This is SIGKILL.
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "over before it was killed");
+    let whole = found(&[&["explore", scenario], how].concat());
+    let resumed = ["explore", scenario, "--resume", file.to_str().unwrap(), "--jobs", "1"];
+    assert_eq!(found(&[&resumed, how].concat()), whole);
+}
+
+#[test]
+fn a_search_that_was_killed_goes_on_to_the_same_states_verdicts_and_witnesses() {
+    survives_a_kill("killed", "writeback/fsync-then-crash", &["--no-reduction"]);
+    survives_a_kill("killed-bounded", "writeback/fsync-then-crash", &["--preemptions", "2"]);
+    survives_a_kill("killed-reduced", "truncate/direct-write-under-mapping", &[]);
+}
+
+#[test]
+fn ctrl_c_ends_the_search_of_a_large_machine_soon() {
+    let bin = assert_cmd::cargo::cargo_bin("gupsim");
+    let child = std::process::Command::new(bin)
+        .args(["explore", "scale/rdma-farm", "--no-trace"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    let began = Instant::now();
+    let killed =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    // About a second where the machine has nothing else to do.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(5), "{text}{}", stderr(&output));
+    assert!(text.contains("cut by interruption") && text.contains("by interruption: "), "{text}");
 }
 
 #[test]
@@ -168,4 +217,51 @@ fn a_time_limit_ends_a_search() {
     let output = gupsim(&["explore", MANY, "--no-reduction", "--time", "1"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(stdout(&output).contains("cut by time"), "{}", stdout(&output));
+}
+
+const PINNERS: &str = "tests/symmetry/pinners.json";
+
+#[test]
+fn symmetry_says_whose_places_it_takes_for_one() {
+    insta::assert_snapshot!(shown(&["explore", PINNERS, "--symmetry", "--no-trace"]));
+}
+
+#[test]
+fn symmetry_that_there_is_none_of_is_no_silent_success() {
+    let why = |name: &str| {
+        let found = json(&["explore", name, "--symmetry"]);
+        let method = found["method"].as_str().unwrap();
+        assert!(!method.contains("which is which"), "{method}");
+        found["notes"][0].as_str().unwrap().to_string()
+    };
+    assert!(why("tests/symmetry/flushed.json").contains("interrupts the processors"));
+    assert!(why("tests/symmetry/truncated.json").contains("Truncate goes through all in order"));
+    assert!(why(RELAY).contains("no two threads have the same program"), "{}", why(RELAY));
+    for bound in [["--preemptions", "1"], ["--depth", "9"]] {
+        assert_eq!(code(&[&["explore", PINNERS, "--symmetry"][..], &bound].concat()), 2);
+    }
+}
+
+#[test]
+fn symmetry_changes_no_verdict() {
+    let verdicts = |how: &str| {
+        let found = json(&["explore", "reclaim/three-pinners", how]);
+        let fates: Vec<Value> =
+            found["expectations"].as_array().unwrap().iter().map(|e| e["fate"].clone()).collect();
+        let of = |v: &Value| (v["invariant"].clone(), v["verdict"].clone());
+        let all: Vec<_> = found["invariants"].as_array().unwrap().iter().map(of).collect();
+        (found["states"].as_u64().unwrap(), (all, fates))
+    };
+    let ((all, plain), (orbits, symmetric)) = (verdicts("--no-reduction"), verdicts("--symmetry"));
+    assert_eq!(plain, symmetric);
+    assert!(orbits * 4 < all, "{orbits} of {all}");
+}
+
+#[test]
+fn a_truncate_that_looks_again_can_be_put_off_for_ever() {
+    let args = ["explore", "dax/endless-repin", "--starvation", "--no-trace"];
+    insta::assert_snapshot!(shown(&args));
+    let held = ["--truncate-dax", "wait-locked"];
+    let text = stdout(&gupsim(&[&args[..], &held].concat()));
+    assert!(text.contains("finishes truncator in every fair run"), "{text}");
 }

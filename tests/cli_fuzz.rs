@@ -137,3 +137,18 @@ fn the_commands_of_the_manual_do_what_it_says() {
     }
     assert!(count >= 8, "{count} commands");
 }
+
+#[test]
+fn made_up_scenarios_are_the_same_on_any_number_of_threads_and_can_be_printed() {
+    let args = ["fuzz", "--generate=60", "--seed", "5", "--jobs"];
+    let run = |jobs: &str| stdout(&gupsim(&[&args[..], &[jobs]].concat()));
+    assert_eq!(run("1"), run("2"));
+    assert!(run("1").contains("60 scenarios, 2,400 runs"), "{}", run("1"));
+    let print = ["fuzz", "--generate", "--seed", "5", "--number", "7"];
+    let text = stdout(&gupsim(&print));
+    let title = "\"title\": \"made up, seed 5, number 7: ";
+    assert!(text.contains(title) && text.ends_with("}\n"), "{text}");
+    let file = dir("made").join("seven.json");
+    std::fs::write(&file, text).unwrap();
+    assert!(code(&["replay", file.to_str().unwrap()]) < 2, "it is a scenario like any other");
+}

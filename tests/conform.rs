@@ -155,8 +155,6 @@ fn what_is_wrong_with_a_sequence_is_said_with_its_place() {
 
 /// Runs that the simulator gets wrong, and what is known of it (docs/fidelity.md).
 const WRONG: &[(&str, &str)] = &[
-    // Reclaim of lazily freed anonymous pages is not modelled.
-    ("d10_madv_free", "ext4"),
     // What a direct read's completion dirtied is saved on btrfs, what another unpin dirtied is not.
     ("g12_bio_pin_fsync", "gateb"),
     // PG_dirty of a media page survives from another file.

@@ -92,17 +92,44 @@ fn the_litmus_models_obey_the_laws_of_a_model() {
     }
 }
 
+/// What does not depend on who searched what.
+fn result<Mv>(report: Report<Mv>) -> Report<Mv> {
+    Report { deepest: 0, bytes: 0, ..report }
+}
+
 #[test]
 fn a_search_gives_the_same_at_any_number_of_jobs() {
-    for size in [Size::new(2, 1, 1, false), Size::new(3, 1, 1, true)] {
-        let find = |jobs| {
-            let r = explore(&pin(size), &Options { jobs, ..Options::default() }, &());
-            Report { deepest: 0, bytes: 0, ..r }
-        };
-        let one = find(1);
-        for jobs in [2, 3, 8] {
-            assert_eq!(find(jobs), one, "{jobs} jobs");
+    let plain = Options::default();
+    let reduced = Options { reduction: true, ..plain.clone() };
+    let exact = Options { exact: true, ..plain.clone() };
+    let preemptions = Options { preemptions: Some(2), ..plain.clone() };
+    let both = Options { depth: Some(20), exact: true, ..preemptions.clone() };
+    for (size, ways) in [
+        (Size::new(2, 1, 1, false), vec![&plain, &reduced, &exact, &preemptions, &both]),
+        (Size::new(3, 1, 1, true), vec![&plain, &exact, &preemptions]),
+        // Enough for several threads to have a share in a round.
+        (Size::new(4, 2, 2, true), vec![&reduced]),
+    ] {
+        for options in ways {
+            let find =
+                |jobs| result(explore(&pin(size), &Options { jobs, ..options.clone() }, &()));
+            let one = find(1);
+            for jobs in [2, 3, 8] {
+                assert_eq!(find(jobs), one, "{options:?}, {jobs} jobs");
+            }
         }
+    }
+}
+
+#[test]
+fn a_bounded_search_counts_distinct_states_as_often_compared_whole_as_not() {
+    for (preemptions, depth) in [(Some(2), None), (None, Some(20)), (Some(1), Some(25))] {
+        let options = Options { preemptions, depth, ..Options::default() };
+        let plain = explore(&pin(Size::new(2, 1, 1, true)), &options, &());
+        let options = Options { exact: true, ..options };
+        let exact = explore(&pin(Size::new(2, 1, 1, true)), &options, &());
+        assert_eq!((plain.states, plain.transitions), (exact.states, exact.transitions));
+        assert!(!plain.is_complete() && !exact.is_complete());
     }
 }
 
@@ -179,6 +206,17 @@ fn the_witness_is_the_first_of_the_shortest() {
     }
     let short = Options { witness_states: 0, ..Options::default() };
     assert!(!explore(&two_flags(), &short, &()).witnesses[0].shortest);
+    // Within bounds: without a preemption one flag is down before the other is up.
+    let bounded = |preemptions, depth| Options { preemptions, depth, ..Options::default() };
+    assert!(explore(&two_flags(), &bounded(Some(0), None), &()).witnesses.is_empty());
+    assert!(explore(&two_flags(), &bounded(None, Some(1)), &()).witnesses.is_empty());
+    for options in [bounded(Some(1), None), bounded(None, Some(2)), bounded(Some(1), Some(3))] {
+        let r = explore(&two_flags(), &options, &());
+        assert_eq!(
+            (&*r.witnesses[0].moves, r.witnesses[0].shortest),
+            (&[step(0), step(1)][..], true)
+        );
+    }
 }
 
 #[test]
@@ -226,27 +264,38 @@ impl Control<PinProtocol> for Interrupted<'_> {
 }
 
 #[test]
-fn a_killed_search_goes_on_from_its_checkpoint_to_the_same_result() {
+fn a_search_that_was_cut_off_goes_on_from_its_checkpoint_to_the_same_result() {
     let dir = std::env::temp_dir().join(format!("gupsim-checkpoint-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.join("search.ck");
-    let start = pin(Size::new(3, 1, 1, false));
-    let whole = explore(&start, &Options::default(), &());
-    let same = |r: Report<u8>| Report { deepest: 0, bytes: 0, ..r };
-    for (jobs, jobs_after) in [(1, 1), (1, 3), (3, 1)] {
-        let options = Options { jobs, ..Options::default() };
-        let polls = AtomicUsize::new(0);
-        let (save_at, stop_at) = (4, 8);
-        let control =
-            Interrupted { start: &start, options: &options, path: &path, polls, save_at, stop_at };
-        let cut = explore(&start, &options, &control);
-        assert_eq!(cut.bounds, [Bound::Interruption]);
-        assert!(cut.states < whole.states);
-        let options = Options { jobs: jobs_after, ..Options::default() };
-        let snapshot = Snapshot::load(&start, &options, 7, &path).unwrap();
-        assert!(snapshot.states() > 4_000 && snapshot.states() < whole.states);
-        assert_eq!(same(resume(&start, &options, &(), snapshot)), same(whole.clone()));
+    let plain = Options::default();
+    let reduced = Options { reduction: true, ..plain.clone() };
+    let preemptions = Options { preemptions: Some(2), ..plain.clone() };
+    let small = pin(Size::new(3, 1, 1, false));
+    for (start, options, save_at) in [
+        (pin(Size::new(4, 2, 2, true)), &reduced, 9),
+        (small.clone(), &preemptions, 4),
+        (small.clone(), &plain, 4),
+    ] {
+        let whole = result(explore(&start, options, &()));
+        for (jobs, jobs_after) in [(1, 1), (1, 3), (3, 1)] {
+            let before = Options { jobs, ..options.clone() };
+            let polls = AtomicUsize::new(0);
+            let stop_at = save_at + 4;
+            let (start, options, path) = (&start, &before, &*path);
+            let control = Interrupted { start, options, path, polls, save_at, stop_at };
+            let cut = explore(start, &before, &control);
+            assert!(cut.bounds.contains(&Bound::Interruption), "{options:?}");
+            assert!(cut.states < whole.states);
+            let after = Options { jobs: jobs_after, ..options.clone() };
+            let snapshot = Snapshot::load(start, &after, 7, path).unwrap();
+            assert!(snapshot.states() > 4_000 && snapshot.states() < whole.states);
+            assert_eq!(result(resume(start, &after, &(), snapshot)), whole, "{options:?}");
+        }
+        let other = Snapshot::load(&start, &Options { symmetry: true, ..plain.clone() }, 7, &path);
+        assert!(matches!(other, Err(CheckpointError::Other)));
     }
+    let start = small;
     let options = Options::default();
     let other = Snapshot::load(&start, &options, 8, &path);
     assert!(matches!(other, Err(CheckpointError::Other)));

@@ -6,12 +6,16 @@ mod common;
 
 use common::Dice;
 use gupsim::engine::model::{Ending, Model, Props, Stepped, Timed};
+use gupsim::generate;
+use gupsim::generate::options::Options;
 use gupsim::kernel::invariant::{LOCK_ORDER, find};
 use gupsim::kernel::sim::{Move, Sim};
 use gupsim::kernel::world::machine::{DiskState, Engaged, RegionState};
 use gupsim::kernel::world::need::Need;
 use gupsim::kernel::world::objects::{CacheSlot, FileState, MmState};
 use gupsim::kernel::world::{Actor, Disk, File, FilePage, Mm, Region, World};
+use gupsim::scenario::types::Scenario;
+use gupsim::scenario::{load, write};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -44,17 +48,21 @@ fn snapshot(sim: &Sim) -> Snapshot {
     }
 }
 
-/// A machine made of one list of numbers.
-fn machine(numbers: &[u16]) -> Sim {
-    let mut dice = Dice(numbers.iter());
-    let strategy = common::strategy(&mut dice);
-    Sim::new(common::plan(&mut dice), strategy)
+/// A made-up scenario, and the numbers of which its design is made.
+type Made = (Scenario, Vec<u16>);
+
+/// The machine of it.
+fn machine((scenario, numbers): &Made) -> Sim {
+    let strategy = common::strategy(&mut Dice(numbers.iter()));
+    let loaded = load::text("made up", &write::text(scenario));
+    Sim::new(loaded.unwrap_or_else(|e| panic!("{}", e.plain(100))).plan, strategy)
 }
 
-/// Random machines and schedules; a schedule picks one of the moves at each step.
-fn runs(steps: usize) -> impl Strategy<Value = (Vec<u16>, Vec<u16>)> {
+/// Made-up machines and schedules; a schedule picks one of the moves at each step.
+fn runs(steps: usize) -> impl Strategy<Value = (Made, Vec<u16>)> {
     let numbers = |n| prop::collection::vec(any::<u16>(), 0..n);
-    (numbers(200), numbers(steps))
+    let made = any::<u64>().prop_flat_map(|features| generate::scenarios(Options(features)));
+    ((made, numbers(8)), numbers(steps))
 }
 
 fn pick(moves: &[Move], number: u16) -> Option<Move> {
@@ -105,8 +113,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn undo_inverts_apply_exactly((numbers, schedule) in runs(60)) {
-        let mut sim = machine(&numbers);
+    fn undo_inverts_apply_exactly((made, schedule) in runs(60)) {
+        let mut sim = machine(&made);
         let mut done: Vec<(Stepped, Snapshot)> = Vec::new();
         for &number in &schedule {
             let before = snapshot(&sim);
@@ -125,8 +133,8 @@ proptest! {
     }
 
     #[test]
-    fn the_incremental_fingerprint_is_the_full_one((numbers, schedule) in runs(200)) {
-        let mut sim = machine(&numbers);
+    fn the_incremental_fingerprint_is_the_full_one((made, schedule) in runs(200)) {
+        let mut sim = machine(&made);
         let mut moves = Vec::new();
         let mut known: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
         prop_assert_eq!(sim.fingerprint(), sim.full_fingerprint());
@@ -144,9 +152,9 @@ proptest! {
 
     #[test]
     fn moves_are_ascending_and_agree_with_the_agents_that_are_ready(
-        (numbers, schedule) in runs(200),
+        (made, schedule) in runs(200),
     ) {
-        let mut sim = machine(&numbers);
+        let mut sim = machine(&made);
         let mut moves = Vec::new();
         for &number in &schedule {
             sim.moves(&mut moves);
@@ -163,8 +171,8 @@ proptest! {
     }
 
     #[test]
-    fn the_same_moves_give_the_same_bytes_and_verdicts((numbers, schedule) in runs(200)) {
-        let (mut one, mut two) = (machine(&numbers), machine(&numbers));
+    fn the_same_moves_give_the_same_bytes_and_verdicts((made, schedule) in runs(200)) {
+        let (mut one, mut two) = (machine(&made), machine(&made));
         let mut moves = Vec::new();
         for &number in &schedule {
             one.moves(&mut moves);
@@ -181,9 +189,9 @@ proptest! {
 
     #[test]
     fn judging_a_step_overlooks_nothing_that_judging_every_object_finds(
-        (numbers, schedule) in runs(200),
+        (made, schedule) in runs(200),
     ) {
-        let mut sim = machine(&numbers);
+        let mut sim = machine(&made);
         sim.set_thorough(true);
         let mut moves = Vec::new();
         for &number in &schedule {
@@ -195,8 +203,8 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_counted_has_owners((numbers, schedule) in runs(200)) {
-        let mut sim = machine(&numbers);
+    fn whatever_is_counted_has_owners((made, schedule) in runs(200)) {
+        let mut sim = machine(&made);
         let mut moves = Vec::new();
         for &number in &schedule {
             sim.moves(&mut moves);
@@ -207,8 +215,8 @@ proptest! {
     }
 
     #[test]
-    fn no_design_unbalances_the_counts((numbers, schedule) in runs(300)) {
-        let mut sim = machine(&numbers);
+    fn no_design_unbalances_the_counts((made, schedule) in runs(300)) {
+        let mut sim = machine(&made);
         let mut moves = Vec::new();
         let balance = find("count-balance").map(|(i, _)| Props::one(i)).unwrap();
         for &number in &schedule {
@@ -222,8 +230,8 @@ proptest! {
     }
 
     #[test]
-    fn recording_footprints_changes_nothing((numbers, schedule) in runs(100)) {
-        let (mut one, mut two) = (machine(&numbers), machine(&numbers));
+    fn recording_footprints_changes_nothing((made, schedule) in runs(100)) {
+        let (mut one, mut two) = (machine(&made), machine(&made));
         two.record_footprints(true);
         let mut moves = Vec::new();
         let mut footprint = Default::default();

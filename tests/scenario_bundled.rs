@@ -11,7 +11,7 @@ use gupsim::scenario::types::Verdict;
 /// Documents point to these names.
 const FIXED: &[&str] = &[
     "writeback/rdma-write-after-clean",
-    "writeback/dio-redirties-without-buffers",
+    "bugs/d824ec2a1546-page-without-buffers",
     "writeback/fsync-then-crash",
     "truncate/orphan-rdma",
     "truncate/extend-refault",
@@ -21,7 +21,7 @@ const FIXED: &[&str] = &[
     "notifier/odp-truncate",
     "unbind/gup-fast-vs-unbind",
     "reclaim/pinned-page-survives",
-    "fork/pinned-page-copied",
+    "bugs/70e806e4e645-lost-dma-after-fork",
     "scale/rdma-farm",
 ];
 

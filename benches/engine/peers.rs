@@ -1,9 +1,10 @@
 //! The pin protocol in other people's checkers.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use gupsim::engine::model::Model as _;
+use gupsim::engine::model::{Model as _, Timed as _};
 use gupsim::litmus::pin_protocol::{PinProtocol, Size};
 use stateright::{Checker, Model, Property};
 
@@ -209,19 +210,38 @@ pub fn stateright_plain(size: Size) -> Found {
     Found { states: checker.unique_state_count() as u64, transitions: None }
 }
 
+/// What random runs, or the first runs of a systematic search, came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Runs.
+    pub runs: usize,
+    /// Steps of agents, tries to step included.
+    pub steps: usize,
+    /// Fingerprints of their end states.
+    pub ends: BTreeSet<u64>,
+}
+
+impl Runs {
+    fn add(&mut self, model: &PinProtocol, steps: usize) {
+        self.runs += 1;
+        self.steps += steps;
+        self.ends.insert(model.fingerprint());
+    }
+}
+
 /// Random walks of the smallest size under Shuttle, an agent a thread, a step a scheduling
-/// point; gives the number of different end states.
-pub fn shuttle_walks(runs: usize) -> usize {
-    let ends = Arc::new(Mutex::new(BTreeSet::new()));
-    let collect = Arc::clone(&ends);
+/// point.
+pub fn shuttle_walks(runs: usize) -> Runs {
+    let all = Arc::new(Mutex::new(Runs::default()));
+    let collect = Arc::clone(&all);
     let run = move || {
-        let model = Arc::new(Mutex::new(crate::model(crate::SMALLEST)));
-        let agents = model.lock().map_or(0, |m| m.agents());
+        let model = Arc::new(Mutex::new((crate::model(crate::SMALLEST), 0)));
+        let agents = model.lock().map_or(0, |m| m.0.agents());
         let threads: Vec<_> = (0..agents as u8)
             .map(|agent| {
                 let model = Arc::clone(&model);
                 shuttle::thread::spawn(move || {
-                    while step(&model, agent) {
+                    while step(&model, agent) != Step::Last {
                         shuttle::thread::yield_now();
                     }
                 })
@@ -230,25 +250,79 @@ pub fn shuttle_walks(runs: usize) -> usize {
         for thread in threads {
             let _ = thread.join();
         }
-        if let (Ok(model), Ok(mut ends)) = (model.lock(), collect.lock()) {
-            ends.insert(model.fingerprint());
+        if let (Ok(model), Ok(mut all)) = (model.lock(), collect.lock()) {
+            all.add(&model.0, model.1);
         }
     };
     shuttle::check_random(run, runs);
-    ends.lock().map_or(0, |ends| ends.len())
+    all.lock().map(|all| all.clone()).unwrap_or_default()
 }
 
-/// One step of an agent, if it can make one; `false` when it has finished. Between two steps no
-/// other thread runs, so the mutex is never contended.
-fn step(model: &Mutex<PinProtocol>, agent: u8) -> bool {
-    let Ok(mut model) = model.lock() else { return false };
-    let mut waits = Vec::new();
-    let mut moves = Vec::new();
-    model.moves(&mut moves);
-    if moves.contains(&agent) {
+/// The first executions of the smallest size under Loom, an agent a thread. Loom switches threads
+/// where they touch what it knows of: each step begins with an access to one common atomic. Whoever
+/// has to wait yields.
+pub fn loom_runs(runs: usize) -> Runs {
+    let all = Arc::new(Mutex::new(Runs::default()));
+    let collect = Arc::clone(&all);
+    let run = move || {
+        let model = Arc::new(Mutex::new((crate::model(crate::SMALLEST), 0)));
+        let turn = loom::sync::Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let agents = model.lock().map_or(0, |m| m.0.agents());
+        let threads: Vec<_> = (0..agents as u8)
+            .map(|agent| {
+                let (model, turn) = (Arc::clone(&model), loom::sync::Arc::clone(&turn));
+                loom::thread::spawn(move || {
+                    loop {
+                        turn.fetch_add(1, Ordering::SeqCst);
+                        match step(&model, agent) {
+                            Step::Last => break,
+                            Step::Made => {}
+                            Step::Waits => loom::thread::yield_now(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            let _ = thread.join();
+        }
+        if let (Ok(model), Ok(mut all)) = (model.lock(), collect.lock()) {
+            all.add(&model.0, model.1);
+        }
+    };
+    let mut builder = loom::model::Builder::new();
+    // It looks at the limit only when it would write a checkpoint.
+    (builder.max_permutations, builder.checkpoint_interval) = (Some(runs), runs);
+    builder.check(run);
+    all.lock().map(|all| all.clone()).unwrap_or_default()
+}
+
+/// How a thread's try to step ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// It made a step and has more to make.
+    Made,
+    /// It could not.
+    Waits,
+    /// It has none left.
+    Last,
+}
+
+/// One step of an agent, if it can make one; counts it. Between two steps no other thread runs, so
+/// the mutex is never contended.
+fn step(model: &Mutex<(PinProtocol, usize)>, agent: u8) -> Step {
+    let Ok(mut model) = model.lock() else { return Step::Last };
+    let (model, steps) = &mut *model;
+    let able = model.is_ready(u32::from(agent));
+    if able {
         model.apply(agent);
     }
-    model.moves(&mut moves);
+    *steps += 1;
+    let mut waits = Vec::new();
     model.waits_on(u32::from(agent), &mut waits);
-    !waits.is_empty()
+    match (waits.is_empty(), able) {
+        (true, _) => Step::Last,
+        (false, true) => Step::Made,
+        (false, false) => Step::Waits,
+    }
 }

@@ -32,7 +32,7 @@ pub fn machine(agents: u32, pages: u32) -> Sim {
         files: (0..files).map(file).collect(),
         mms: (0..groups).map(|n| MmPlan { name: format!("P{n}"), child_of: None }).collect(),
         vmas: (0..vmas).map(|n| vma(n, n % files, n % groups)).collect(),
-        devices: vec![DevicePlan { name: "nic".into(), kind: DeviceKind::Nic }],
+        devices: vec![DevicePlan::new("nic", DeviceKind::Nic)],
         workers: 1,
         ..Plan::default()
     };

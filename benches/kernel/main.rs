@@ -175,10 +175,41 @@ fn scale(c: &mut Criterion) {
     measure(c, ("timed", name, "steps"), || start.clone(), timed);
 }
 
+/// Bytes of the resident set at its largest since the last call, on Linux.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let peak = line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb * 1024);
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    peak
+}
+
+/// The memory of a search that is cut off, all told: at most 24 bytes a state.
+fn memory() {
+    const STATES: u64 = 3_000_000;
+    let start = farm::machine(8, 16);
+    let options = Options { witness_states: 0, max_states: Some(STATES), ..Options::default() };
+    let _ = (peak(), explore(&start, &Options { max_states: Some(1), ..options.clone() }, &()));
+    let Some(before) = peak().and_then(|_| peak()) else { return };
+    let report = explore(&start, &options, &());
+    let Some(after) = peak() else { return };
+    let each = after.saturating_sub(before) as f64 / report.states as f64;
+    let set = report.bytes as f64 / report.states as f64;
+    println!(
+        "memory, 8 agents, 16 pages: {each:.1} bytes of the process for each of {} states, \
+         {set:.1} of them in the set",
+        report.states
+    );
+    assert!(each <= 24.0, "{each} bytes for each state");
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let only = std::env::args().nth(1).filter(|a| !a.starts_with('-'));
     let wanted = |group: &str| only.as_deref().is_none_or(|f| f.starts_with(group));
+    if wanted("memory") {
+        memory();
+    }
     if wanted("walk") {
         random_walks(&mut criterion);
     }

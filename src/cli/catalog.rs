@@ -12,7 +12,7 @@ use crate::kernel::world::costs::Cost;
 use crate::report::run::{Choose, record};
 use crate::scenario::expect::Expected;
 use crate::scenario::types::Verdict;
-use crate::scenario::{Loaded, bundled, open};
+use crate::scenario::{Loaded, bundled, open, strategy};
 
 /// What kind of thing an entry is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,9 +120,7 @@ pub fn of_scenarios(loaded: &[Loaded]) -> Vec<Entry> {
         let mut entry = Entry::new(Topic::Scenario, &l.name, &l.scenario.title);
         entry.text.extend(l.scenario.look_for.iter().cloned());
         entry.sources = l.scenario.source.clone();
-        let preset = l.scenario.preset.as_deref().unwrap_or(Preset::DEFAULT);
-        let axes = l.scenario.strategy.iter().map(|(axis, value)| format!(" {axis}={value}"));
-        entry.rows.push(("strategy".into(), format!("{preset}{}", axes.collect::<String>())));
+        entry.rows.push(("strategy".into(), strategy::own(&l.scenario)));
         let threads: Vec<&str> = l.plan.threads.iter().map(|t| t.name.as_str()).collect();
         entry.rows.push(("threads".into(), threads.join(", ")));
         for expectation in &l.expectations {
@@ -131,7 +129,7 @@ pub fn of_scenarios(loaded: &[Loaded]) -> Vec<Entry> {
                 Expected::Invariant(name, verdict) => {
                     format!("{name}: {}", format!("{verdict:?}").to_lowercase())
                 }
-                Expected::Exists(_) | Expected::Forall(_) => expectation.text.clone(),
+                _ => expectation.text.clone(),
             };
             let because = match expectation.because.as_str() {
                 "" => String::new(),
@@ -175,6 +173,7 @@ pub fn of_invariants() -> Vec<Entry> {
     let entry = |i: &crate::kernel::invariant::Invariant| {
         let mut entry = Entry::new(Topic::Invariant, i.name, i.doc);
         entry.rows.push(("premise".into(), i.premise.into()));
+        entry.rows.push(("hurts".into(), i.hurts.name().into()));
         if i.fatal {
             entry.rows.push(("after it".into(), "the state means nothing: the run is cut".into()));
         }

@@ -2,21 +2,25 @@
 
 use super::strategy::StrategyFlags;
 use super::watch::{self, Checkpoints, Watch};
-use super::{Exit, failure::Failure, out, search, setting};
-use crate::check::{Asked, Fate, Judged, Line};
+use super::{Exit, failure::Failure, out, search, setting, symmetry};
+use crate::check::{Asked, Found, Line};
 use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
-use crate::engine::explore::liveness::{Fairness, starvation};
 use crate::engine::explore::{self, Bound, Options, Verdict};
 use crate::engine::hash;
 use crate::engine::model::{Agent, Ending, Model, Props};
+use crate::judged::Judged;
 use crate::kernel::invariant::{LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::report::agents;
 use crate::report::data::Setting;
 use crate::report::run::{Choose, record, schedule};
 use crate::report::trace::{self, Show};
-use crate::report::verdicts::{self, Ends, Expectation, Lasso, Starvation, Verdicts, Witness};
+use crate::report::verdicts::{
+    self, Ends, Expectation, Lasso, Starvation, Stretch, Verdicts, Witness,
+};
+use crate::scenario::schedule::Choice;
 use crate::scenario::{Loaded, open};
+use crate::starve;
 use crate::{engine::reduce, engine::shrink};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -57,13 +61,16 @@ pub struct Args {
     /// Search orders of independent steps, too, where they would be left out
     #[arg(long)]
     no_reduction: bool,
+    /// Take states for one that differ only in which of several interchangeable threads is which
+    #[arg(long, conflicts_with_all = ["exact", "preemptions", "depth"])]
+    symmetry: bool,
     /// Compare whole states instead of fingerprints (slow)
     #[arg(long)]
     exact: bool,
     /// Look for threads that the others can put off for ever in a fair run, too
     #[arg(long)]
     starvation: bool,
-    /// Lay the search down in this file from time to time (searches without reduction)
+    /// Lay the search down in this file from time to time
     #[arg(long, value_name = "FILE", conflicts_with = "exact")]
     checkpoint: Option<PathBuf>,
     /// Seconds between two checkpoints
@@ -102,9 +109,6 @@ Exits with 0 if everything is proved or vacuous, 1 if anything is refuted or an 
 failed, 2 if it could not be searched, 3 if a limit was hit, 4 if an invariant that was named
 with --invariant is vacuous, 5 if it was interrupted.";
 
-/// States of the graph that is kept to look for starvation, if no limit is given.
-const GRAPH: usize = 2_000_000;
-
 /// Searches and says what follows.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
     let loaded = open(&args.scenario)?;
@@ -113,8 +117,15 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     for name in &args.invariant {
         wanted = wanted.union(search::property(name)?);
     }
-    let start = Sim::new(loaded.plan.clone(), strategy);
-    let (options, method) = options(args, &loaded, &start);
+    let mut start = Sim::new(loaded.plan.clone(), strategy);
+    let (mut options, mut method) = options(args, &loaded, &start);
+    let mut notes = Vec::new();
+    if args.symmetry {
+        options.symmetry = symmetry::apply(&mut start, &loaded, strategy, &options, &mut notes);
+        if options.symmetry {
+            method = symmetry::method(&start);
+        }
+    }
     watch::interrupts()?;
     let setting =
         Setting { repeat: repeat(args), ..setting::of(&loaded, &args.strategy, strategy) };
@@ -122,9 +133,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     for (n, asked) in Asked::of(&loaded, strategy).iter().enumerate() {
         let judged = Judged::new(start.clone(), asked.conditions.clone());
         let report = search_all(args, &loaded, &judged, &options, n == 0)?;
-        let lines = asked.lines(&report);
-        let lines = lines.iter().filter(|l| wanted.is_empty() || wanted.has(l.property));
-        let expectations = lines.map(expectation);
+        let lines = asked.lines(&report, &[]);
+        let expectations = lines.iter().filter_map(|line| expectation(line, wanted));
         match &mut found {
             Some(first) => first.expectations.extend(expectations),
             None => {
@@ -138,8 +148,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         }
     }
     let Some(mut found) = found else { return Ok(Exit::Clean) };
+    found.notes.extend(notes);
     if args.starvation && !watch::interrupted() {
-        found.starvation = Some(starved(args, &start, &options)?);
+        let (starvation, lines) = starved(args, &loaded, &start, &options)?;
+        found.starvation = Some(starvation);
+        found.expectations.extend(lines);
     }
     out::print(&match args.format {
         Style::Text => found.text(out::stdout_width()),
@@ -153,9 +166,8 @@ fn options(args: &Args, loaded: &Loaded, start: &Sim) -> (Options, String) {
     let limits = loaded.limits();
     let own_depth = || limits.depth.and_then(|d| usize::try_from(d).ok());
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let laid_down = args.checkpoint.is_some() || args.resume.is_some();
     let options = Options {
-        reduction: !args.no_reduction && !laid_down && says_where(start),
+        reduction: !args.no_reduction && says_where(start),
         exact: args.exact,
         preemptions: args.preemptions.or(limits.preemptions),
         depth: args.depth.or_else(own_depth),
@@ -257,7 +269,7 @@ fn judge(
     setting: Setting,
 ) -> Verdicts {
     let asked = |i: &usize| wanted.is_empty() || wanted.has(*i);
-    let (mut invariants, mut notes) = (Vec::new(), Vec::new());
+    let mut invariants = Vec::new();
     let mut shown = None;
     for i in (0..TABLE.len()).filter(asked) {
         let mut verdict = verdict(report, i);
@@ -277,14 +289,6 @@ fn judge(
         if i == LOCK_ORDER {
             let cycle = start.lock_cycle().unwrap_or_default();
             verdict.cycle = cycle.into_iter().map(|class| class.label()).collect();
-            if args.resume.is_some() && verdict.verdict != "refuted" {
-                (verdict.verdict, verdict.by) = ("bounded", Some(Bound::Interruption.name()));
-                notes.push(
-                    "a checkpoint does not keep which locks were taken under which: lock-order \
-                     is judged by what was searched since"
-                        .to_string(),
-                );
-            }
         }
         invariants.push(verdict);
     }
@@ -306,7 +310,7 @@ fn judge(
         invariants,
         expectations: Vec::new(),
         starvation: None,
-        notes,
+        notes: Vec::new(),
         shown,
     }
 }
@@ -356,39 +360,51 @@ fn trace_of(
     trace::report(start, &run, setting, Show { steps: !args.no_trace, ghosts: false })
 }
 
-fn expectation(line: &Line) -> Expectation {
-    let fate = match line.fate {
-        Fate::Met => "met",
-        Fate::Failed => "failed",
-        Fate::Bounded(_) => "bounded",
-        Fate::Vacuous => "vacuous",
-    };
-    Expectation { text: line.text.clone(), fate, with: line.with, without: line.without }
+fn expectation(line: &Line, wanted: Props) -> Option<Expectation> {
+    let Found::Ends { property, with, without, .. } = line.found else { return None };
+    let asked_for = wanted.is_empty() || wanted.has(property);
+    let fate = line.fate.name();
+    asked_for.then(|| Expectation { text: line.text.clone(), fate, with, without })
 }
 
-/// Looks for threads that can be put off for ever. Strongly fair: whoever can move again and
-/// again does, so that a lock that is free again and again is got in the end.
-fn starved(args: &Args, sim: &Sim, options: &Options) -> Result<Starvation, Failure> {
-    let start = Judged::new(sim.clone(), Vec::new());
+/// Looks for threads that can be put off for ever, and what the scenario expects of that.
+fn starved(
+    args: &Args,
+    loaded: &Loaded,
+    sim: &Sim,
+    options: &Options,
+) -> Result<(Starvation, Vec<Expectation>), Failure> {
     let watch = Watch::new(args.time.map(Duration::from_secs), None);
-    let limit = options.max_states.and_then(|n| usize::try_from(n).ok()).unwrap_or(GRAPH);
-    let found = starvation(&start, Fairness::Strong, limit, &watch);
+    let found = starve::search(sim, options.max_states, &watch);
     watch.finish()?;
+    let lines = starve::lines(loaded, sim.strategy, &found);
+    let lines = lines.iter().filter_map(|line| expectation(line, Props::NONE)).collect();
     let lasso = |l: &explore::liveness::Lasso<Move>| {
         let moves: Vec<Move> = l.stem.iter().chain(&l.cycle).copied().collect();
         Lasso {
             agent: agents::name(sim, l.agent),
             stem: l.stem.len(),
             cycle: l.cycle.len(),
+            round: stretches(&schedule(sim, &moves).0[l.stem.len()..]),
             replay: setting::replay(&args.scenario, &args.strategy, sim, &moves),
         }
     };
-    Ok(Starvation {
+    let starvation = Starvation {
         states: found.states,
         bound: found.bound.map(Bound::name),
         tested: found.owing.iter().map(|&a| agents::name(sim, a)).collect(),
         starved: found.lassos.iter().map(lasso).collect(),
-    })
+    };
+    Ok((starvation, lines))
+}
+
+/// Choices by who makes them.
+fn stretches(choices: &[Choice]) -> Vec<Stretch> {
+    let same = choices.chunk_by(|a, b| a.who == b.who);
+    let step = |c: &Choice| c.step.clone().unwrap_or_default();
+    let stretch =
+        |s: &[Choice]| Stretch { who: s[0].who.clone(), steps: s.iter().map(step).collect() };
+    same.map(stretch).collect()
 }
 
 /// The command that repeats the search.
@@ -404,7 +420,11 @@ fn repeat(args: &Args) -> Vec<String> {
     for name in &args.invariant {
         words.extend(["--invariant".into(), name.clone()]);
     }
-    let flags = [(args.no_reduction, "--no-reduction"), (args.exact, "--exact")];
+    let flags = [
+        (args.no_reduction, "--no-reduction"),
+        (args.symmetry, "--symmetry"),
+        (args.exact, "--exact"),
+    ];
     words.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_string()));
     words
 }

@@ -2,10 +2,10 @@
 
 use super::explore::Style;
 use super::strategy::StrategyFlags;
-use super::{Exit, failure::Failure, findings, out, setting, watch};
-use crate::check::Judged;
+use super::{Exit, failure::Failure, findings, generate, out, setting, watch};
 use crate::engine::explore::visited::Seen;
 use crate::fuzz::{self, Control, Tally};
+use crate::judged::Judged;
 use crate::kernel::invariant::{LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::Strategy;
@@ -37,18 +37,25 @@ pub struct Args {
     /// Scenarios: paths of files, or names of `gupsim list scenarios`
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
-    /// Runs of each scenario [default: 10000, or without end under --time]
+    /// Make up scenarios, so many (see below), and see whether each design keeps what it claims
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true,
+          default_missing_value = generate::SCENARIOS, conflicts_with_all = ["scenarios", "run"])]
+    generate: Option<u64>,
+    /// With --generate: print this scenario and run none
+    #[arg(long, value_name = "N", requires = "generate")]
+    pub(super) number: Option<u64>,
+    /// Runs of each scenario [default: 10000, or without end under --time; of a made-up one 40]
     #[arg(long, value_name = "N")]
-    runs: Option<u64>,
+    pub(super) runs: Option<u64>,
     /// Stop after so many seconds, shared by the scenarios
     #[arg(long, value_name = "S")]
-    time: Option<u64>,
+    pub(super) time: Option<u64>,
     /// Who chooses the moves
     #[arg(long, value_enum, default_value_t = Kind::Random)]
-    scheduler: Kind,
+    pub(super) scheduler: Kind,
     /// The seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    pub(super) seed: u64,
     /// For pct: how many orderings the bugs need that it aims at
     #[arg(long, value_name = "D", default_value_t = 3)]
     bug_depth: usize,
@@ -60,7 +67,7 @@ pub struct Args {
     jobs: Option<u16>,
     /// Write a scenario file for each kind of failure to this directory, at once
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Make one run in N twice more and compare every step; 0: none
     #[arg(long, value_name = "N", default_value_t = 64)]
     self_check: u64,
@@ -69,9 +76,9 @@ pub struct Args {
     run: Option<u64>,
     /// How the result is written
     #[arg(long, value_enum, default_value_t = Style::Text)]
-    format: Style,
+    pub(super) format: Style,
     #[command(flatten)]
-    strategy: StrategyFlags,
+    pub(super) strategy: StrategyFlags,
 }
 
 const EXAMPLES: &str = "\
@@ -80,6 +87,12 @@ Examples:
   gupsim fuzz truncate/orphan-rdma --scheduler pct --runs 100000 --out findings
   gupsim fuzz --time 60
   gupsim fuzz truncate/orphan-rdma --run 17
+  gupsim fuzz --generate=5000 --seed 7 --out findings
+
+A made-up scenario has some of the features that there are (each seed and number draws its own),
+and its design is that of a preset, all in turn, with the axes that are given. What a design claims
+to keep stands in src/kernel/strategy/claims.rs; failures of what it does not claim are counted
+only. A title says what was drawn; `--number N` prints a scenario.
 
 Exits with 0 if nothing was broken (which proves nothing), 1 if something was, 2 if it could not
 be run, 5 if it was interrupted before anything was broken.";
@@ -112,6 +125,9 @@ impl clap::ValueEnum for Kind {
 
 /// Makes the runs and says what came of them.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(scenarios) = args.generate {
+        return generate::run(args, scenarios, options(args));
+    }
     let small = || bundled().iter().map(|b| b.0).filter(|name| !name.starts_with("scale/"));
     let names: Vec<String> = match args.scenarios.is_empty() {
         true => small().map(String::from).collect(),

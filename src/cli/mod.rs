@@ -3,6 +3,8 @@
 //! Data goes to stdout, talk to stderr. Only this module prints, and only it knows of terminals.
 
 mod catalog;
+mod check;
+mod compare;
 mod completions;
 mod conform;
 mod exit;
@@ -11,15 +13,18 @@ mod explore;
 mod failure;
 mod findings;
 mod fuzz;
+mod generate;
 mod list;
 mod out;
 mod replay;
+mod scenarios;
 mod schema;
 mod search;
 mod selftest;
 mod setting;
 mod shrink;
 mod strategy;
+mod symmetry;
 mod watch;
 
 pub use exit::Exit;
@@ -81,6 +86,8 @@ enum Command {
     Replay(replay::Args),
     Explore(explore::Args),
     Fuzz(fuzz::Args),
+    Check(check::Args),
+    Compare(compare::Args),
     Shrink(shrink::Args),
     Selftest(selftest::Args),
     Conform(conform::Args),
@@ -111,6 +118,8 @@ pub fn run() -> Exit {
         Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::Conform(args) => conform::run(&args),

@@ -3,14 +3,18 @@
 use super::search::{self, Wanted};
 use super::strategy::StrategyFlags;
 use super::{Exit, failure::Failure, out, setting};
+use crate::judged::Judged;
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::Strategy;
+use crate::kernel::world::price::Price;
+use crate::measure;
 use crate::report::data::Setting;
 use crate::report::format::Format;
 use crate::report::run::{Choose, Divergence, Run, record, schedule};
 use crate::report::trace::{self, Show};
 use crate::scenario::schedule::Schedule;
 use crate::scenario::{Loaded, open};
+use crate::schedule::timed::Pace;
 use clap::builder::PossibleValue;
 
 /// Longest run whose every step is shown unless asked for otherwise.
@@ -46,6 +50,9 @@ pub struct Args {
     /// Let moves happen in any order
     #[arg(long)]
     untimed: bool,
+    /// Show what the timed run of the seed costs, too
+    #[arg(long, conflicts_with_all = ["untimed", "schedule", "find"])]
+    prices: bool,
     /// Stop after so many steps
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     steps: usize,
@@ -102,10 +109,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let loaded = open(&args.scenario)?;
     let strategy = args.strategy.apply(loaded.strategy)?;
     let start = Sim::new(loaded.plan.clone(), strategy);
-    let timed = if args.untimed { false } else { args.timed || is_generated(&loaded) };
+    let timed =
+        if args.untimed { false } else { args.timed || args.prices || is_generated(&loaded) };
     let choose = |seed| Choose { schedule: None, seed, timed, steps: args.steps };
     let mut choose = Choose { schedule: args.schedule.as_ref(), ..choose(args.seed.unwrap_or(0)) };
-    if args.seed.is_none() && args.schedule.is_none() {
+    if args.seed.is_none() && args.schedule.is_none() && !args.prices {
         // The scenario's own schedule is one of its own design; another takes other steps.
         let own = loaded.schedule.as_ref().filter(|_| strategy == loaded.strategy);
         match (wanted(args, &loaded, strategy)?, own) {
@@ -154,7 +162,13 @@ fn show(
 ) -> Result<(), Failure> {
     let every = !args.no_trace && (args.trace || run.moves.len() <= SMALL);
     let setting = setting(args, loaded, start.strategy, choose, run);
-    let report = trace::report(start, run, setting, Show { steps: every, ghosts: args.ghosts });
+    let mut report = trace::report(start, run, setting, Show { steps: every, ghosts: args.ghosts });
+    if args.prices {
+        let start = Judged::new(start.clone(), Vec::new());
+        let measured = measure::measure(&start, choose.seed, 0, Pace::Exact);
+        let all = Price::ALL.iter().map(|&p| (p.name(), measured.prices.get(p)));
+        report.prices = all.filter(|(_, n)| *n > 0).collect();
+    }
     out::print(&args.format.render(&report, out::stdout_width()))
 }
 
@@ -186,6 +200,7 @@ fn repeat(args: &Args, choose: &Choose) -> Vec<String> {
         words.extend(["--seed".into(), choose.seed.to_string()]);
     }
     match (args.timed, args.untimed) {
+        _ if args.prices => words.push("--prices".into()),
         (true, _) => words.push("--timed".into()),
         (_, true) => words.push("--untimed".into()),
         _ => {}

@@ -2,11 +2,11 @@
 
 use super::strategy::StrategyFlags;
 use super::{Exit, failure::Failure, findings, out, search, setting, watch};
-use crate::check::Judged;
 use crate::engine::blame::{Blame, blame};
 use crate::engine::model::{Model, Props};
 use crate::engine::run::{Limits, Runner};
 use crate::engine::shrink::{NearestPass, nearest_pass, preemptions};
+use crate::judged::Judged;
 use crate::kernel::sim::{Move, Sim};
 use crate::report::data::{Report, Setting};
 use crate::report::paint::{BROKEN, HELD, STEP, WAIT, paint, wrap};

@@ -51,6 +51,22 @@ impl StrategyFlags {
         }
     }
 
+    /// What would be typed for a strategy as expectations name it: `PRESET AXIS=VALUE ...`.
+    pub fn described(text: &str) -> StrategyFlags {
+        let mut flags = StrategyFlags::default();
+        for word in text.split_whitespace() {
+            match word.split_once('=') {
+                None => flags.preset = Some(word.to_string()),
+                Some((TRUNCATE, value)) => flags.truncate = Some(value.to_string()),
+                Some((axis, value)) => {
+                    let known = Strategy::AXES.iter().find(|a| a.flag == axis);
+                    flags.axes.extend(known.map(|a| (a.flag, value.to_string())));
+                }
+            }
+        }
+        flags
+    }
+
     /// The preset that was typed.
     pub fn preset(&self) -> Option<&str> {
         self.preset.as_deref()

@@ -1,15 +1,15 @@
 //! The outside world of a search: the clock, Ctrl-C, the progress line, the checkpoint file.
 
 use super::failure::Failure;
-use crate::check::Judged;
 use crate::engine::explore::checkpoint::Snapshot;
 use crate::engine::explore::{Bound, Control, Options, Poll, Progress};
+use crate::judged::Judged;
 use crate::report::verdicts::grouped;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whether the user has asked for an end.
@@ -145,6 +145,81 @@ impl Control<Judged> for Watch {
         let start = c.start.lock().unwrap_or_else(|e| e.into_inner());
         if let Err(error) = snapshot.save(&start, &c.options, c.caller, &c.path) {
             *self.failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(error);
+        }
+    }
+}
+
+/// The outside world of many searches at a time.
+#[derive(Debug)]
+pub struct Crew {
+    began: Instant,
+    until: Option<Duration>,
+    bar: ProgressBar,
+    tasks: AtomicUsize,
+    done: AtomicUsize,
+    at: Mutex<Vec<String>>,
+}
+
+impl Crew {
+    /// Begins now with so many tasks; ends after `until`.
+    pub fn new(until: Option<Duration>, tasks: usize) -> Crew {
+        let (began, bar) = (Instant::now(), line());
+        let (tasks, done) = (AtomicUsize::new(tasks), AtomicUsize::new(0));
+        Crew { began, until, bar, tasks, done, at: Mutex::default() }
+    }
+
+    /// So many more tasks are to be done.
+    pub fn expect(&self, tasks: usize) {
+        self.tasks.fetch_add(tasks, Ordering::AcqRel);
+    }
+
+    /// Whether no further search shall begin.
+    pub fn is_over(&self) -> bool {
+        interrupted() || self.until.is_some_and(|until| self.began.elapsed() >= until)
+    }
+
+    /// Does one of the tasks, under a name that the progress line shows.
+    pub fn work<R>(&self, name: &str, work: impl FnOnce() -> R) -> R {
+        self.show(|at| at.push(name.to_string()));
+        let result = work();
+        self.done.fetch_add(1, Ordering::AcqRel);
+        self.show(|at| {
+            if let Some(n) = at.iter().position(|a| a == name) {
+                at.remove(n);
+            }
+        });
+        result
+    }
+
+    /// Prints while the progress line is away.
+    pub fn aside<R>(&self, print: impl FnOnce() -> R) -> R {
+        self.bar.suspend(print)
+    }
+
+    /// Removes the progress line.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Vec<String>)) {
+        let mut at = self.at.lock().unwrap_or_else(|e| e.into_inner());
+        change(&mut at);
+        if !self.bar.is_hidden() {
+            let count = |n: &AtomicUsize| n.load(Ordering::Acquire);
+            let (done, tasks) = (count(&self.done), count(&self.tasks));
+            self.bar.set_message(format!("{done} of {tasks} done; {}", at.join(", ")));
+        }
+    }
+}
+
+impl Control<Judged> for Crew {
+    fn poll(&self, _progress: &Progress) -> Poll {
+        if interrupted() {
+            return Poll::Stop(Bound::Interruption);
+        }
+        match self.until {
+            Some(until) if self.began.elapsed() >= until => Poll::Stop(Bound::Time),
+            _ => Poll::Continue,
         }
     }
 }

@@ -21,22 +21,26 @@ impl Props {
     pub const NONE: Props = Props(0);
 
     /// The set that holds property `index` alone.
+    #[inline]
     pub fn one(index: usize) -> Props {
         Props(1 << index)
     }
 
     /// Both sets together.
     #[must_use]
+    #[inline]
     pub fn union(self, other: Props) -> Props {
         Props(self.0 | other.0)
     }
 
     /// Whether property `index` is in the set.
+    #[inline]
     pub fn has(self, index: usize) -> bool {
         self.0 >> index & 1 == 1
     }
 
     /// Whether the set is empty.
+    #[inline]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -157,6 +161,11 @@ pub trait Model: Clone + Send {
     /// Takes back the last move applied; `stepped` is what `apply` returned for it.
     fn undo(&mut self, stepped: Stepped);
 
+    /// Takes back the last moves, which gave `trail` when they were made.
+    fn undo_all(&mut self, trail: &[Stepped]) {
+        trail.iter().rev().for_each(|&stepped| self.undo(stepped));
+    }
+
     /// The hash of the state, kept up to date incrementally. Clock and measures are no part of it.
     fn fingerprint(&self) -> u64;
 
@@ -198,6 +207,12 @@ pub trait Model: Clone + Send {
         0
     }
 
+    /// What the agent's next move is, by a number that does not depend on how its model is built
+    /// inside: models of different designs agree on it for a move that they share.
+    fn key(&self, agent: Agent) -> u64 {
+        u64::from(self.place(agent))
+    }
+
     /// For an agent without an enabled move: appends the cells (numbered as in footprints) of
     /// which at least one has to be written before it can have one, and says `true`; nothing and
     /// `true` for an agent that has finished for good. `false` means "not known": a reduction
@@ -205,6 +220,13 @@ pub trait Model: Clone + Send {
     fn waits_on(&self, _agent: Agent, _out: &mut Vec<u32>) -> bool {
         false
     }
+
+    /// What the model has gathered over all moves that it and its clones ever made, and that is
+    /// no part of any state, as words: a checkpoint keeps it. Appends to `out`.
+    fn gathered(&self, _out: &mut Vec<u64>) {}
+
+    /// Adds what [`gathered`](Self::gathered) gave in another process; ignores what makes no sense.
+    fn gather(&self, _words: &[u64]) {}
 
     /// Whether the agent has begun something that it must bring to an end. A fair cycle in which
     /// it owes all the way round is a starvation.

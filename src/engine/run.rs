@@ -131,9 +131,8 @@ impl<M: Model> Runner<M> {
     }
 
     fn rewind(&mut self) {
-        while let Some(stepped) = self.trail.pop() {
-            self.model.undo(stepped);
-        }
+        self.model.undo_all(&self.trail);
+        self.trail.clear();
         self.schedule.clear();
     }
 }

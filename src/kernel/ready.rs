@@ -58,7 +58,16 @@ impl ReadySet {
     }
 
     /// The `k`-th member, ascending; `k` must be below [`ReadySet::len`].
-    pub fn nth(&self, mut k: usize) -> u32 {
+    #[inline]
+    pub fn nth(&self, k: usize) -> u32 {
+        // Most machines have no more than 64 agents.
+        if k < self.words[0].count_ones() as usize {
+            return select(self.words[0], k);
+        }
+        self.nth_far(k)
+    }
+
+    fn nth_far(&self, mut k: usize) -> u32 {
         let mut block = 0;
         while k >= self.blocks[block] as usize {
             k -= self.blocks[block] as usize;
@@ -69,11 +78,7 @@ impl ReadySet {
             k -= self.words[word].count_ones() as usize;
             word += 1;
         }
-        let mut bits = self.words[word];
-        for _ in 0..k {
-            bits &= bits - 1;
-        }
-        (word * 64) as u32 + bits.trailing_zeros()
+        (word * 64) as u32 + select(self.words[word], k)
     }
 
     /// The members, ascending.
@@ -87,6 +92,15 @@ impl ReadySet {
             })
         })
     }
+}
+
+/// The place of the `k`-th bit that is set.
+#[inline]
+fn select(mut bits: u64, k: usize) -> u32 {
+    for _ in 0..k {
+        bits &= bits - 1;
+    }
+    bits.trailing_zeros()
 }
 
 /// No agent.

@@ -52,6 +52,13 @@ pub struct Report {
     pub end: End,
     /// Every invariant: broken, held, or vacuous.
     pub verdicts: Vec<Verdict>,
+    /// What it cost, if that was asked for: all prices that are not zero.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_counts")]
+    pub prices: Vec<(&'static str, u64)>,
+}
+
+fn as_counts<S: Serializer>(prices: &[(&'static str, u64)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(prices.iter().copied())
 }
 
 /// One step of one agent.

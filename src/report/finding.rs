@@ -57,7 +57,7 @@ fn stated(w: &World, fact: Fact) -> String {
             let disk = map.actor_name(map.tag_actor(tag));
             format!("{disk} has written block {}", map.block_name(block))
         }
-        Fact::PinAsked { frame, answer } => {
+        Fact::PinAsked { frame, answer, .. } => {
             let answer = if answer { "maybe pinned" } else { "not pinned" };
             format!("asked about {}, the strategy answers: {answer}", names::folio(w, frame))
         }

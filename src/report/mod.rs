@@ -5,19 +5,25 @@
 //! is a [`data::Report`]; each output format is one file that writes it.
 
 pub mod agents;
+pub mod checks;
 pub mod columns;
+pub mod comparison;
+pub mod comparison_text;
 pub mod data;
 pub mod finding;
 pub mod format;
 pub mod history;
+pub mod hunted;
 pub mod json;
 pub mod jsonl;
+pub mod junit;
 pub mod mail;
 pub mod names;
 pub mod paint;
 pub mod player;
 pub mod run;
 pub mod runs;
+pub mod sarif;
 pub mod shell;
 pub mod signature;
 pub mod text;

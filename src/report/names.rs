@@ -40,6 +40,7 @@ pub fn object(w: &World, kind: Kind, n: u32) -> String {
         Kind::EventState => format!("event '{}'", map.plan.events[n as usize]),
         Kind::OpResult | Kind::OpValue => map.op_name(OpId(n)),
         Kind::Budget => "faults left".into(),
+        Kind::CommandPool => "command pages".into(),
         Kind::Power => "power".into(),
         Kind::FreeList if n == 0 => "free frames".into(),
         Kind::FreeList => format!("free blocks of {}", map.plan.disks[n as usize - 1].name),
@@ -116,6 +117,9 @@ pub fn contents(w: &World, of: Contents) -> String {
 /// One version: its author, the page it was written to if that cannot be guessed, and its number
 /// if the author writes more than once.
 fn version(w: &World, of: Contents) -> String {
+    if of == Contents::JUNK {
+        return "random content".into();
+    }
     let Some(version) = of.version() else { return "zeroes".into() };
     let author = w.map.op_name(version.author);
     if version.author == Version::INITIAL || version.author == Version::EARLIER {
@@ -179,6 +183,10 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Mprotect { vma: v, read, write } => {
             format!("mprotect({}, {})", vma(v), flags(&[(read, "READ"), (write, "WRITE")]))
         }
+        Op::Hoard { at: page, count, pin } => {
+            let what = if pin { "pins of" } else { "references to" };
+            format!("take {count} {what} {}", at(page))
+        }
         Op::Madvise { first, pages, advice } => {
             format!("madvise({}{}, {})", at(first), count(pages), advice_name(advice))
         }
@@ -186,14 +194,14 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
             let call = if lock { "mlock" } else { "munlock" };
             format!("{call}({}{})", at(first), count(pages))
         }
-        Op::PunchBytes { file: f, at, len } => {
-            format!("fallocate({}, PUNCH_HOLE, {at}, {len})", file(f))
+        Op::PunchPart { first, pages, from, to } => {
+            format!("fallocate(PUNCH_HOLE, {}{}, bytes {from} to {to})", page(first), count(pages))
         }
         Op::CollapseRange { first, pages } => {
-            format!("fallocate({}{}, COLLAPSE_RANGE)", page(first), count(pages))
+            format!("fallocate(COLLAPSE_RANGE, {}{})", page(first), count(pages))
         }
         Op::ZeroRange { first, pages } => {
-            format!("fallocate({}{}, ZERO_RANGE)", page(first), count(pages))
+            format!("fallocate(ZERO_RANGE, {}{})", page(first), count(pages))
         }
         Op::Fork { child } => format!("fork({})", map.plan.mms[child.index()].name),
         Op::Pin { first, pages, write, longterm, call, slot: s } => {
@@ -205,9 +213,9 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Unpin { slot: s, dirty: true, .. } => {
             format!("unpin_user_pages_dirty_lock({})", slot(s))
         }
-        Op::CopyIn { slot: s, page } => format!("copy into {}[{page}]", slot(s)),
-        Op::CopyOut { slot: s, page } => format!("copy from {}[{page}]", slot(s)),
         Op::Splice { from, slot: s } => format!("splice({}) = {}", page(from), slot(s)),
+        Op::WritePinned { slot: s, page } => format!("write to {}[{page}]", slot(s)),
+        Op::ReadPinned { slot: s, page } => format!("copy from {}[{page}]", slot(s)),
         Op::Register { region: r, first, pages, write, longterm } => {
             let set = [(write, "WRITE"), (longterm, "LONGTERM")];
             format!("register {} over {}{}, {}", region(r), at(first), count(pages), flags(&set))
@@ -230,6 +238,7 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::TakeBlock { page: p } => format!("append {}", page(p)),
         Op::Verify { taken } => format!("verify {}", map.op_name(taken)),
         Op::TakeLease { file: f } => format!("take the layout lease of {}", file(f)),
+        Op::AwaitBreak { file: f } => format!("wait for a break of the lease of {}", file(f)),
         Op::AnswerLease { file: f } => format!("release the layout lease of {}", file(f)),
         Op::Crash => "power loss".into(),
         Op::Signal { to } => format!("SIGKILL to {}", map.actor_name(to)),
@@ -268,6 +277,6 @@ fn call_name(call: PinCall) -> &'static str {
         PinCall::GetFast => "get_user_pages_fast",
         PinCall::GetSlow => "get_user_pages",
         PinCall::PinRemote => "pin_user_pages_remote",
-        PinCall::GetForce => "access_remote_vm",
+        PinCall::GetForce => "get_user_pages_remote(FOLL_FORCE)",
     }
 }

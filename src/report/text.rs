@@ -4,6 +4,7 @@ use super::columns::{Columns, micros};
 use super::data::*;
 use super::paint::*;
 use super::trace::{in_words, step_words};
+use super::verdicts::grouped;
 
 /// Most waits that are listed in one place.
 const WAITS: usize = 12;
@@ -240,6 +241,11 @@ pub fn summary(out: &mut String, report: &Report, width: usize) {
             n => format!("{n} invariants say nothing: their premises never arose in this run"),
         };
         wrap(out, width, "vacuous  ", "         ", &text);
+    }
+    if !report.prices.is_empty() {
+        let price = |(name, n): &(&str, u64)| format!("{name} {}", grouped(*n));
+        let prices: Vec<String> = report.prices.iter().map(price).collect();
+        wrap(out, width, "prices   ", "         ", &prices.join(", "));
     }
 }
 

@@ -48,7 +48,8 @@ pub fn report(start: &Sim, run: &Run, setting: Setting, show: Show) -> Report {
     let steps: Vec<Step> = described.into_values().map(|d| d.step).collect();
     let findings: Vec<Finding> = found.into_iter().map(|f| f.finding).collect();
     let agents = columns(start, run, &end);
-    Report { format: FORMAT, setting, agents, steps, findings, end, verdicts }
+    let prices = Vec::new();
+    Report { format: FORMAT, setting, agents, steps, findings, end, verdicts, prices }
 }
 
 /// The agents that moved or still wait, in the order of the scenario.

@@ -139,8 +139,19 @@ pub struct Lasso {
     pub stem: usize,
     /// Steps once round.
     pub cycle: usize,
+    /// Once round: who takes which steps in a row.
+    pub round: Vec<Stretch>,
     /// The command that replays it up to the end of the first round, word by word.
     pub replay: Vec<String>,
+}
+
+/// Steps that one agent takes in a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stretch {
+    /// Who.
+    pub who: String,
+    /// The steps, as schedules name them.
+    pub steps: Vec<String>,
 }
 
 impl Verdicts {
@@ -276,7 +287,7 @@ impl Verdicts {
         let Some(starvation) = &self.starvation else { return };
         out.push('\n');
         for lasso in &starvation.starved {
-            let Lasso { agent, stem, cycle, replay } = lasso;
+            let Lasso { agent, stem, cycle, round, replay } = lasso;
             let text = format!(
                 "{}: after {} the others can go round a fair cycle of {} for ever",
                 paint(BROKEN, agent),
@@ -284,6 +295,11 @@ impl Verdicts {
                 steps(*cycle)
             );
             line(out, width, "starved", &text);
+            for stretch in round {
+                let indent = " ".repeat(11);
+                let text = format!("{}: {}", paint(STEP, &stretch.who), stretch.steps.join(", "));
+                wrap(out, width, "         ", &indent, &text);
+            }
             let command = paint(DIM, &shell::join(replay));
             wrap(out, width.max(72), "         ", "         ", &command);
         }

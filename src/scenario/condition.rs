@@ -11,10 +11,11 @@ use super::{limits, suggest};
 use crate::kernel::actor::errno;
 use crate::kernel::world::ids::{Actor, File, FilePage, OpId};
 use crate::kernel::world::plan::{Part, Plan, WHOLE};
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// A condition with all names resolved.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Condition {
     /// All of them hold.
     And(Vec<Condition>),
@@ -27,7 +28,7 @@ pub enum Condition {
 }
 
 /// A single test of a final state.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Test {
     /// Whether (or, if not `equal`, that not) some contents are these.
     Contents {
@@ -63,7 +64,7 @@ pub enum Test {
 }
 
 /// Whose contents are meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Of {
     /// A page of a file in the page cache (DAX: on the pmem device).
     Page(FilePage),
@@ -76,7 +77,7 @@ pub enum Of {
 }
 
 /// Contents of some bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Contents {
     /// There is no page, no block, or the operation has not run.
     Absent,
@@ -95,7 +96,7 @@ pub enum Contents {
 }
 
 /// A number of a final state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Quantity {
     /// `folio_ref_count` of a cached page.
     Refcount(FilePage),
@@ -111,7 +112,7 @@ pub enum Quantity {
 
 /// A comparison of numbers.
 #[allow(missing_docs, reason = "the names say it")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Compare {
     Equal,
     NotEqual,
@@ -121,8 +122,35 @@ pub enum Compare {
     GreaterOrEqual,
 }
 
+impl Compare {
+    /// The comparison that a word means.
+    pub fn parse(word: &str) -> Option<Compare> {
+        Some(match word {
+            "=" | "==" => Compare::Equal,
+            "!=" => Compare::NotEqual,
+            "<" => Compare::Less,
+            "<=" => Compare::LessOrEqual,
+            ">" => Compare::Greater,
+            ">=" => Compare::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
+    /// Whether it holds of two numbers that are in this order.
+    pub fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Compare::Equal => ordering.is_eq(),
+            Compare::NotEqual => ordering.is_ne(),
+            Compare::Less => ordering.is_lt(),
+            Compare::LessOrEqual => ordering.is_le(),
+            Compare::Greater => ordering.is_gt(),
+            Compare::GreaterOrEqual => ordering.is_ge(),
+        }
+    }
+}
+
 /// Something that holds in a final state or not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fact {
     /// The page is in the page cache.
     Cached(FilePage),
@@ -173,14 +201,7 @@ impl Test {
             Test::Fact(fact) => state.holds(fact),
             Test::Number { of, compare, with } => {
                 let ordering = state.number(of).map(|n| n.cmp(&with));
-                match compare {
-                    Compare::Equal => ordering.is_some_and(|o| o.is_eq()),
-                    Compare::NotEqual => ordering.is_none_or(|o| o.is_ne()),
-                    Compare::Less => ordering.is_some_and(|o| o.is_lt()),
-                    Compare::LessOrEqual => ordering.is_some_and(|o| o.is_le()),
-                    Compare::Greater => ordering.is_some_and(|o| o.is_gt()),
-                    Compare::GreaterOrEqual => ordering.is_some_and(|o| o.is_ge()),
-                }
+                ordering.map_or(compare == Compare::NotEqual, |o| compare.holds(o))
             }
         }
     }
@@ -390,15 +411,8 @@ impl<'a> Parser<'a> {
 
     fn compare(&mut self) -> Result<Compare, Problem> {
         let (span, word) = self.next();
-        Ok(match word {
-            "=" | "==" => Compare::Equal,
-            "!=" => Compare::NotEqual,
-            "<" => Compare::Less,
-            "<=" => Compare::LessOrEqual,
-            ">" => Compare::Greater,
-            ">=" => Compare::GreaterOrEqual,
-            _ => return Err(Problem::at(span, "a comparison must follow").help("write = or !=")),
-        })
+        Compare::parse(word)
+            .ok_or_else(|| Problem::at(span, "a comparison must follow").help("write = or !="))
     }
 
     /// `=` or `!=`.

@@ -1,16 +1,18 @@
-//! Expectations: which invariant breaks how often, and what final states exist, under which
-//! strategies.
+//! Expectations: which invariant breaks how often, what final states exist, and what a timed run
+//! costs, under which strategies.
 
 use super::compile::Tables;
 use super::compile::report::Report;
-use super::condition::{self, Condition};
+use super::condition::{self, Compare, Condition};
 use super::path::At;
 use super::problem::Problem;
 use super::types::{Expect, Scenario, Verdict};
 use super::{strategy, suggest};
 use crate::kernel::invariant;
 use crate::kernel::strategy::Strategy;
+use crate::kernel::world::Actor;
 use crate::kernel::world::plan::Plan;
+use crate::kernel::world::price::Price;
 
 /// An expectation with all names resolved.
 #[derive(Clone, Debug)]
@@ -32,15 +34,63 @@ pub struct Expectation {
 /// A value of an axis: the axis's flag and the value's name.
 pub type Value = (&'static str, &'static str);
 
-/// What is expected of all interleavings together.
+/// What is expected: of all interleavings together, or of the timed run of seed 0.
 #[derive(Clone, Debug)]
 pub enum Expected {
     /// The invariant of this name breaks so often.
     Invariant(String, Verdict),
+    /// Whether the others can put this thread off for ever in a fair run.
+    Starved(Actor, bool),
     /// Some final state meets the condition.
     Exists(Condition),
     /// Every final state meets the condition.
     Forall(Condition),
+    /// The timed run of seed 0 has this price.
+    Price(Priced),
+}
+
+/// A price compared with a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Priced {
+    /// What is counted.
+    pub price: Price,
+    /// How it is compared.
+    pub compare: Compare,
+    /// What it is compared with.
+    pub with: u64,
+}
+
+impl Priced {
+    /// Reads such as `fast-misses > 0`.
+    ///
+    /// # Errors
+    /// If it has another form; the span is relative to the text.
+    pub fn parse(text: &str) -> Result<Priced, Problem> {
+        let signs = |c: char| matches!(c, '<' | '=' | '>' | '!');
+        let start = text.find(signs).unwrap_or(text.len());
+        let end = start + text[start..].find(|c| !signs(c)).unwrap_or(text.len() - start);
+        let (name, number) = (text[..start].trim(), text[end..].trim());
+        let at = text.len() - text.trim_start().len();
+        let price = Price::find(name).ok_or_else(|| {
+            let known = Price::ALL.iter().map(|p| p.name());
+            Problem::at(at..at + name.len(), format!("unknown price `{name}`"))
+                .help(suggest::cure(name, known, ""))
+        })?;
+        let compare = Compare::parse(&text[start..end]).ok_or_else(|| {
+            Problem::at(start..end, "a comparison must follow")
+                .help("write =, !=, <, <=, > or >= and a number")
+        })?;
+        let with = number.parse().map_err(|_| {
+            Problem::at(end..text.len(), format!("expected a number, found `{number}`"))
+                .help("prices are counts, bytes or nanoseconds: whole numbers without a unit")
+        })?;
+        Ok(Priced { price, compare, with })
+    }
+
+    /// Whether a value is as it says.
+    pub fn met(&self, value: u64) -> bool {
+        self.compare.holds(value.cmp(&self.with))
+    }
 }
 
 /// What names in expectations mean.
@@ -87,21 +137,25 @@ fn what(
         if !conditions {
             return None;
         }
-        let parsed = condition::parse(text, context.plan, context.tables).map_err(|problem| {
-            // The span is relative to the text, the value begins with a quote.
-            let span = problem.span.clone().map(|s| s.start + 1..s.end + 1);
-            Problem { span, ..problem }
-        });
-        report.ok(&at.key(key), parsed)
+        let parsed = condition::parse(text, context.plan, context.tables);
+        report.ok(&at.key(key), parsed.map_err(quoted))
     };
-    match (&expect.invariant, expect.verdict, &expect.exists, &expect.forall) {
-        (None, None, Some(text), None) => {
+    if let Some(name) = &expect.starved {
+        return starved(expect, name, context, at, report);
+    }
+    let Expect { invariant, verdict, exists, forall, price, .. } = expect;
+    match (invariant, *verdict, exists, forall, price) {
+        (None, None, Some(text), None, None) => {
             Some((Expected::Exists(condition(text, "exists")?), format!("exists {text}")))
         }
-        (None, None, None, Some(text)) => {
+        (None, None, None, Some(text), None) => {
             Some((Expected::Forall(condition(text, "forall")?), format!("forall {text}")))
         }
-        (Some(name), Some(verdict), None, None) => {
+        (None, None, None, None, Some(text)) => {
+            let priced = report.ok(&at.key("price"), Priced::parse(text).map_err(quoted))?;
+            Some((Expected::Price(priced), text.clone()))
+        }
+        (Some(name), Some(verdict), None, None, None) => {
             if invariant::find(name).is_none() {
                 let known = invariant::TABLE.iter().map(|i| i.name);
                 let help = suggest::cure(name, known, "");
@@ -119,11 +173,50 @@ fn what(
             let problem = Problem::general("this expects nothing, or several things at once");
             report.value(
                 at,
-                problem.help("give `invariant` with `verdict`, or `exists`, or `forall`"),
+                problem.help(
+                    "give `invariant` or `starved` with `verdict`, or `exists`, `forall` or `price`",
+                ),
             );
             None
         }
     }
+}
+
+/// An expectation about a thread that others can put off for ever.
+fn starved(
+    expect: &Expect,
+    name: &str,
+    context: &Context,
+    at: &At,
+    report: &mut Report,
+) -> Option<(Expected, String)> {
+    let threads = &context.plan.threads;
+    let Some(thread) = threads.iter().position(|t| t.name == name) else {
+        let known = threads.iter().map(|t| t.name.as_str());
+        let help = suggest::cure(name, known, "");
+        let problem = Problem::general(format!("unknown thread `{name}`"));
+        report.value(&at.key("starved"), problem.help(help));
+        return None;
+    };
+    let others = expect.invariant.is_some() || expect.exists.is_some() || expect.forall.is_some();
+    let can = match expect.verdict {
+        Some(Verdict::Sometimes) if !others => true,
+        Some(Verdict::Never) if !others => false,
+        _ => {
+            let problem = Problem::general("this does not say whether the thread can be starved");
+            report
+                .value(at, problem.help("give `starved` with the verdict `sometimes` or `never`"));
+            return None;
+        }
+    };
+    let how = if can { "sometimes" } else { "never" };
+    Some((Expected::Starved(Actor(thread as u32), can), format!("{name} starved {how}")))
+}
+
+/// A problem in a string: its span is relative to the text, and the value begins with a quote.
+fn quoted(problem: Problem) -> Problem {
+    let span = problem.span.clone().map(|s| s.start + 1..s.end + 1);
+    Problem { span, ..problem }
 }
 
 fn under(

@@ -4,7 +4,7 @@ use super::compile::report::Report;
 use super::compile::{self, Tables};
 use super::expect::{self, Expectation};
 use super::outline::Outline;
-use super::path::{self, Seg};
+use super::path::{self, At, Seg};
 use super::problem::{Problem, Problems, Source};
 use super::schedule::Schedule;
 use super::types::{Limits, Scenario};
@@ -31,12 +31,24 @@ pub struct Loaded {
     pub expectations: Vec<Expectation>,
     /// The interleaving that the scenario gives; none if it gives none.
     pub schedule: Option<Schedule>,
+    /// What it was read from.
+    pub source: Source,
 }
 
 impl Loaded {
     /// Limits of an exploration.
     pub fn limits(&self) -> &Limits {
         &self.scenario.limits
+    }
+
+    /// Where an expectation stands in the text: line and column, both from 1.
+    pub fn place_of(&self, expectation: usize) -> (usize, usize) {
+        let text = &self.source.text;
+        let section = At::ROOT.key("expect");
+        let path = section.index(expectation).path();
+        // A text that has been loaded has an outline.
+        let at = Outline::of(text).map_or(0, |outline| outline.value(text, &path).start);
+        self.source.line_column(at)
     }
 }
 
@@ -67,7 +79,8 @@ pub fn text(name: &str, text: &str) -> Result<Loaded, Problems> {
         return Err(Problems::new(source(), report.finish()));
     }
     let name = name.to_string();
-    Ok(Loaded { name, scenario, plan, tables, strategy, expectations, schedule })
+    let source = source();
+    Ok(Loaded { name, scenario, plan, tables, strategy, expectations, schedule, source })
 }
 
 /// Loads a scenario from bytes.

@@ -122,12 +122,16 @@ ops! {
     "pin" Pin(Pin),
     /// Releases all pages of a slot.
     "unpin" Unpin(Unpin),
-    /// The kernel writes a new version into a page that a slot holds (process_vm_writev, io_uring).
-    "copy_in" CopyIn(HeldPage),
-    /// The kernel reads a page that a slot holds; records what it saw.
-    "copy_out" CopyOut(HeldPage),
     /// `splice` of a page of a file into a pipe, which keeps a plain reference in a slot.
     "splice" Splice(Splice),
+    /// Takes very many pins of a mapped page, or plain references to it, and keeps them.
+    "hoard" Hoard(Hoard),
+    /// The kernel writes a new version to a page that a slot holds, the first if none is said
+    /// (process_vm_writev, ptrace, /proc/PID/mem, io_uring).
+    "write_pinned" WritePinned(Place),
+    /// The kernel copies out of a page that a slot holds, the first if none is said (read(2) of a
+    /// pipe that vmsplice filled); records what it saw.
+    "read_pinned" ReadPinned(Place),
     /// Registers a memory region with a device: pins (or subscribes) and programs the device.
     "register" Register(Register),
     /// Deregisters a region: stops the device, then releases.
@@ -158,6 +162,8 @@ ops! {
     "verify" Verify(Name),
     /// The holder of a layout lease on a file takes it.
     "take_lease" TakeLease(Name),
+    /// Waits until the holder of a lease is asked to let go.
+    "await_break" AwaitBreak(Name),
     /// The holder of a layout lease answers its break: it has let go.
     "answer_lease" AnswerLease(Name),
     /// Power loss: RAM and volatile caches are gone, the run ends.
@@ -223,16 +229,6 @@ section! {
 }
 
 section! {
-    /// A page that a slot holds.
-    HeldPage {
-        /// The slot; `pin` if absent.
-        slot: Option<Name>,
-        /// The page of it; 0 if absent.
-        page: Option<u32>,
-    }
-}
-
-section! {
     /// `splice` of a page of a file into a pipe.
     Splice {
         /// A page of a file.
@@ -294,6 +290,19 @@ pub struct Madvise {
     pub advice: Advice,
 }
 
+/// Very many references to one page.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hoard {
+    /// A mapped page, which must have been accessed or populated.
+    pub at: Place,
+    /// How many: plain references up to 60000, pins up to 4000000.
+    pub count: u32,
+    /// Pins (FOLL_PIN); else plain references, as vmsplice takes them.
+    #[serde(default)]
+    pub pin: bool,
+}
+
 /// Which function takes references.
 #[derive(
     Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize, JsonSchema,
@@ -311,7 +320,7 @@ pub enum PinCall {
     GetSlow,
     /// `pin_user_pages_remote`, as process_vm_readv and process_vm_writev call it
     PinRemote,
-    /// `get_user_pages_remote` with FOLL_FORCE, as /proc/PID/mem calls it
+    /// `get_user_pages_remote` with FOLL_FORCE (ptrace, /proc/PID/mem)
     GetForce,
 }
 
@@ -340,6 +349,8 @@ pub enum Redirty {
     SetDirty,
     /// `set_page_dirty_lock`
     SetDirtyLock,
+    /// page_mkwrite once more
+    Mkwrite,
 }
 
 section! {

@@ -84,6 +84,13 @@ pub fn describe(text: &str, base: Strategy) -> Result<Strategy, Problem> {
     }
 }
 
+/// The strategy that a scenario names, as it is described in words.
+pub fn own(scenario: &Scenario) -> String {
+    let preset = scenario.preset.as_deref().unwrap_or(Preset::DEFAULT);
+    let axes = scenario.strategy.iter().map(|(axis, value)| format!(" {axis}={value}"));
+    format!("{preset}{}", axes.collect::<String>())
+}
+
 /// The strategy that a scenario names.
 pub fn of(scenario: &Scenario, report: &mut Report) -> Strategy {
     let name = scenario.preset.as_deref().unwrap_or(Preset::DEFAULT);

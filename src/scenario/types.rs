@@ -256,6 +256,18 @@ section! {
     Device {
         /// What it is.
         kind: DeviceKind,
+        /// Its driver gives a pinned page back when `--writeback revoke` asks for it; true if
+        /// absent.
+        revocable: Option<bool>,
+        /// Its translation table can be changed while it runs; true if absent. A device that says
+        /// false breaks when a design does so (`--truncate crappy-page`): all its regions die.
+        redirects: Option<bool>,
+        /// It has a command that ends the transfers of one region; true if absent. One that says
+        /// false is reset where a design needs the command (`--truncate terminate`).
+        terminates: Option<bool>,
+        /// It survives an access that the IOMMU refuses; true if absent. One that says false loses
+        /// all its regions (`--truncate iommu-fault`).
+        survives_faults: Option<bool>,
     }
 }
 
@@ -339,6 +351,8 @@ section! {
         depth: Option<u64>,
         /// States to visit at most.
         states: Option<u64>,
+        /// For worlds that are too large to exhaust: hold expectations against so many timed runs.
+        runs: Option<u64>,
     }
 }
 
@@ -355,16 +369,21 @@ pub enum Verdict {
 }
 
 section! {
-    /// An expectation: `invariant` with `verdict`, or `exists`, or `forall`.
+    /// An expectation: `invariant` or `starved` with `verdict`, or `exists`, or `forall`, or `price`.
     Expect {
         /// The invariant that is spoken of.
         invariant: Option<String>,
-        /// How often it is expected to break.
+        /// How often it is expected to break; of `starved`, whether there is such a run.
         verdict: Option<Verdict>,
+        /// A thread that the others can put off for ever although everybody who can go on again
+        /// and again does: `sometimes`, or `never`.
+        starved: Option<String>,
         /// A condition that some final state meets.
         exists: Option<String>,
         /// A condition that every final state meets.
         forall: Option<String>,
+        /// A price compared with a number, such as `fast-misses > 0`, in the timed run of seed 0.
+        price: Option<String>,
         /// The strategies under which this is expected, each `PRESET`, `AXIS=VALUE ...` or
         /// `PRESET AXIS=VALUE ...`; the scenario's own if absent.
         under: Vec<String>,

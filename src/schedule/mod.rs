@@ -1,5 +1,6 @@
 //! Schedulers: one file each, and the table of their names.
 
+pub mod keyed;
 pub mod pct;
 pub mod pos;
 pub mod random;
@@ -8,6 +9,7 @@ pub mod stream;
 pub mod timed;
 pub mod uniform;
 
+use self::keyed::Keyed;
 use self::pct::Pct;
 use self::pos::Pos;
 use self::random::RandomWalk;
@@ -27,6 +29,8 @@ pub enum Kind {
     Pos,
     /// See [`Uniform`].
     Uniform,
+    /// See [`Keyed`].
+    Keyed,
     /// See [`EventQueue`] at its exact pace.
     Timed,
     /// See [`EventQueue`] at a random pace.
@@ -52,7 +56,7 @@ impl Params {
 }
 
 /// Every scheduler: its kind, its name, and what it does in a sentence.
-pub const TABLE: [(Kind, &str, &str); 6] = [
+pub const TABLE: [(Kind, &str, &str); 7] = [
     (Kind::Random, "random", "a random walk: every agent that can move is equally likely to"),
     (
         Kind::Pct,
@@ -69,6 +73,12 @@ pub const TABLE: [(Kind, &str, &str); 6] = [
         Kind::Uniform,
         "uniform",
         "all interleavings equally likely: agents weighted by the moves they have left",
+    ),
+    (
+        Kind::Keyed,
+        "keyed",
+        "a random priority for every step by its name, so that designs that share steps share \
+         schedules",
     ),
     (Kind::Timed, "timed", "the event queue: every move when it is due on a virtual clock"),
     (
@@ -97,6 +107,7 @@ impl Kind {
             Kind::Pct => Box::new(Pct::new(seed, params.depth, params.steps)),
             Kind::Pos => Box::new(Pos::new(seed)),
             Kind::Uniform => Box::new(Uniform::new(seed)),
+            Kind::Keyed => Box::new(Keyed::new(seed)),
             Kind::Timed => Box::new(EventQueue::new(seed, Pace::Exact)),
             Kind::TimedRandom => Box::new(EventQueue::new(seed, Pace::Random)),
         }

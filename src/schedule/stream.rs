@@ -18,6 +18,8 @@ pub enum Purpose {
     Setup = 2,
     /// Runs made only to learn how long agents go on.
     Calibration = 3,
+    /// What a made-up scenario consists of.
+    Scenario = 4,
 }
 
 /// A stream of random numbers.

@@ -94,7 +94,10 @@ fn machine(dice: &mut Dice, size: Scale) -> Plan {
     }
     files.push(FilePlan { pages: vec![], ..file(dice, "theirs", FsKind::Ext4, Some(Disk(0))) });
     let mm = |n: u32| MmPlan { name: format!("mm{n}"), child_of: n.checked_sub(1).map(Mm) };
-    let devices = DEVICES.map(|kind| DevicePlan { name: format!("{kind:?}"), kind });
+    let devices = DEVICES.map(|kind| DevicePlan {
+        revocable: kind != DeviceKind::Capture,
+        ..DevicePlan::new(format!("{kind:?}"), kind)
+    });
     let region = |n: u32| {
         let name = format!("mr{n}");
         let device = Device(n % DEVICES.len() as u32);

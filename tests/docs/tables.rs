@@ -6,6 +6,7 @@ use gupsim::kernel::invariant::TABLE as INVARIANTS;
 use gupsim::kernel::strategy::{Preset, Strategy};
 use gupsim::kernel::world::Kind;
 use gupsim::kernel::world::costs::Cost;
+use gupsim::kernel::world::price::Price;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -25,6 +26,7 @@ pub const PARTS: &[Part] = &[
     ("presets", presets),
     ("preset values", preset_values),
     ("costs", costs),
+    ("prices", prices),
 ];
 
 const WORLD: &[&str] = &["objects", "machine", "device"];
@@ -250,6 +252,14 @@ fn preset_values() -> String {
         };
         let lines: Vec<String> = by_value.into_iter().map(line).collect();
         row(&mut out, &[&format!("`--{}`", axis.flag), &lines.join("<br>")]);
+    }
+    out
+}
+
+fn prices() -> String {
+    let mut out = table(&["price", "what is counted"]);
+    for price in Price::ALL {
+        row(&mut out, &[&format!("`{}`", price.name()), price.doc().trim()]);
     }
     out
 }

@@ -39,6 +39,8 @@ pub enum Meaning {
     Register { pages: u32 },
     /// Nothing to release: ENXIO.
     Unregister { slot: Slot },
+    /// A device wrote to a registered page: as many bytes as a page has, if there is one.
+    Dma,
     /// Pin, copy, release: as many bytes as a page has, if pinning succeeded.
     Copied,
     /// The same of /proc/self/mem, which fails with EIO.

@@ -148,8 +148,8 @@ impl Counts {
         Counts {
             faults: get(Price::Faults),
             major: get(Price::MajorFaults),
-            acquired: get(Price::FollPinAcquired),
-            released: get(Price::FollPinReleased),
+            acquired: get(Price::Pins),
+            released: get(Price::Unpins),
         }
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! The file is little-endian words under a checksum: a header that names the format and the
 //! search it belongs to, the counts, the runs (each move as its number among the enabled ones),
-//! the visited set. It is written beside its target and renamed over it, so that a kill at any
-//! moment leaves either the old or the new one whole.
+//! what the model has gathered, what a reduction has learned, the visited set. It is written beside
+//! its target and renamed over it, so that a kill at any moment leaves either the old or the new
+//! one whole.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,23 +13,27 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use super::Options;
-use super::search::Worker;
+use super::search::{Work, Worker};
 use super::tally::Tally;
 use super::visited::{Seen, Visited};
 use crate::engine::hash::{bytes, mix2};
 use crate::engine::model::{Model, Props};
+use crate::engine::reduce;
+use crate::engine::reduce::guide::Lessons;
 
 /// First word of a file: "gupsick" and the version of the form.
-const MAGIC: u64 = u64::from_le_bytes(*b"gupsick1");
+const MAGIC: u64 = u64::from_le_bytes(*b"gupsick2");
 
 /// A search between two moments of work.
 #[derive(Clone, Debug)]
 pub struct Snapshot<M: Model> {
     pub(super) visited: Visited,
-    /// Runs that lead to claimed states nobody has looked at.
-    pub(super) frontier: Vec<Vec<M::Move>>,
+    /// Claimed states nobody has looked at.
+    pub(super) frontier: Vec<Work<M::Move>>,
     pub(super) tally: Tally<M::Move>,
     pub(super) distinct: Option<Visited>,
+    /// Of a reduced search: what it has learned.
+    pub(super) lessons: Option<Lessons>,
 }
 
 /// Why a checkpoint cannot be used.
@@ -115,18 +120,26 @@ fn identity<M: Model>(start: &M, options: &Options, caller: u64) -> u64 {
     start.state(&mut state);
     let depth = options.depth.map_or(u64::MAX, |d| d as u64);
     let preemptions = options.preemptions.map_or(u64::MAX, u64::from);
-    let parts = [bytes(&state), caller, depth, preemptions, u64::from(options.symmetry)];
+    let kind = u64::from(options.symmetry) << 1 | u64::from(options.is_reduced());
+    let parts = [bytes(&state), caller, depth, preemptions, kind];
     parts.into_iter().fold(MAGIC, mix2)
 }
 
 impl<M: Model> Snapshot<M> {
     /// A search that has not begun.
     pub fn begin(start: &M, options: &Options) -> Snapshot<M> {
-        let mut visited = Visited::default();
-        let mut worker = Worker::new(start, options, std::mem::take(&mut visited));
+        let reduced = options.is_reduced() && start.agents() <= reduce::MAX_AGENTS;
+        Snapshot::round(start, options, reduced.then(|| Lessons::new(start)))
+    }
+
+    /// A search, or a round of one, that has not begun.
+    pub(super) fn round(start: &M, options: &Options, lessons: Option<Lessons>) -> Snapshot<M> {
+        let mut visited = Visited::new(lessons.as_ref().is_some_and(Lessons::sleeps));
+        let mut distinct = options.is_bounded().then(Visited::default);
+        let mut worker = Worker::new(start, options, &mut visited, distinct.as_mut(), None);
         worker.claim_start();
-        let (seen, tally, distinct) = worker.into_parts();
-        Snapshot { visited: seen, frontier: vec![Vec::new()], tally, distinct }
+        let tally = worker.tally;
+        Snapshot { visited, frontier: vec![Work::everything()], tally, distinct, lessons }
     }
 
     /// States claimed so far.
@@ -166,13 +179,24 @@ impl<M: Model> Snapshot<M> {
             write_run(&mut model, run.as_deref().unwrap_or_default(), out)?;
         }
         out.word(self.frontier.len() as u64)?;
-        for run in &self.frontier {
-            write_run(&mut model, run, out)?;
+        for work in &self.frontier {
+            out.word(work.awake)?;
+            write_run(&mut model, &work.run, out)?;
         }
+        let mut gathered = Vec::new();
+        start.gathered(&mut gathered);
+        write_list(&gathered, out)?;
+        write_list(&self.lessons.as_ref().map(Lessons::words).unwrap_or_default(), out)?;
         out.word(u64::from(self.distinct.is_some()))?;
+        let sleepers = self.lessons.as_ref().is_some_and(Lessons::sleeps);
         for set in [Some(&self.visited), self.distinct.as_ref()].into_iter().flatten() {
             out.word(set.len() as u64)?;
-            out.words(set.keys())?;
+            for (key, asleep) in set.entries() {
+                out.word(key)?;
+                if sleepers {
+                    out.word(u64::from(asleep))?;
+                }
+            }
         }
         let sum = out.sum;
         out.word(sum)
@@ -214,25 +238,44 @@ impl<M: Model> Snapshot<M> {
         }
         let mut frontier = Vec::new();
         for _ in 0..input.word()? {
-            frontier.push(read_run(&mut model, input)?);
+            let awake = input.word()?;
+            frontier.push(Work { awake, run: read_run(&mut model, input)? });
         }
+        let gathered = read_list(input)?;
+        let lessons = read_list(input)?;
+        let lessons = match lessons.is_empty() {
+            true => None,
+            false => Some(Lessons::from_words(start, &lessons).ok_or(CheckpointError::Damaged)?),
+        };
         let two = input.word()? == 1;
-        let visited = read_set(input)?;
-        let distinct = if two { Some(read_set(input)?) } else { None };
+        let visited = read_set(input, lessons.as_ref().is_some_and(Lessons::sleeps))?;
+        let distinct = if two { Some(read_set(input, false)?) } else { None };
         let sum = input.sum;
         if input.word()? != sum {
             return Err(CheckpointError::Damaged);
         }
-        Ok(Snapshot { visited, frontier, tally, distinct })
+        start.gather(&gathered);
+        Ok(Snapshot { visited, frontier, tally, distinct, lessons })
     }
 }
 
-fn read_set<R: Read>(input: &mut In<R>) -> Result<Visited, CheckpointError> {
-    let mut set = Visited::default();
+fn read_set<R: Read>(input: &mut In<R>, sleepers: bool) -> Result<Visited, CheckpointError> {
+    let mut set = Visited::new(sleepers);
     for _ in 0..input.word()? {
-        set.restore(input.word()?);
+        let key = input.word()?;
+        let asleep = if sleepers { input.word()? as u32 } else { 0 };
+        set.restore_asleep((key, asleep));
     }
     Ok(set)
+}
+
+fn write_list<W: Write>(list: &[u64], out: &mut Out<W>) -> io::Result<()> {
+    out.word(list.len() as u64)?;
+    out.words(list.iter().copied())
+}
+
+fn read_list<R: Read>(input: &mut In<R>) -> Result<Vec<u64>, CheckpointError> {
+    (0..input.word()?).map(|_| input.word().map_err(CheckpointError::from)).collect()
 }
 
 /// Writes a run as the numbers of its moves among the enabled ones; leaves `model` as it was.

@@ -5,66 +5,86 @@
 //! back the oldest work they hold. Every state is claimed once and looked at once by somebody, so
 //! all sums are the same at any number of threads. A checkpoint is a moment at which every thread
 //! has put all its work back into the queue.
+//!
+//! A reduced search comes in rounds, each with what the ones before have learned. The beginning of
+//! a round is made on one thread, and if something is learned there the round is begun again soon;
+//! the rest is made to its end by all threads. Where the beginning ends is a matter of the moves
+//! made in it, so that what is known in which round is the same at any number of threads.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::checkpoint::Snapshot;
-use super::search::{Hub, Worker};
+use super::exact::SharedExact;
+use super::search::{Halt, Hub, Work, Worker};
 use super::tally::Tally;
 use super::visited::{Seen, Shared, Visited};
 use super::{Control, Options, Poll, Progress};
 use crate::engine::model::Model;
+use crate::engine::reduce::guide::{Guide, Lessons};
+
+/// Moves for which a round of a reduced search is young: it runs on one thread and is begun again
+/// if it learns. (Short under test, so that small models are searched on several threads.)
+const YOUNG: u64 = if cfg!(test) { 1 << 6 } else { 1 << 14 };
+
+/// Moves that a young round goes on after it learned something for the first time, at least.
+const PATIENCE: u64 = 1 << 10;
 
 /// The outside world as one thread alone sees it.
-struct Alone<'a, C>(&'a C);
+struct Alone<'a, C> {
+    control: &'a C,
+    /// Moves made before.
+    made: u64,
+    /// In a young round: the moves after which it first learned something.
+    young: Option<Cell<Option<u64>>>,
+}
 
 impl<M: Model, C: Control<M>> Hub<M> for Alone<'_, C> {
     fn poll(&self, progress: &Progress, _fresh: u64) -> Poll {
-        self.0.poll(progress)
+        let transitions = self.made + progress.transitions;
+        self.control.poll(&Progress { transitions, ..*progress })
+    }
+
+    fn enough(&self, transitions: u64, learned: bool) -> bool {
+        let Some(grown_at) = &self.young else { return false };
+        let now = self.made + transitions;
+        if learned && grown_at.get().is_none() {
+            grown_at.set(Some(now));
+        }
+        // Long enough ago that the round is not worth going on with; or no longer young.
+        grown_at.get().is_some_and(|then| now >= 2 * then + PATIENCE) || now >= YOUNG
     }
 }
 
-/// A whole search on one thread over any set of states, without checkpoints.
-pub(super) fn one<M: Model, S: Seen>(
+/// Searches with whole states, on as many threads as `options` say, without checkpoints.
+pub(super) fn exact<M: Model>(
     start: &M,
     options: &Options,
     control: &impl Control<M>,
-    seen: &mut S,
-) -> Tally<M::Move> {
-    let mut worker = Worker::new(start, options, Borrowed(seen));
-    worker.claim_start();
-    let mut queue = vec![Vec::new()];
-    while let Some(run) = queue.pop() {
-        if let Some(Poll::Stop(bound)) = worker.work(&run, &Alone(control), &mut queue) {
-            worker.tally.cut_by(bound);
-            break;
+) -> (Tally<M::Move>, SharedExact) {
+    let (seen, distinct) = (SharedExact::default(), SharedExact::default());
+    let distinct = options.is_bounded().then_some(&distinct);
+    let worker = || Worker::new(start, options, &seen, distinct, None);
+    let mut first = worker();
+    first.claim_start();
+    let mut tally = first.tally;
+    let mut work = vec![Work::everything()];
+    loop {
+        let workers = (0..options.jobs.max(1)).map(|_| worker()).collect();
+        let (halt, parts) = together(workers, &mut work, control, tally.transitions);
+        parts.into_iter().for_each(|part| tally.merge(part.tally));
+        match halt {
+            None => break,
+            Some(Halt::Stop(bound)) => {
+                tally.cut_by(bound);
+                break;
+            }
+            // There is nothing to lay down.
+            Some(_) => {}
         }
     }
-    worker.tally
-}
-
-/// A set of states that belongs to the caller.
-struct Borrowed<'a, S>(&'a mut S);
-
-impl<S: Seen> Seen for Borrowed<'_, S> {
-    #[inline]
-    fn touch(&self, fingerprint: u64) -> u64 {
-        self.0.touch(fingerprint)
-    }
-
-    #[inline]
-    fn claim(&mut self, fingerprint: u64, state: impl FnOnce(&mut Vec<u8>)) -> bool {
-        self.0.claim(fingerprint, state)
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.bytes()
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
+    (tally, seen)
 }
 
 /// Searches what a snapshot has left to do, on as many threads as `options` say, to the end or
@@ -76,20 +96,28 @@ pub(super) fn many<M: Model>(
     mut snapshot: Snapshot<M>,
 ) -> Snapshot<M> {
     loop {
-        // A search cut by its shape counts distinct states in a set of its own: one thread.
-        let stopped = if options.jobs > 1 && !options.is_bounded() {
+        let young = snapshot.lessons.is_some() && snapshot.tally.transitions < YOUNG;
+        let halt = if options.jobs > 1 && !young {
             phase_many(start, options, control, &mut snapshot)
         } else {
-            phase_one(start, options, control, &mut snapshot)
+            phase_one(start, options, control, &mut snapshot, young)
         };
-        match stopped {
-            None => return snapshot,
-            Some(Poll::Stop(bound)) => {
+        match halt {
+            Some(Halt::Stop(bound)) => {
                 control.save(&snapshot);
                 snapshot.tally.cut_by(bound);
                 return snapshot;
             }
-            Some(_) => control.save(&snapshot),
+            Some(Halt::Checkpoint) => control.save(&snapshot),
+            // A round that learned is over, whatever is left of it.
+            None | Some(Halt::Enough) => match snapshot.lessons.take_if(|l| l.grown) {
+                Some(lessons) => {
+                    let lessons = lessons.next(snapshot.tally.transitions);
+                    snapshot = Snapshot::round(start, options, Some(lessons));
+                }
+                None if halt.is_none() => return snapshot,
+                None => {}
+            },
         }
     }
 }
@@ -100,49 +128,63 @@ fn phase_one<M: Model>(
     options: &Options,
     control: &impl Control<M>,
     snapshot: &mut Snapshot<M>,
-) -> Option<Poll> {
-    let Snapshot { visited, frontier, tally, distinct } = snapshot;
-    let mut worker = Worker::new(start, options, Borrowed(visited));
-    worker.distinct = distinct.take();
-    let mut stopped = None;
-    while stopped.is_none() {
-        let Some(run) = frontier.pop() else { break };
-        stopped = worker.work(&run, &Alone(control), frontier);
+    young: bool,
+) -> Option<Halt> {
+    let Snapshot { visited, frontier, tally, distinct, lessons } = snapshot;
+    let guide = lessons.as_ref().map(Guide::new);
+    let mut worker = Worker::new(start, options, visited, distinct.as_mut(), guide);
+    let grown_at = lessons.as_ref().and_then(|l| l.grown_at);
+    let young = young.then(|| Cell::new(grown_at));
+    let hub = Alone { control, made: tally.transitions, young };
+    let mut halt = None;
+    while halt.is_none() {
+        let Some(work) = frontier.pop() else { break };
+        halt = worker.work(&work, &hub, frontier);
     }
-    *distinct = worker.distinct;
     tally.merge(worker.tally);
-    stopped
+    learn(lessons, worker.guide);
+    if let (Some(lessons), Some(young)) = (lessons, hub.young) {
+        lessons.grown_at = young.get();
+    }
+    halt
+}
+
+/// Adds what a thread has learned.
+fn learn(lessons: &mut Option<Lessons>, guide: Option<Guide>) {
+    if let (Some(lessons), Some(guide)) = (lessons, guide) {
+        lessons.merge(guide);
+    }
 }
 
 /// What the threads of a search share.
 struct Pool<'a, M: Model, C> {
     control: &'a C,
     jobs: usize,
-    queue: Mutex<Vec<Vec<M::Move>>>,
+    queue: Mutex<Vec<Work<M::Move>>>,
     wake: Condvar,
     idle: AtomicUsize,
     queued: AtomicUsize,
     /// Set once nobody shall take work any more.
     over: AtomicBool,
-    stopped: Mutex<Option<Poll>>,
+    halt: Mutex<Option<Halt>>,
     transitions: AtomicU64,
 }
 
 impl<M: Model, C: Control<M>> Pool<'_, M, C> {
-    fn queue(&self) -> MutexGuard<'_, Vec<Vec<M::Move>>> {
+    fn queue(&self) -> MutexGuard<'_, Vec<Work<M::Move>>> {
         self.queue.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Takes a run to work on, waiting for one; `None` when the phase is over.
-    fn take(&self) -> Option<Vec<M::Move>> {
+    /// Takes work, waiting for it; `None` when the phase is over.
+    fn take(&self) -> Option<Work<M::Move>> {
         let mut queue = self.queue();
         loop {
             if self.over.load(Ordering::Acquire) {
                 return None;
             }
-            if let Some(run) = queue.pop() {
+            if let Some(work) = queue.pop() {
                 self.queued.store(queue.len(), Ordering::Relaxed);
-                return Some(run);
+                return Some(work);
             }
             if self.idle.fetch_add(1, Ordering::AcqRel) + 1 == self.jobs {
                 self.finish();
@@ -160,12 +202,12 @@ impl<M: Model, C: Control<M>> Pool<'_, M, C> {
 
     /// Ends the phase for everybody; the first reason counts, except that a stop beats a
     /// checkpoint.
-    fn stop(&self, why: Poll) {
-        let mut stopped = self.stopped.lock().unwrap_or_else(|e| e.into_inner());
-        if !matches!(*stopped, Some(Poll::Stop(_))) {
-            *stopped = Some(why);
+    fn stop(&self, why: Halt) {
+        let mut halt = self.halt.lock().unwrap_or_else(|e| e.into_inner());
+        if !matches!(*halt, Some(Halt::Stop(_))) {
+            *halt = Some(why);
         }
-        drop(stopped);
+        drop(halt);
         let queue = self.queue();
         self.finish();
         drop(queue);
@@ -177,9 +219,9 @@ impl<M: Model, C: Control<M>> Hub<M> for Pool<'_, M, C> {
         self.idle.load(Ordering::Relaxed) > self.queued.load(Ordering::Relaxed)
     }
 
-    fn give(&self, run: Vec<M::Move>) {
+    fn give(&self, work: Work<M::Move>) {
         let mut queue = self.queue();
-        queue.push(run);
+        queue.push(work);
         self.queued.store(queue.len(), Ordering::Relaxed);
         self.wake.notify_one();
     }
@@ -193,63 +235,178 @@ impl<M: Model, C: Control<M>> Hub<M> for Pool<'_, M, C> {
     }
 }
 
-/// On several threads, until something happens to one of them.
+/// On several threads, until something happens.
 fn phase_many<M: Model>(
     start: &M,
     options: &Options,
     control: &impl Control<M>,
     snapshot: &mut Snapshot<M>,
-) -> Option<Poll> {
+) -> Option<Halt> {
     let shared = Shared::from(std::mem::take(&mut snapshot.visited));
+    let distinct = snapshot.distinct.take().map(Shared::from);
+    let guide = || snapshot.lessons.as_ref().map(Guide::new);
+    let worker = || Worker::new(start, options, &shared, distinct.as_ref(), guide());
+    let workers = (0..options.jobs).map(|_| worker()).collect();
+    let made = snapshot.tally.transitions;
+    let (halt, parts) = together(workers, &mut snapshot.frontier, control, made);
+    for part in parts {
+        snapshot.tally.merge(part.tally);
+        learn(&mut snapshot.lessons, part.guide);
+    }
+    snapshot.visited = Visited::from(shared);
+    snapshot.distinct = distinct.map(Visited::from);
+    debug_assert!(halt.is_some() || snapshot.frontier.is_empty());
+    halt
+}
+
+/// What a thread leaves.
+struct Part<Mv> {
+    tally: Tally<Mv>,
+    guide: Option<Guide>,
+}
+
+/// Lets workers do the work there is, each on a thread, until something happens to one of them;
+/// `made` moves were made before. What is still to do comes back in `work`.
+fn together<M: Model, S: Seen + Send>(
+    workers: Vec<Worker<'_, M, S>>,
+    work: &mut Vec<Work<M::Move>>,
+    control: &impl Control<M>,
+    made: u64,
+) -> (Option<Halt>, Vec<Part<M::Move>>) {
     let pool: Pool<'_, M, _> = Pool {
         control,
-        jobs: options.jobs,
-        queue: Mutex::new(std::mem::take(&mut snapshot.frontier)),
+        jobs: workers.len(),
+        queue: Mutex::new(std::mem::take(work)),
         wake: Condvar::new(),
         idle: AtomicUsize::new(0),
         queued: AtomicUsize::new(0),
         over: AtomicBool::new(false),
-        stopped: Mutex::new(None),
-        transitions: AtomicU64::new(snapshot.tally.transitions),
+        halt: Mutex::new(None),
+        transitions: AtomicU64::new(made),
     };
-    let workers: Vec<_> = (0..options.jobs).map(|_| Worker::new(start, options, &shared)).collect();
+    let mut parts = Vec::new();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = workers
-            .into_iter()
-            .map(|mut worker| {
-                let pool = &pool;
-                scope.spawn(move || {
-                    let mut rest = Vec::new();
-                    while let Some(run) = pool.take() {
-                        if let Some(why) = worker.work(&run, pool, &mut rest) {
-                            pool.stop(why);
-                        }
+        let mut threads = Vec::new();
+        for mut worker in workers {
+            let pool = &pool;
+            threads.push(scope.spawn(move || {
+                let mut rest = Vec::new();
+                while let Some(work) = pool.take() {
+                    if let Some(why) = worker.work(&work, pool, &mut rest) {
+                        pool.stop(why);
                     }
-                    (worker.tally, rest)
-                })
-            })
-            .collect();
+                }
+                (Part { tally: worker.tally, guide: worker.guide }, rest)
+            }));
+        }
         for thread in threads {
             match thread.join() {
-                Ok((tally, rest)) => {
-                    snapshot.tally.merge(tally);
-                    snapshot.frontier.extend(rest);
+                Ok((part, rest)) => {
+                    parts.push(part);
+                    work.extend(rest);
                 }
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
     });
-    snapshot.frontier.append(&mut pool.queue());
-    let stopped = *pool.stopped.lock().unwrap_or_else(|e| e.into_inner());
-    snapshot.visited = Visited::from(shared);
-    debug_assert!(stopped.is_some() || snapshot.frontier.is_empty());
-    stopped
+    work.append(&mut pool.queue());
+    let halt = *pool.halt.lock().unwrap_or_else(|e| e.into_inner());
+    (halt, parts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::explore::Bound;
+    use crate::engine::explore::{Bound, Report, explore, resume};
+    use crate::litmus::guarded::{Choice, Command, Guarded, Program, Thread};
+    use proptest::prelude::*;
+
+    const VARS: usize = 4;
+
+    fn condition(most: usize) -> impl Strategy<Value = Vec<(usize, u8)>> {
+        let map = proptest::collection::btree_map(0..VARS, 0u8..2, 0..=most);
+        map.prop_map(|m| m.into_iter().collect())
+    }
+
+    /// A command that goes on by so many places, or back.
+    fn command(loops: bool) -> impl Strategy<Value = (Command, isize)> {
+        let jump = if loops { -2isize..3 } else { 1..3 };
+        (condition(1), condition(2), jump, proptest::bool::weighted(0.02))
+            .prop_map(|(guard, set, jump, cut)| (Command { guard, set, next: 0, cut }, jump))
+    }
+
+    fn program(loops: bool) -> impl Strategy<Value = Program> {
+        let places =
+            proptest::collection::vec(proptest::collection::vec(command(loops), 1..3), 2..6);
+        let thread = places.prop_map(|places| {
+            let land = |at: usize, (command, jump): (Command, isize)| Command {
+                next: at.saturating_add_signed(jump),
+                ..command
+            };
+            let place = |(at, all): (usize, Vec<_>)| all.into_iter().map(|c| land(at, c)).collect();
+            Thread { places: places.into_iter().enumerate().map(place).collect(), owes: vec![] }
+        });
+        let never = proptest::collection::vec(condition(2), 2);
+        (proptest::collection::vec(thread, 3..5), never).prop_map(|(threads, never)| Program {
+            vars: VARS,
+            threads,
+            never,
+        })
+    }
+
+    fn result(report: Report<Choice>) -> Report<Choice> {
+        Report { deepest: 0, bytes: 0, ..report }
+    }
+
+    /// Lays every search down at each poll, in memory.
+    struct Often(Mutex<Vec<Snapshot<Guarded>>>);
+
+    impl Control<Guarded> for Often {
+        fn poll(&self, _progress: &Progress) -> Poll {
+            Poll::Checkpoint
+        }
+
+        fn save(&self, snapshot: &Snapshot<Guarded>) {
+            self.0.lock().unwrap().push(snapshot.clone());
+        }
+    }
+
+    fn agree(program: Program) -> Result<(), TestCaseError> {
+        let start = Guarded::new(program);
+        let options = |jobs| Options { reduction: true, jobs, ..Options::default() };
+        let one = result(explore(&start, &options(1), &()));
+        let full = explore(&start, &Options::default(), &());
+        prop_assert_eq!((full.broken, full.reached), (one.broken, one.reached));
+        prop_assert_eq!((full.ends, full.violating_ends), (one.ends, one.violating_ends));
+        prop_assert!(one.states <= full.states && one.transitions <= full.transitions);
+        let often = Often(Mutex::default());
+        for jobs in [1, 2, 4] {
+            prop_assert_eq!(&result(explore(&start, &options(jobs), &())), &one);
+            prop_assert_eq!(&result(explore(&start, &options(jobs), &often)), &one);
+        }
+        let snapshots = often.0.into_inner().unwrap();
+        let every = snapshots.len().div_ceil(5).max(1);
+        for snapshot in snapshots.into_iter().step_by(every) {
+            prop_assert_eq!(&result(resume(&start, &options(2), &(), snapshot)), &one);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 500, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_reduced_search_is_the_same_on_any_number_of_threads(p in program(false)) {
+            agree(p)?;
+        }
+
+        #[test]
+        fn a_reduced_search_round_circles_is_the_same_on_any_number_of_threads(p in program(true)) {
+            agree(p)?;
+        }
+    }
 
     #[test]
     fn a_stop_beats_a_checkpoint() {
@@ -262,12 +419,12 @@ mod tests {
             idle: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             over: AtomicBool::new(false),
-            stopped: Mutex::new(None),
+            halt: Mutex::new(None),
             transitions: AtomicU64::new(0),
         };
-        pool.stop(Poll::Checkpoint);
-        pool.stop(Poll::Stop(Bound::Time));
-        pool.stop(Poll::Checkpoint);
-        assert_eq!(*pool.stopped.lock().unwrap(), Some(Poll::Stop(Bound::Time)));
+        pool.stop(Halt::Checkpoint);
+        pool.stop(Halt::Stop(Bound::Time));
+        pool.stop(Halt::Checkpoint);
+        assert_eq!(*pool.halt.lock().unwrap(), Some(Halt::Stop(Bound::Time)));
     }
 }

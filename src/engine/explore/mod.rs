@@ -2,14 +2,16 @@
 //!
 //! [`explore`] goes through the whole state space, judges all properties at once (it goes on past
 //! a violation) and says how far its verdicts reach. The pieces: `search` is the one depth-first
-//! loop, `drive` runs it on one or many threads and through checkpoints, [`visited`] remembers
-//! states, [`witness`] finds shortest violations, [`enumerate`] counts schedules without
-//! remembering states.
+//! loop, `guided` what it does in a state under a reduction, `drive` runs it on one or many threads
+//! and through checkpoints, [`visited`] remembers states, [`witness`] finds shortest violations,
+//! [`enumerate`] counts schedules without remembering states.
 
 pub mod checkpoint;
 mod drive;
 pub mod enumerate;
+mod exact;
 pub mod graph;
+mod guided;
 pub mod liveness;
 mod search;
 pub mod tally;
@@ -20,9 +22,9 @@ use serde::Serialize;
 
 use self::checkpoint::Snapshot;
 use self::tally::Tally;
-use self::visited::{Exact, Seen, Visited, collision_probability};
+use self::visited::{Seen, Visited, collision_probability};
 use super::model::{Ending, Model, Props};
-use super::reduce::{self, Reduction};
+use super::reduce::Reduction;
 
 /// What kept a search from being complete.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize)]
@@ -88,7 +90,7 @@ pub struct Options {
     pub reduction: bool,
     /// Merge states that differ by a permutation of identical parts; without `reduction`.
     pub symmetry: bool,
-    /// Compare whole states instead of fingerprints; on one thread, without reduction.
+    /// Compare whole states instead of fingerprints; without reduction, symmetry and checkpoints.
     pub exact: bool,
     /// At most this many switches away from an agent that could have gone on.
     pub preemptions: Option<u32>,
@@ -98,7 +100,7 @@ pub struct Options {
     pub max_states: Option<u64>,
     /// Stop when the set of states takes this many bytes.
     pub max_bytes: Option<usize>,
-    /// Threads for an unreduced search; a reduced one runs on one. No result depends on it.
+    /// Threads. No result depends on it.
     pub jobs: usize,
     /// How many states the search for a shortest witness may visit; 0: keep the shortest seen.
     pub witness_states: usize,
@@ -126,7 +128,8 @@ impl Options {
         self.preemptions.is_some() || self.depth.is_some()
     }
 
-    /// Whether a reduction takes place.
+    /// Whether a reduction takes place, if the model has no more than
+    /// [`MAX_AGENTS`](super::reduce::MAX_AGENTS).
     pub fn is_reduced(&self) -> bool {
         self.reduction && !self.exact && !self.symmetry && !self.is_bounded()
     }
@@ -183,7 +186,7 @@ pub struct Witness<Mv> {
     pub property: usize,
     /// The moves, from the start.
     pub moves: Vec<Mv>,
-    /// Whether no shorter run breaks it; ties are broken by the order of moves.
+    /// Whether no shorter run within the bounds breaks it; ties are broken by the order of moves.
     pub shortest: bool,
 }
 
@@ -257,21 +260,16 @@ pub fn explore<M: Model>(
     control: &impl Control<M>,
 ) -> Report<M::Move> {
     if options.exact {
-        let mut exact = Exact::default();
-        let tally = drive::one(start, options, control, &mut exact);
-        let mut report = report(start, options, tally, exact.bytes(), None);
+        let (tally, seen) = drive::exact(start, options, control);
+        let mut report = report(start, options, control, tally, (&seen).bytes(), None);
         report.collision = 0.0;
-        report.collisions = Some(exact.collisions() as u64);
+        report.collisions = Some(seen.collisions() as u64);
         return report;
-    }
-    if options.is_reduced() && start.agents() <= reduce::MAX_AGENTS {
-        let (tally, reduction, bytes) = reduce::search(start, options, control);
-        return report(start, options, tally, bytes, Some(reduction));
     }
     resume(start, options, control, Snapshot::begin(start, options))
 }
 
-/// Goes on where a [`Snapshot`] of an unreduced search with fingerprints was taken.
+/// Goes on where a [`Snapshot`] of a search with fingerprints was taken.
 pub fn resume<M: Model>(
     start: &M,
     options: &Options,
@@ -279,19 +277,25 @@ pub fn resume<M: Model>(
     snapshot: Snapshot<M>,
 ) -> Report<M::Move> {
     let snapshot = drive::many(start, options, control, snapshot);
-    let Snapshot { visited, tally, .. } = snapshot;
+    let Snapshot { visited, tally, lessons, .. } = snapshot;
     let bytes = Visited::bytes(&visited);
-    report(start, options, tally, bytes, None)
+    let reduction = lessons.map(|lessons| Reduction {
+        passes: lessons.rounds + 1,
+        executed: lessons.executed + tally.transitions,
+        spots: lessons.spots(),
+    });
+    report(start, options, control, tally, bytes, reduction)
 }
 
 fn report<M: Model>(
     start: &M,
     options: &Options,
+    control: &impl Control<M>,
     tally: Tally<M::Move>,
     bytes: usize,
     reduction: Option<Reduction>,
 ) -> Report<M::Move> {
-    let witnesses = witness::shortest(start, options, &tally);
+    let witnesses = witness::shortest(start, options, &tally, control);
     Report {
         states: tally.states,
         transitions: tally.transitions,

@@ -6,13 +6,16 @@
 //! memory accesses of the siblings overlap, which is most of the time of a large search.
 
 use super::tally::Tally;
-use super::visited::{Seen, Visited};
+use super::visited::{EVERYBODY, Seen};
 use super::{Bound, Options, Poll, Progress};
 use crate::engine::hash::mix2;
 use crate::engine::model::{Agent, Model, Stepped};
+use crate::engine::reduce::Agents;
+use crate::engine::reduce::guide::Guide;
 
-/// States between two looks at the outside world.
-const POLL_EVERY: u32 = 1 << 12;
+/// States between two looks at the outside world. (Few under test, so that small models are laid
+/// down.)
+const POLL_EVERY: u32 = if cfg!(test) { 1 << 3 } else { 1 << 12 };
 
 /// Moves after which it is time for one even though the states were few.
 const POLL_MOVES: u64 = 1 << 15;
@@ -23,12 +26,33 @@ const IN_CACHE: usize = 1 << 15;
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;
 
+/// Moves after which it is time for one even though the states were few: of a large machine a
+/// single state has tens of thousands.
+const SHARE_MOVES: u64 = 1 << 12;
+
+/// A piece of work: the run that leads to a claimed state, and the agents to try there (all of
+/// them, where none sleep).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Work<Mv> {
+    pub(super) run: Vec<Mv>,
+    pub(super) awake: Agents,
+}
+
+impl<Mv> Work<Mv> {
+    /// All that there is to do from the start.
+    pub(super) fn everything() -> Work<Mv> {
+        Work { run: Vec::new(), awake: EVERYBODY }
+    }
+}
+
 /// A claimed state that has not been looked at: the move that leads there.
 #[derive(Clone, Copy, Debug)]
-struct Todo<Mv> {
-    mv: Mv,
+pub(super) struct Todo<Mv> {
+    pub(super) mv: Mv,
     /// Preemptions used up on the way there.
-    used: u32,
+    pub(super) used: u32,
+    /// The agents to try there.
+    pub(super) awake: Agents,
 }
 
 /// A move of the present run.
@@ -43,6 +67,17 @@ struct Frame<Mv> {
     used: u32,
 }
 
+/// Why a search pauses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Halt {
+    /// It ends here.
+    Stop(Bound),
+    /// A snapshot is wanted.
+    Checkpoint,
+    /// It has learned enough, or so little that it is worth more threads.
+    Enough,
+}
+
 /// Where a search meets the rest: sharing work and asking whether to go on.
 pub(super) trait Hub<M: Model> {
     /// Whether somebody could use a piece of work.
@@ -50,8 +85,14 @@ pub(super) trait Hub<M: Model> {
         false
     }
 
-    /// Takes a piece of work: the run that leads to a claimed state.
-    fn give(&self, _run: Vec<M::Move>) {}
+    /// Takes a piece of work.
+    fn give(&self, _work: Work<M::Move>) {}
+
+    /// Whether a search that learns has learned so much, after so many transitions, that it is
+    /// better begun again, or so little that it is better carried on with more threads.
+    fn enough(&self, _transitions: u64, _learned: bool) -> bool {
+        false
+    }
 
     /// Asks whether to go on; `fresh` is the number of transitions since the last call.
     fn poll(&self, progress: &Progress, fresh: u64) -> Poll;
@@ -59,26 +100,39 @@ pub(super) trait Hub<M: Model> {
 
 /// One thread's share of a search.
 pub(super) struct Worker<'a, M: Model, S> {
-    model: M,
+    pub(super) model: M,
     options: &'a Options,
-    seen: S,
+    pub(super) seen: S,
     pub(super) tally: Tally<M::Move>,
     frames: Vec<Frame<M::Move>>,
-    todo: Vec<Todo<M::Move>>,
+    pub(super) todo: Vec<Todo<M::Move>>,
     /// Work below this index has been given away.
     floor: usize,
     moves: Vec<M::Move>,
     keys: Vec<u64>,
     /// Distinct states, when keys say more than the state.
-    pub(super) distinct: Option<Visited>,
+    distinct: Option<S>,
+    /// Who is to be tried, under a reduction.
+    pub(super) guide: Option<Guide>,
     ticks: u32,
+    /// Transitions when it last looked around, and when it last reported.
+    looked: u64,
     reported: u64,
 }
 
 impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
-    pub(super) fn new(start: &M, options: &'a Options, seen: S) -> Self {
+    /// `distinct` counts states where `seen` tells more apart than these.
+    pub(super) fn new(
+        start: &M,
+        options: &'a Options,
+        seen: S,
+        distinct: Option<S>,
+        guide: Option<Guide>,
+    ) -> Self {
+        let mut model = start.clone();
+        model.record_footprints(guide.is_some());
         Worker {
-            model: start.clone(),
+            model,
             options,
             seen,
             tally: Tally::default(),
@@ -87,8 +141,10 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             floor: 0,
             moves: Vec::new(),
             keys: Vec::new(),
-            distinct: options.is_bounded().then(Visited::default),
+            distinct,
+            guide,
             ticks: 0,
+            looked: 0,
             reported: 0,
         }
     }
@@ -100,39 +156,43 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.seen.claim(key, |out| model.state(out));
         self.tally.states += 1;
         if let Some(distinct) = &mut self.distinct {
-            distinct.claim(self.model.fingerprint(), |_| ());
+            distinct.claim(model.fingerprint(), |out| model.state(out));
         }
     }
 
-    /// The set, the counts and the set of distinct states, back.
-    pub(super) fn into_parts(self) -> (S, Tally<M::Move>, Option<Visited>) {
-        (self.seen, self.tally, self.distinct)
-    }
-
-    /// Searches everything behind the end of `run`, which is claimed. Gives what stopped it, and
+    /// Searches everything behind the end of a run, which is claimed. Gives what stopped it, and
     /// then leaves what is still to do in `rest`.
     pub(super) fn work(
         &mut self,
-        run: &[M::Move],
+        work: &Work<M::Move>,
         hub: &impl Hub<M>,
-        rest: &mut Vec<Vec<M::Move>>,
-    ) -> Option<Poll> {
+        rest: &mut Vec<Work<M::Move>>,
+    ) -> Option<Halt> {
         self.todo.clear();
         self.floor = 0;
-        for &mv in run {
+        for &mv in &work.run {
             self.replay(mv);
         }
-        self.expand();
+        self.expand(work.awake);
         let stopped = loop {
+            // After each state and not now and then: where a round is begun again must not depend
+            // on when it was laid down.
+            if let Some(guide) = &self.guide
+                && hub.enough(self.tally.transitions, guide.has_learned())
+            {
+                break Some(Halt::Enough);
+            }
             if !self.step() {
                 break None;
             }
             self.ticks += 1;
             let mut due = self.ticks.is_multiple_of(POLL_EVERY);
-            if self.ticks.is_multiple_of(SHARE_EVERY) {
+            let moved = self.tally.transitions - self.looked;
+            if self.ticks.is_multiple_of(SHARE_EVERY) || moved >= SHARE_MOVES {
+                self.looked = self.tally.transitions;
                 due |= self.tally.transitions - self.reported >= POLL_MOVES;
                 if let Some(bound) = self.limit() {
-                    break Some(Poll::Stop(bound));
+                    break Some(Halt::Stop(bound));
                 }
                 if hub.hungry() {
                     self.share(hub);
@@ -141,12 +201,13 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             if due {
                 match self.poll(hub) {
                     Poll::Continue => {}
-                    stop => break Some(stop),
+                    Poll::Checkpoint => break Some(Halt::Checkpoint),
+                    Poll::Stop(bound) => break Some(Halt::Stop(bound)),
                 }
             }
         };
         if stopped.is_some() {
-            rest.extend((self.floor..self.todo.len()).map(|i| self.run_to(i)));
+            rest.extend((self.floor..self.todo.len()).map(|i| self.work_at(i)));
         }
         while let Some(frame) = self.frames.pop() {
             self.model.undo(frame.stepped);
@@ -174,11 +235,11 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         loop {
             let base = self.frames.last().map_or(0, |f| f.base);
             if self.todo.len() > base.max(self.floor) {
-                let Some(Todo { mv, used }) = self.todo.pop() else { return false };
+                let Some(Todo { mv, used, awake }) = self.todo.pop() else { return false };
                 let stepped = self.model.apply(mv);
                 let base = self.todo.len();
                 self.frames.push(Frame { mv, stepped, base, fanout: 0, used });
-                self.expand();
+                self.expand(awake);
                 return true;
             }
             self.todo.truncate(base);
@@ -212,16 +273,16 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
 
     /// Looks at the present state: counts it, tries its moves, claims what is new.
     #[inline]
-    fn expand(&mut self) {
+    fn expand(&mut self, awake: Agents) {
         let depth = self.frames.len();
         self.tally.deepest = self.tally.deepest.max(depth);
         let mut moves = std::mem::take(&mut self.moves);
         self.model.moves(&mut moves);
-        if moves.is_empty() {
-            let broken = self.tally.end(&self.model);
-            if !broken.is_empty() {
-                self.violation(broken, None);
-            }
+        if let Some(mut guide) = self.guide.take() {
+            self.expand_guided(&moves, awake, &mut guide);
+            self.guide = Some(guide);
+        } else if moves.is_empty() {
+            self.end();
         } else if self.options.is_bounded() {
             self.expand_bounded(&moves);
         } else {
@@ -230,6 +291,14 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.moves = moves;
         if let Some(frame) = self.frames.last_mut() {
             frame.fanout = (self.todo.len() - frame.base) as u32;
+        }
+    }
+
+    /// Judges an end state.
+    pub(super) fn end(&mut self) {
+        let broken = self.tally.end(&self.model);
+        if !broken.is_empty() {
+            self.violation(broken, None);
         }
     }
 
@@ -244,7 +313,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
                 let model = &self.model;
                 if self.seen.claim(key, |out| model.state(out)) {
                     self.tally.states += 1;
-                    self.todo.push(Todo { mv, used: 0 });
+                    self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
                 }
                 self.model.undo(stepped);
             }
@@ -265,7 +334,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         for (&mv, &key) in moves.iter().zip(&self.keys) {
             if self.seen.claim(key, |_| ()) {
                 self.tally.states += 1;
-                self.todo.push(Todo { mv, used: 0 });
+                self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
             }
         }
     }
@@ -294,9 +363,9 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
                 out.extend_from_slice(&key.to_le_bytes());
             };
             if self.seen.claim(key, whole) {
-                self.todo.push(Todo { mv, used });
+                self.todo.push(Todo { mv, used, awake: EVERYBODY });
                 let distinct = self.distinct.as_mut();
-                if distinct.is_none_or(|d| d.claim(self.model.fingerprint(), |_| ())) {
+                if distinct.is_none_or(|d| d.claim(model.fingerprint(), |out| model.state(out))) {
                     self.tally.states += 1;
                 }
             }
@@ -305,7 +374,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
     }
 
     #[inline]
-    fn count(&mut self, mv: M::Move, stepped: Stepped) {
+    pub(super) fn count(&mut self, mv: M::Move, stepped: Stepped) {
         self.tally.transitions += 1;
         self.tally.reached = self.tally.reached.union(stepped.reached);
         if !stepped.broken.is_empty() {
@@ -320,18 +389,19 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.tally.violation(broken, len, || frames.iter().map(|f| f.mv).chain(last).collect());
     }
 
-    /// The run that leads to the piece of work `index`.
-    fn run_to(&self, index: usize) -> Vec<M::Move> {
+    /// The piece of work `index`.
+    fn work_at(&self, index: usize) -> Work<M::Move> {
         // Frames begin at ascending bases; the owner is the last one that begins at or before it.
         let owners = self.frames.partition_point(|f| f.base <= index);
         let run = self.frames[..owners].iter().map(|f| f.mv);
-        run.chain([self.todo[index].mv]).collect()
+        let Todo { mv, awake, .. } = self.todo[index];
+        Work { run: run.chain([mv]).collect(), awake }
     }
 
     /// Gives away the oldest piece of work: the one with most behind it, as a rule.
     fn share(&mut self, hub: &impl Hub<M>) {
         if self.todo.len() > self.floor + 1 {
-            hub.give(self.run_to(self.floor));
+            hub.give(self.work_at(self.floor));
             self.floor += 1;
         }
     }

@@ -1,31 +1,37 @@
-//! The set of states seen: eight bytes a state, or whole states when exactness is asked for.
+//! The set of states seen: eight bytes a state, twelve with the agents that sleep there.
 //!
 //! Open addressing with linear probing. A key's home is its rank among all keys scaled to the
 //! capacity, so growing is a pass in order; the set is cut into shards by the top bits, so that
 //! growing never needs twice the memory, and threads do not stand in each other's way.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
-use crate::engine::hash;
-
-const SHARD_BITS: u32 = 6;
+pub(super) const SHARD_BITS: u32 = 6;
 const FIRST_CAPACITY: usize = 64;
+
+/// Among the agents for which a state has to be looked at: that it was not known. No agent's bit.
+pub const NEW: u64 = 1 << 63;
+
+/// All agents, for a state that was not known.
+pub const EVERYBODY: u64 = u64::MAX;
 
 /// A set of 64-bit keys.
 #[derive(Clone, Debug)]
 pub struct Table {
     slots: Vec<u64>,
+    /// The agents that sleep in the state of each slot, if that is kept; those with a number
+    /// above 31 never do.
+    asleep: Vec<u32>,
     len: usize,
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        Table { slots: vec![0; FIRST_CAPACITY], len: 0 }
-    }
-}
-
 impl Table {
+    fn new(sleepers: bool) -> Table {
+        let asleep = if sleepers { vec![0; FIRST_CAPACITY] } else { Vec::new() };
+        Table { slots: vec![0; FIRST_CAPACITY], asleep, len: 0 }
+    }
+
     #[inline]
     fn home(slots: usize, key: u64) -> usize {
         // The shard has used the top bits; the rest, as a fraction, times the capacity.
@@ -43,19 +49,14 @@ impl Table {
         self.len * 4 >= self.slots.len() * 3
     }
 
-    /// Adds `key` (not 0) to a table that is not full; whether it was new.
+    /// The slot of `key` (not 0): its own, or the empty one where it belongs.
     #[inline]
-    fn insert(&mut self, key: u64) -> bool {
+    fn slot(&self, key: u64) -> usize {
         let mut i = Self::home(self.slots.len(), key);
         loop {
             let slot = self.slots[i];
-            if slot == key {
-                return false;
-            }
-            if slot == 0 {
-                self.slots[i] = key;
-                self.len += 1;
-                return true;
+            if slot == key || slot == 0 {
+                return i;
             }
             i += 1;
             if i == self.slots.len() {
@@ -64,25 +65,74 @@ impl Table {
         }
     }
 
-    /// Doubles; gives the bytes that took.
+    /// Adds `key` (not 0) to a table that is not full; whether it was new.
+    #[inline]
+    fn insert(&mut self, key: u64) -> bool {
+        let i = self.slot(key);
+        let new = self.slots[i] == 0;
+        if new {
+            self.slots[i] = key;
+            self.len += 1;
+        }
+        new
+    }
+
+    /// The same where some agents are asleep; gives those that woke up.
+    #[inline]
+    fn meet(&mut self, key: u64, asleep: u64) -> u64 {
+        let i = self.slot(key);
+        let asleep = asleep & u64::from(u32::MAX);
+        if self.slots[i] == 0 {
+            self.slots[i] = key;
+            self.len += 1;
+            if let Some(known) = self.asleep.get_mut(i) {
+                *known = asleep as u32;
+            }
+            return EVERYBODY & !asleep;
+        }
+        let Some(known) = self.asleep.get_mut(i) else { return 0 };
+        let woken = *known & !(asleep as u32);
+        *known &= asleep as u32;
+        u64::from(woken)
+    }
+
+    fn asleep(&self, key: u64) -> u64 {
+        self.asleep.get(self.slot(key)).map_or(0, |&asleep| u64::from(asleep))
+    }
+
+    /// Makes room; gives the bytes that took. With sleepers it does so by half, which keeps the
+    /// table under 24 bytes a state.
     #[cold]
     fn grow(&mut self) -> usize {
-        let old = std::mem::take(&mut self.slots);
-        let more = old.len() * 8;
-        self.slots = vec![0; old.len() * 2];
-        let n = self.slots.len();
-        for key in old.into_iter().filter(|&k| k != 0) {
+        let before = self.bytes();
+        let (old, asleep) = (std::mem::take(&mut self.slots), std::mem::take(&mut self.asleep));
+        let n = if asleep.is_empty() { old.len() * 2 } else { old.len() * 3 / 2 };
+        self.slots = vec![0; n];
+        if !asleep.is_empty() {
+            self.asleep = vec![0; n];
+        }
+        for (number, key) in old.into_iter().enumerate().filter(|(_, k)| *k != 0) {
             let mut i = Self::home(n, key);
             while self.slots[i] != 0 {
                 i = if i + 1 == n { 0 } else { i + 1 };
             }
             self.slots[i] = key;
+            if let Some(&asleep) = asleep.get(number) {
+                self.asleep[i] = asleep;
+            }
         }
-        more
+        self.bytes() - before
     }
 
     fn bytes(&self) -> usize {
-        self.slots.len() * 8
+        self.slots.len() * 8 + self.asleep.len() * 4
+    }
+
+    /// The keys with their sleepers, in no order that means anything.
+    fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        let asleep = |i| self.asleep.get(i).copied().unwrap_or(0);
+        let all = self.slots.iter().enumerate().map(move |(i, &key)| (key, asleep(i)));
+        all.filter(|e| e.0 != 0)
     }
 }
 
@@ -90,12 +140,12 @@ impl Table {
 /// makes sure that the top bits, which choose shard and home, are good even if a model's
 /// fingerprints are good only at the bottom.
 #[inline]
-fn key_of(fingerprint: u64) -> u64 {
+pub(super) fn key_of(fingerprint: u64) -> u64 {
     fingerprint.wrapping_mul(0x9e37_79b9_7f4a_7c15).max(1)
 }
 
 #[inline]
-fn shard_of(key: u64) -> usize {
+pub(super) fn shard_of(key: u64) -> usize {
     (key >> (64 - SHARD_BITS)) as usize
 }
 
@@ -106,6 +156,18 @@ pub trait Seen {
 
     /// Adds the state; whether it was new. `state` writes the whole state out, if it is needed.
     fn claim(&mut self, fingerprint: u64, state: impl FnOnce(&mut Vec<u8>)) -> bool;
+
+    /// Adds a state in which some agents are asleep. Gives the agents for which it has to be
+    /// looked at now: all others if it was new, else those that slept there till now and are awake
+    /// this time.
+    fn meet(&mut self, fingerprint: u64, _asleep: u64) -> u64 {
+        if self.claim(fingerprint, |_| ()) { EVERYBODY } else { 0 }
+    }
+
+    /// Who sleeps in a state that is known: whoever has slept there each time.
+    fn asleep(&self, _fingerprint: u64) -> u64 {
+        0
+    }
 
     /// Memory in use, in bytes.
     fn bytes(&self) -> usize;
@@ -119,6 +181,37 @@ pub trait Seen {
     }
 }
 
+impl<S: Seen> Seen for &mut S {
+    #[inline]
+    fn touch(&self, fingerprint: u64) -> u64 {
+        (**self).touch(fingerprint)
+    }
+
+    #[inline]
+    fn claim(&mut self, fingerprint: u64, state: impl FnOnce(&mut Vec<u8>)) -> bool {
+        (**self).claim(fingerprint, state)
+    }
+
+    #[inline]
+    fn meet(&mut self, fingerprint: u64, asleep: u64) -> u64 {
+        (**self).meet(fingerprint, asleep)
+    }
+
+    #[inline]
+    fn asleep(&self, fingerprint: u64) -> u64 {
+        (**self).asleep(fingerprint)
+    }
+
+    #[inline]
+    fn bytes(&self) -> usize {
+        (**self).bytes()
+    }
+
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+}
+
 /// The set of one thread.
 #[derive(Clone, Debug)]
 pub struct Visited {
@@ -128,31 +221,46 @@ pub struct Visited {
 
 impl Default for Visited {
     fn default() -> Visited {
-        let shards = vec![Table::default(); 1 << SHARD_BITS];
-        let bytes = shards.iter().map(Table::bytes).sum();
-        Visited { shards, bytes }
+        Visited::new(false)
     }
 }
 
 impl Visited {
-    /// The keys, in no order that means anything, for a checkpoint.
-    pub fn keys(&self) -> impl Iterator<Item = u64> {
-        self.shards.iter().flat_map(|t| t.slots.iter().copied()).filter(|&k| k != 0)
+    /// An empty set, which remembers who sleeps if that is wanted.
+    pub fn new(sleepers: bool) -> Visited {
+        let shards = vec![Table::new(sleepers); 1 << SHARD_BITS];
+        let bytes = shards.iter().map(Table::bytes).sum();
+        Visited { shards, bytes }
+    }
+
+    /// The keys with their sleepers, in no order that means anything, for a checkpoint.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.shards.iter().flat_map(Table::entries)
     }
 
     #[inline]
-    fn insert(&mut self, key: u64) -> bool {
+    fn shard(&mut self, key: u64) -> &mut Table {
         let shard = &mut self.shards[shard_of(key)];
         if shard.is_full() {
             self.bytes += shard.grow();
         }
-        shard.insert(key)
+        shard
+    }
+
+    /// The keys alone.
+    pub fn keys(&self) -> impl Iterator<Item = u64> {
+        self.entries().map(|e| e.0)
     }
 
     /// Puts a key of [`keys`](Self::keys) back.
     pub fn restore(&mut self, key: u64) {
+        self.restore_asleep((key, 0));
+    }
+
+    /// Puts one of [`entries`](Self::entries) back.
+    pub fn restore_asleep(&mut self, (key, asleep): (u64, u32)) {
         if key != 0 {
-            self.insert(key);
+            self.shard(key).meet(key, u64::from(asleep));
         }
     }
 }
@@ -166,7 +274,18 @@ impl Seen for Visited {
 
     #[inline]
     fn claim(&mut self, fingerprint: u64, _state: impl FnOnce(&mut Vec<u8>)) -> bool {
-        self.insert(key_of(fingerprint))
+        let key = key_of(fingerprint);
+        self.shard(key).insert(key)
+    }
+
+    fn meet(&mut self, fingerprint: u64, asleep: u64) -> u64 {
+        let key = key_of(fingerprint);
+        self.shard(key).meet(key, asleep)
+    }
+
+    fn asleep(&self, fingerprint: u64) -> u64 {
+        let key = key_of(fingerprint);
+        self.shards[shard_of(key)].asleep(key)
     }
 
     #[inline]
@@ -180,7 +299,7 @@ impl Seen for Visited {
 }
 
 /// The set that threads share: a lock for each shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     shards: Vec<Mutex<Table>>,
     len: AtomicUsize,
@@ -212,18 +331,29 @@ impl Seen for &Shared {
 
     #[inline]
     fn claim(&mut self, fingerprint: u64, _state: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.meet(fingerprint, 0) == EVERYBODY
+    }
+
+    #[inline]
+    fn meet(&mut self, fingerprint: u64, asleep: u64) -> u64 {
         let key = key_of(fingerprint);
-        let shard = &self.shards[shard_of(key)];
-        let mut table = shard.lock().unwrap_or_else(|e| e.into_inner());
+        let mut table = self.shard(key);
         if table.is_full() {
             self.bytes.fetch_add(table.grow(), Ordering::Relaxed);
         }
-        let new = table.insert(key);
+        let before = table.len;
+        let awake = table.meet(key, asleep);
+        let new = table.len - before;
         drop(table);
-        if new {
-            self.len.fetch_add(1, Ordering::Relaxed);
+        if new > 0 {
+            self.len.fetch_add(new, Ordering::Relaxed);
         }
-        new
+        awake
+    }
+
+    fn asleep(&self, fingerprint: u64) -> u64 {
+        let key = key_of(fingerprint);
+        self.shard(key).asleep(key)
     }
 
     fn bytes(&self) -> usize {
@@ -235,81 +365,10 @@ impl Seen for &Shared {
     }
 }
 
-/// Whole states, compared byte by byte: nothing can hide behind a collision.
-#[derive(Clone, Debug, Default)]
-pub struct Exact {
-    arena: Vec<u8>,
-    /// End of each state in the arena.
-    ends: Vec<usize>,
-    /// State number plus one at each slot.
-    slots: Vec<u32>,
-    scratch: Vec<u8>,
-    fingerprints: Visited,
-}
-
-impl Exact {
-    /// Pairs of different states with one fingerprint: what a search without `--exact` would
-    /// have taken for one state.
-    pub fn collisions(&self) -> usize {
-        self.ends.len() - self.fingerprints.len()
-    }
-
-    fn state(&self, number: usize) -> &[u8] {
-        let begin = if number == 0 { 0 } else { self.ends[number - 1] };
-        &self.arena[begin..self.ends[number]]
-    }
-
-    fn slot(&self, state: &[u8]) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut i = hash::bytes(state) as usize & mask;
-        while self.slots[i] != 0 && self.state(self.slots[i] as usize - 1) != state {
-            i = (i + 1) & mask;
-        }
-        i
-    }
-
-    fn grow(&mut self) {
-        self.slots = vec![0; (self.slots.len() * 2).max(1024)];
-        for number in 0..self.ends.len() {
-            let i = self.slot(self.state(number));
-            self.slots[i] = number as u32 + 1;
-        }
-    }
-}
-
-impl Seen for Exact {
-    fn touch(&self, _fingerprint: u64) -> u64 {
-        0
-    }
-
-    fn claim(&mut self, fingerprint: u64, state: impl FnOnce(&mut Vec<u8>)) -> bool {
-        if self.ends.len() * 4 >= self.slots.len() * 3 {
-            self.grow();
-        }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        state(&mut scratch);
-        let i = self.slot(&scratch);
-        let new = self.slots[i] == 0;
-        if new {
-            self.arena.extend_from_slice(&scratch);
-            self.ends.push(self.arena.len());
-            self.slots[i] = self.ends.len() as u32;
-            self.fingerprints.claim(fingerprint, |_| ());
-        }
-        self.scratch = scratch;
-        new
-    }
-
-    fn bytes(&self) -> usize {
-        self.arena.capacity()
-            + self.ends.capacity() * size_of::<usize>()
-            + self.slots.len() * 4
-            + self.fingerprints.bytes()
-    }
-
-    fn len(&self) -> usize {
-        self.ends.len()
+impl Shared {
+    #[inline]
+    fn shard(&self, key: u64) -> MutexGuard<'_, Table> {
+        self.shards[shard_of(key)].lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 
@@ -324,6 +383,7 @@ pub fn collision_probability(states: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::hash;
 
     #[test]
     fn every_key_is_new_once() {
@@ -347,12 +407,20 @@ mod tests {
     }
 
     #[test]
-    fn exact_sets_tell_states_with_one_fingerprint_apart() {
-        let mut set = Exact::default();
-        assert!(set.claim(7, |s| s.push(1)));
-        assert!(set.claim(7, |s| s.push(2)));
-        assert!(!set.claim(7, |s| s.push(1)));
-        assert_eq!((set.len(), set.collisions()), (2, 1));
+    fn a_state_is_looked_at_for_each_agent_once() {
+        let mut set = Visited::new(true);
+        assert_eq!(set.meet(7, 0b111), EVERYBODY & !0b111);
+        assert_eq!(set.meet(7, 0b110), 0b001);
+        for i in 0..100_000u64 {
+            assert_eq!(set.meet(hash::mix(i + 100), i), EVERYBODY & !i);
+        }
+        assert_eq!(set.meet(7, 0b011), 0b100);
+        assert_eq!((set.meet(7, 0b111), set.asleep(7)), (0, 0b010));
+        assert!(set.bytes() <= 24 * 100_000, "{}", set.bytes());
+        let mut copy = Visited::new(true);
+        set.entries().for_each(|e| copy.restore_asleep(e));
+        assert!((0..100_000).all(|i| copy.asleep(hash::mix(i + 100)) == i));
+        assert_eq!((copy.len(), copy.asleep(7)), (100_001, 0b010));
     }
 
     #[test]

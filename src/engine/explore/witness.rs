@@ -2,17 +2,20 @@
 //!
 //! States are looked at layer by layer in the order of their runs, moves in canonical order, so
 //! the run found is the first in that order among the shortest. A state is kept as its parent and
-//! its move, eight bytes; the model walks from one to the next over their last common ancestor.
+//! its move; the model walks from one to the next over their last common ancestor.
 
 use super::tally::Tally;
 use super::visited::{Seen, Visited};
-use super::{Bound, Options, Witness};
-use crate::engine::model::{Model, Props, Stepped};
+use super::{Bound, Control, Options, Poll, Progress, Witness};
+use crate::engine::hash::mix2;
+use crate::engine::model::{Agent, Model, Props, Stepped};
 
 /// A state in the tree of first arrivals.
 #[derive(Clone, Copy)]
 struct Node<Mv> {
     parent: u32,
+    /// Preemptions used on the way, if they are bounded.
+    used: u32,
     mv: Mv,
 }
 
@@ -70,14 +73,18 @@ pub fn shortest<M: Model>(
     start: &M,
     options: &Options,
     tally: &Tally<M::Move>,
+    control: &impl Control<M>,
 ) -> Vec<Witness<M::Move>> {
     let longest = tally.seen.iter().flatten().map(Vec::len).max().unwrap_or(0);
-    // Under bounds on the shape of runs the shortest of all might be out of bounds.
     // Who interrupted the search or set it a time does not want to wait for another one.
     let hurry = |b: &Bound| matches!(b, Bound::Time | Bound::Interruption);
     let hurried = tally.bounds().iter().any(hurry);
-    let limit = if options.is_bounded() || hurried { 0 } else { options.witness_states };
-    let found = search(start, tally.broken, longest, limit);
+    let limits = Limits {
+        longest: options.depth.map_or(longest, |depth| longest.min(depth)),
+        states: if hurried { 0 } else { options.witness_states },
+        preemptions: options.preemptions,
+    };
+    let found = search(start, tally.broken, limits, control);
     let pick = |property: usize| {
         let seen = tally.seen[property].clone().unwrap_or_default();
         match found.iter().find(|w| w.property == property) {
@@ -88,16 +95,52 @@ pub fn shortest<M: Model>(
     tally.broken.iter().map(pick).collect()
 }
 
-/// Breadth-first search for the properties `wanted`, at most `longest` moves deep and over at
-/// most `limit` states.
+/// States between two looks at the outside world.
+const POLL_EVERY: usize = 1 << 12;
+
+/// Where the search for witnesses ends.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Moves of a run.
+    longest: usize,
+    /// States looked at.
+    states: usize,
+    /// Preemptions of a run.
+    preemptions: Option<u32>,
+}
+
+impl Limits {
+    /// The preemptions used after a move of `agent`; `None` if they are too many. `switched`: it
+    /// keeps another one from going on.
+    fn used(&self, before: u32, switched: bool) -> Option<u32> {
+        let used = before + u32::from(switched);
+        self.preemptions.is_none_or(|most| used <= most).then_some(used)
+    }
+
+    /// What a state is known by.
+    fn key(&self, fingerprint: u64, last: Agent, used: u32) -> u64 {
+        match self.preemptions {
+            None => fingerprint,
+            Some(_) => mix2(fingerprint, u64::from(last) << 32 | u64::from(used)),
+        }
+    }
+}
+
+/// Whether the outside world wants the search to end.
+fn stopped<M: Model>(control: &impl Control<M>, nodes: usize, bytes: usize) -> bool {
+    let progress = Progress { states: nodes as u64, bytes, ..Progress::default() };
+    matches!(control.poll(&progress), Poll::Stop(_))
+}
+
+/// Breadth-first search for the properties `wanted`, within limits and unless it is stopped.
 fn search<M: Model>(
     start: &M,
     wanted: Props,
-    longest: usize,
-    limit: usize,
+    limits: Limits,
+    control: &impl Control<M>,
 ) -> Vec<Witness<M::Move>> {
     let mut found: Vec<Witness<M::Move>> = Vec::new();
-    if wanted.is_empty() || limit == 0 {
+    if wanted.is_empty() || limits.states == 0 {
         return found;
     }
     let mut left = wanted;
@@ -108,12 +151,12 @@ fn search<M: Model>(
     let mut moves = Vec::new();
     // The root has no move; node 0 is a stand-in that no path holds.
     let mut layer = 0..1;
-    for depth in 0..=longest {
+    for depth in 0..=limits.longest {
         for number in layer.clone() {
             walker.go(&nodes, number as u32, depth);
             walker.model.moves(&mut moves);
             if let (0, Some(&mv)) = (nodes.len(), moves.first()) {
-                nodes.push(Node { parent: 0, mv });
+                nodes.push(Node { parent: 0, used: 0, mv });
             }
             let mut note = |broken: Props, walker: &Walker<M>, nodes: &[_], last| {
                 for property in broken.iter().filter(|&p| left.has(p)) {
@@ -125,16 +168,28 @@ fn search<M: Model>(
             if moves.is_empty() {
                 note(walker.model.judge_end().0, &walker, &nodes, None);
             }
-            for &mv in &moves {
+            let (used, last) = match depth {
+                0 => (0, None),
+                _ => (nodes[number].used, Some(walker.model.agent(nodes[number].mv))),
+            };
+            let able = moves.iter().any(|&m| Some(walker.model.agent(m)) == last);
+            for &mv in moves.iter().filter(|_| depth < limits.longest) {
+                let agent = walker.model.agent(mv);
+                let Some(used) = limits.used(used, able && Some(agent) != last) else { continue };
                 let stepped = walker.model.apply(mv);
-                let new = visited.claim(walker.model.fingerprint(), |_| ());
+                let key = limits.key(walker.model.fingerprint(), agent, used);
+                let new = visited.claim(key, |_| ());
                 walker.model.undo(stepped);
                 note(stepped.broken, &walker, &nodes, Some(mv));
                 if new {
-                    nodes.push(Node { parent: number as u32, mv });
+                    nodes.push(Node { parent: number as u32, used, mv });
                 }
             }
-            if left.is_empty() || nodes.len() > limit {
+            let due = number % POLL_EVERY == 0;
+            if left.is_empty()
+                || nodes.len() > limits.states
+                || due && stopped(control, nodes.len(), visited.bytes())
+            {
                 return found;
             }
         }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use crate::engine::hash::mix2;
 use crate::engine::model::{Agent, Footprint, Model};
 
 /// A set of agents, one bit each.
@@ -25,9 +26,15 @@ const FIRST_CELL: u32 = 2;
 /// Cells below this are looked up directly.
 const NEAR: usize = 1 << 16;
 
+/// Spots that can be looked up directly; others that fall together with them take longer.
+const DIRECT: usize = 1 << 10;
+
+/// The spot of whoever is where nobody has been seen.
+pub(super) const NOWHERE: u32 = 0;
+
 /// A growing set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Bits(Vec<u64>);
+pub(super) struct Bits(pub(super) Vec<u64>);
 
 impl Bits {
     /// Adds `bit`; whether it was new.
@@ -65,13 +72,18 @@ impl Bits {
     fn is_empty(&self) -> bool {
         self.0.iter().all(|&w| w == 0)
     }
+
+    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let words = self.0.len() as u32;
+        (0..words * 64).filter(|&bit| self.has(bit))
+    }
 }
 
 /// Cells read and cells written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Access {
-    reads: Bits,
-    writes: Bits,
+pub(super) struct Access {
+    pub(super) reads: Bits,
+    pub(super) writes: Bits,
 }
 
 impl Access {
@@ -89,72 +101,118 @@ impl Access {
 }
 
 /// All that is known of one agent at one place.
-#[derive(Clone, Debug, Default)]
-struct Spot {
-    place: u32,
-    next: Access,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) agent: Agent,
+    pub(super) place: u32,
+    pub(super) next: Access,
     /// Cells of which one has to be written before the agent can go on, where it was seen waiting.
-    wake: Bits,
-    follows: Vec<u32>,
-    future: Access,
+    pub(super) wake: Bits,
+    pub(super) follows: Vec<u32>,
 }
 
-/// The tables.
-#[derive(Clone, Debug, Default)]
-pub struct Futures {
+impl Spot {
+    fn new(agent: Agent, place: u32) -> Spot {
+        // Even a move that has never been seen needs the run to go on. Without this, one that
+        // always comes too late would never be seen to.
+        let mut spot = Spot { agent, place, ..Spot::default() };
+        spot.next.reads.add(RUN);
+        spot
+    }
+}
+
+/// The tables. Spots and cells are numbered as they come up; what the tables say does not depend
+/// on these numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Futures {
     numbers: BTreeMap<(Agent, u32), u32>,
-    spots: Vec<Spot>,
+    pub(super) spots: Vec<Spot>,
     cells: BTreeMap<u32, u32>,
-    /// The same for small cell numbers, faster.
+    /// The cell of each number from [`FIRST_CELL`] on.
+    pub(super) cell_of: Vec<u32>,
+    /// The number of each cell below [`NEAR`], faster.
     near: Vec<Option<NonZeroU32>>,
+    /// Spots by a hash of agent and place, faster.
+    direct: Vec<u32>,
     /// Whether something was learned since this was last reset.
-    pub grown: bool,
-    /// Whether `future` and `conflicts` are out of date.
-    stale: bool,
-    /// For each pair: whether the next move of the first conflicts with a future one of the
-    /// second, and whether the second may wake the first.
-    conflicts: Vec<(bool, bool)>,
+    pub(super) grown: bool,
     scratch: Vec<u32>,
 }
 
 impl Futures {
+    /// Nothing is known but where the agents of `start` are.
+    pub(super) fn new<M: Model>(start: &M) -> Futures {
+        let mut futures = Futures {
+            numbers: BTreeMap::new(),
+            // No agent has this number: it is found by nobody.
+            spots: vec![Spot::new(Agent::MAX, 0)],
+            cells: BTreeMap::new(),
+            cell_of: Vec::new(),
+            near: Vec::new(),
+            direct: vec![NOWHERE; DIRECT],
+            grown: false,
+            scratch: Vec::new(),
+        };
+        for agent in 0..start.agents() as Agent {
+            futures.spot(start, agent);
+        }
+        futures
+    }
+
     /// The number of the spot where an agent is.
-    pub fn spot<M: Model>(&mut self, model: &M, agent: Agent) -> u32 {
+    #[inline]
+    pub(super) fn spot<M: Model>(&mut self, model: &M, agent: Agent) -> u32 {
+        let place = model.place(agent);
+        let slot = mix2(u64::from(agent), u64::from(place)) as usize % DIRECT;
+        let spot = &self.spots[self.direct[slot] as usize];
+        if (spot.agent, spot.place) == (agent, place) {
+            return self.direct[slot];
+        }
+        let number = self.spot_at(agent, place);
+        self.direct[slot] = number;
+        number
+    }
+
+    pub(super) fn spot_at(&mut self, agent: Agent, place: u32) -> u32 {
         let fresh = self.spots.len() as u32;
-        let number = *self.numbers.entry((agent, model.place(agent))).or_insert(fresh);
+        let number = *self.numbers.entry((agent, place)).or_insert(fresh);
         if number == fresh {
-            // Even a move that has never been seen needs the run to go on. Without this, one that
-            // always comes too late would never be seen to.
-            let mut spot = Spot { place: model.place(agent), ..Spot::default() };
-            spot.next.reads.add(RUN);
-            self.spots.push(spot);
+            self.spots.push(Spot::new(agent, place));
             self.grown = true;
-            self.stale = true;
         }
         number
     }
 
-    /// The spot where an agent is, given the one where it was before a move.
-    #[inline]
-    pub fn spot_after<M: Model>(&mut self, model: &M, agent: Agent, before: u32) -> u32 {
-        if self.spots[before as usize].place == model.place(agent) {
-            before
-        } else {
-            self.spot(model, agent)
-        }
-    }
-
     /// How many spots are known.
-    pub fn len(&self) -> usize {
-        self.spots.len()
+    pub(super) fn len(&self) -> usize {
+        self.spots.len() - 1
     }
 
+    #[inline]
     fn cell(&mut self, cell: u32) -> u32 {
-        if let Some(&Some(known)) = self.near.get(cell as usize) {
-            return known.get();
+        match self.near.get(cell as usize) {
+            Some(&Some(known)) => known.get(),
+            _ => self.far_cell(cell),
         }
+    }
+
+    /// Gives a cell the next number, if it has none.
+    pub(super) fn add_cell(&mut self, cell: u32) {
+        self.cell(cell);
+    }
+
+    /// Whether a set has no other cells than those that have numbers.
+    pub(super) fn fits(&self, set: &Bits) -> bool {
+        let end = FIRST_CELL as usize + self.cell_of.len();
+        set.0.len() <= end.div_ceil(64) && set.iter().all(|bit| (bit as usize) < end)
+    }
+
+    fn far_cell(&mut self, cell: u32) -> u32 {
         let fresh = self.cells.len() as u32 + FIRST_CELL;
         let number = *self.cells.entry(cell).or_insert(fresh);
+        if number == fresh {
+            self.cell_of.push(cell);
+        }
         if (cell as usize) < NEAR {
             let end = self.near.len().max(cell as usize + 1);
             self.near.resize(end, None);
@@ -165,7 +223,7 @@ impl Futures {
 
     /// The next move at `spot` was seen to have this footprint; `cut` if it ended the run for
     /// everybody, which is a write of all there is.
-    pub fn moved(&mut self, spot: u32, footprint: &Footprint, cut: bool) {
+    pub(super) fn moved(&mut self, spot: u32, footprint: &Footprint, cut: bool) {
         let mut new = false;
         for &cell in &footprint.reads {
             let cell = self.cell(cell);
@@ -178,21 +236,21 @@ impl Futures {
         if cut {
             new |= self.spots[spot as usize].next.writes.add(RUN);
         }
-        self.learned(new);
+        self.grown |= new;
     }
 
-    /// An agent was seen to go from one spot to another.
-    pub fn followed(&mut self, from: u32, to: u32) {
+    /// An agent was seen to go from one spot to another, or to make a move and stay.
+    #[inline]
+    pub(super) fn followed(&mut self, from: u32, to: u32) {
         let follows = &mut self.spots[from as usize].follows;
-        let new = from != to && !follows.contains(&to);
-        if new {
+        if !follows.contains(&to) {
             follows.push(to);
+            self.grown = true;
         }
-        self.learned(new);
     }
 
     /// An agent at `spot` was seen without a move.
-    pub fn waited<M: Model>(&mut self, model: &M, agent: Agent, spot: u32) {
+    pub(super) fn waited<M: Model>(&mut self, model: &M, agent: Agent, spot: u32) {
         let mut guard = std::mem::take(&mut self.scratch);
         guard.clear();
         let known = model.waits_on(agent, &mut guard);
@@ -207,41 +265,157 @@ impl Futures {
             new |= at.wake.add(ANY) | at.next.reads.add(ANY);
         }
         self.scratch = guard;
-        self.learned(new);
-    }
-
-    fn learned(&mut self, new: bool) {
         self.grown |= new;
-        self.stale |= new;
     }
 
-    /// Brings futures and conflicts up to date.
-    fn settle(&mut self) {
-        for spot in &mut self.spots {
-            spot.future = spot.next.clone();
+    /// Adds all that another table has learned.
+    pub(super) fn merge(&mut self, other: &Futures) {
+        let cells: Vec<u32> = other.cell_of.iter().map(|&cell| self.cell(cell)).collect();
+        let number = |n: u32| n.checked_sub(FIRST_CELL).map_or(n, |i| cells[i as usize]);
+        let mut new = false;
+        for theirs in other.spots.iter().skip(1) {
+            let own = self.spot_at(theirs.agent, theirs.place) as usize;
+            let mut add = |to: fn(&mut Spot) -> &mut Bits, bits: &Bits| {
+                for bit in bits.iter() {
+                    new |= to(&mut self.spots[own]).add(number(bit));
+                }
+            };
+            add(|s| &mut s.next.reads, &theirs.next.reads);
+            add(|s| &mut s.next.writes, &theirs.next.writes);
+            add(|s| &mut s.wake, &theirs.wake);
         }
+        for theirs in other.spots.iter().skip(1) {
+            let own = self.spot_at(theirs.agent, theirs.place);
+            for &to in &theirs.follows {
+                let to = &other.spots[to as usize];
+                let to = self.spot_at(to.agent, to.place);
+                self.followed(own, to);
+            }
+        }
+        self.grown |= new;
+    }
+
+    /// What the tables say as they are.
+    pub(super) fn settle(&self) -> Settled {
+        let mut futures: Vec<Access> = self.spots.iter().map(|s| s.next.clone()).collect();
         loop {
             let mut changed = false;
-            for i in (0..self.spots.len()).rev() {
-                let mut future = std::mem::take(&mut self.spots[i].future);
+            for i in (0..futures.len()).rev() {
+                let mut future = std::mem::take(&mut futures[i]);
                 for &f in &self.spots[i].follows {
-                    changed |= future.add_all(&self.spots[f as usize].future);
+                    changed |= future.add_all(&futures[f as usize]);
                 }
-                self.spots[i].future = future;
+                futures[i] = future;
             }
             if !changed {
                 break;
             }
         }
-        self.conflicts.clear();
+        let mut pairs = Vec::with_capacity(futures.len() * futures.len());
         for a in &self.spots {
-            for b in &self.spots {
-                let wakes = a.wake.meets(&b.future.writes)
-                    || a.wake.has(ANY) && !b.future.writes.is_empty();
-                self.conflicts.push((a.next.conflicts(&b.future), wakes));
+            for (spot, b) in self.spots.iter().zip(&futures) {
+                let wakes = a.wake.meets(&b.writes) || a.wake.has(ANY) && !b.writes.is_empty();
+                let conflicts = a.next.conflicts(b);
+                let clashes = conflicts && a.next.conflicts(&spot.next);
+                let bit = |on, bit| if on { bit } else { 0 };
+                pairs.push(bit(conflicts, CONFLICTS) | bit(wakes, WAKES) | bit(clashes, CLASHES));
             }
         }
-        self.stale = false;
+        let ranks = self.ranks();
+        let rank = |spot: u32| ranks[spot as usize];
+        let goes_on = |(i, s): (usize, &Spot)| s.follows.iter().all(|&to| rank(to) < ranks[i]);
+        let sleeps = self.spots.iter().enumerate().all(goes_on);
+        Settled { pairs, ranks, spots: futures.len(), sleeps }
+    }
+
+    /// A number for each spot that falls along what was seen to come next, except where an agent
+    /// goes back to where it has been: the order in which a walk in depth leaves them.
+    fn ranks(&self) -> Vec<u32> {
+        let key = |&n: &u32| (self.spots[n as usize].agent, self.spots[n as usize].place);
+        let sorted = |mut spots: Vec<u32>| {
+            spots.sort_unstable_by_key(key);
+            spots
+        };
+        // First from where the agents begin, which are the first that were numbered.
+        let agents = self.spots.iter().map(|s| s.agent).filter(|&a| a != Agent::MAX).max();
+        let first = agents.map_or(1, |a| a + 2);
+        let rest = sorted((first..self.spots.len() as u32).collect());
+        let mut ranks = vec![0; self.spots.len()];
+        let mut met = vec![false; self.spots.len()];
+        let mut next = 1;
+        for root in (1..first).chain(rest) {
+            let mut path = vec![(root, sorted(self.spots[root as usize].follows.clone()))];
+            if std::mem::replace(&mut met[root as usize], true) {
+                continue;
+            }
+            while let Some((spot, follows)) = path.last_mut() {
+                match follows.pop() {
+                    Some(to) if !std::mem::replace(&mut met[to as usize], true) => {
+                        path.push((to, sorted(self.spots[to as usize].follows.clone())));
+                    }
+                    Some(_) => {}
+                    None => {
+                        ranks[*spot as usize] = next;
+                        next += 1;
+                        path.pop();
+                    }
+                }
+            }
+        }
+        ranks
+    }
+}
+
+/// The next move of the first conflicts with a future one of the second.
+const CONFLICTS: u8 = 1;
+
+/// The second may wake the first.
+const WAKES: u8 = 2;
+
+/// The next moves of both conflict.
+const CLASHES: u8 = 4;
+
+/// What tables said at one moment, for all pairs of spots.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
+    pairs: Vec<u8>,
+    ranks: Vec<u32>,
+    spots: usize,
+    /// Whether no agent was ever seen to go back.
+    pub(super) sleeps: bool,
+}
+
+impl Default for Settled {
+    /// Nothing is known.
+    fn default() -> Settled {
+        Settled { pairs: vec![0], ranks: vec![0], spots: 1, sleeps: false }
+    }
+}
+
+impl Settled {
+    /// The spot as it was known then.
+    #[inline]
+    fn known(&self, spot: u32) -> usize {
+        if (spot as usize) < self.spots { spot as usize } else { NOWHERE as usize }
+    }
+
+    /// Whether a move led back: every circle of an agent has a move that does.
+    #[inline]
+    pub(super) fn goes_back(&self, from: u32, to: u32) -> bool {
+        self.ranks[self.known(to)] >= self.ranks[self.known(from)]
+    }
+
+    /// Those of `sleepers` with whose next moves the next one of `mover` does not conflict.
+    #[inline]
+    pub(super) fn undisturbed(&self, spots: &[u32], mover: Agent, sleepers: Agents) -> Agents {
+        let row = &self.pairs[self.known(spots[mover as usize]) * self.spots..][..self.spots];
+        let (mut left, mut still) = (sleepers, 0);
+        while left != 0 {
+            let agent = left.trailing_zeros() as usize;
+            left &= left - 1;
+            still |= u64::from(row[self.known(spots[agent])] & CLASHES == 0) << agent;
+        }
+        still
     }
 
     /// A persistent set of the state: agents of which all enabled moves have to be tried, and
@@ -250,10 +424,7 @@ impl Futures {
     /// Closed under: whoever may ever conflict with the next move of a member that has one, and
     /// whoever may wake a member that waits. The smallest such set grown from a single agent, of
     /// equal ones the first (Godefroid's conflicting transitions, with futures instead of types).
-    pub fn persistent(&mut self, spots: &[u32], enabled: Agents) -> Agents {
-        if self.stale {
-            self.settle();
-        }
+    pub(super) fn persistent(&self, spots: &[u32], enabled: Agents) -> Agents {
         let mut best = enabled;
         for first in (0..spots.len()).filter(|a| enabled >> a & 1 == 1) {
             let set = self.close(spots, enabled, first, best) & enabled;
@@ -269,17 +440,15 @@ impl Futures {
 
     /// The closure of one agent, or everything once it is no better than `best`.
     fn close(&self, spots: &[u32], enabled: Agents, first: usize, best: Agents) -> Agents {
-        let n = self.spots.len();
         let mut set: Agents = 1 << first;
         let mut open = set;
         while open != 0 {
             let member = open.trailing_zeros() as usize;
             open &= open - 1;
-            let row = &self.conflicts[spots[member] as usize * n..][..n];
+            let row = &self.pairs[self.known(spots[member]) * self.spots..][..self.spots];
+            let why = if enabled >> member & 1 == 1 { CONFLICTS } else { WAKES };
             for (other, &spot) in spots.iter().enumerate() {
-                let (conflicts, wakes) = row[spot as usize];
-                let needed = if enabled >> member & 1 == 1 { conflicts } else { wakes };
-                if needed && set >> other & 1 == 0 {
+                if row[self.known(spot)] & why != 0 && set >> other & 1 == 0 {
                     set |= 1 << other;
                     open |= 1 << other;
                 }

@@ -5,6 +5,7 @@
 //! (kernel-facts B10, 3.2). The second half carries the device's verdict; completion (B11) is a
 //! step of its own, in the interrupt.
 
+use super::bounce;
 use super::errno::{EIO, ENOSPC};
 use super::step::*;
 use crate::kernel::strategy::Guard;
@@ -18,7 +19,8 @@ use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::{DiskKind, PAGE_SIZE, Part, WHOLE};
 use crate::kernel::world::{Actor, Block, Disk, FilePage, Frame, Id, One, Tag, World};
 
-const HALVES: [Part; 2] = [(0, 2048), (2048, PAGE_SIZE as u16)];
+/// The halves in which a page is transferred, and copied.
+pub const HALVES: [Part; 2] = [(0, 2048), (2048, PAGE_SIZE as u16)];
 
 /// `submit_bio`: fills a free tag ([`Need::FreeTag`] is met), whose agent then serves it.
 ///
@@ -35,6 +37,28 @@ pub fn submit(
     frame: Option<Frame>,
     block: Option<Block>,
 ) -> Tag {
+    let tag = take_tag(cx, disk, kind, frame, block);
+    if writes(kind) && has_checksum(cx, tag) {
+        take_checksum(cx, tag);
+    }
+    if writes(kind) && cx.map.plan.loops.contains(&disk) {
+        bounce::at_once(cx, tag);
+    }
+    if let (BioKind::ReadIn, Some(folio)) = (kind, frame) {
+        let service = cx.map.tag_actor(tag);
+        cx.hand_over_folio(folio, service);
+    }
+    tag
+}
+
+/// `blk_mq_get_request`: fills a free tag.
+pub fn take_tag(
+    cx: &mut Step,
+    disk: Disk,
+    kind: BioKind,
+    frame: Option<Frame>,
+    block: Option<Block>,
+) -> Tag {
     let tags = cx.map.tags[disk.index()].clone();
     let free = tags.clone().map(Tag).find(|&t| cx.get::<Bio>(t).step() == BioStep::Idle);
     let tag = free.unwrap_or(Tag(tags.start));
@@ -45,19 +69,6 @@ pub fn submit(
     let end = BioEnd::new().with_block_bits(Block::pack(block)).with_submitter(submitter);
     cx.set(tag, end);
     cx.update::<DiskState>(disk, |d| d.with_in_flight(d.in_flight() + 1));
-    if writes(kind) && has_checksum(cx, tag) {
-        take_checksum(cx, tag);
-    }
-    if let Some(frame) = frame.filter(|_| writes(kind) && cx.map.plan.loops.contains(&disk)) {
-        // lo_rw_aio(): the loop device's own write has a copy before anybody waits.
-        let data = cx.data(frame);
-        cx.set(tag, BioData(data));
-        cx.update::<Bio>(tag, |b| b.with_bounced(true));
-    }
-    if let (BioKind::ReadIn, Some(folio)) = (kind, frame) {
-        let service = cx.map.tag_actor(tag);
-        cx.hand_over_folio(folio, service);
-    }
     tag
 }
 
@@ -183,7 +194,8 @@ fn block_of(w: &World, tag: Tag) -> Option<Block> {
     Block::unpack(w.get::<BioEnd>(tag).block_bits())
 }
 
-fn has_checksum(w: &World, tag: Tag) -> bool {
+/// Whether the device of a tag gets a checksum with the data.
+pub fn has_checksum(w: &World, tag: Tag) -> bool {
     let disk = w.map.disk_of_tag(tag);
     matches!(w.map.plan.disks[disk.index()].kind, DiskKind::Block { checksum: true, .. })
 }
@@ -216,6 +228,7 @@ fn transfer(cx: &mut Step, tag: Tag, half: Part) {
     let Some(page) = page_of(bio) else { return };
     match bio.kind() {
         BioKind::Flush => {}
+        // The copy is all there from the start.
         _ if bio.bounced() => {}
         BioKind::Writeback | BioKind::DioWrite => {
             cx.touch(page, false, Toucher::Device);

@@ -4,13 +4,16 @@
 //! transferred, nothing that the kernel does to the translation table can stop the transfer: it
 //! holds what it read ([`Xlat::busy`]). That is why a page can be torn, why tearing a translation
 //! down has to wait for the device, and why the device is "fully disconnected" from what the
-//! filesystem does (Glisse, 17 December 2018). Not modelled: the IOMMU (no design here uses it
-//! yet), PCIe ordering between transfers, flow control on the wire.
+//! filesystem does (Glisse, 17 December 2018). Two things reach a transfer under way: the
+//! termination of its region, and the IOMMU. Not modelled: PCIe ordering between transfers, flow
+//! control on the wire.
 
 use super::errno::{ECANCELED, EFAULT};
 use super::odp::DeviceFault;
+use super::recall::iommu_fault;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Writeback;
 use crate::kernel::world::contents::Version;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Page, Toucher};
@@ -18,6 +21,7 @@ use crate::kernel::world::machine::{Engaged, RegionState, RegionUse, Xlat};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Newest, OpValue};
 use crate::kernel::world::plan::{PAGE_SIZE, Part, WHOLE};
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Contents, FilePage, Region, RegionPage, VPage, World};
 
 /// The first half of a page.
@@ -131,6 +135,11 @@ impl Machine for Dma {
                 None => translate(cx, at, write),
             },
             Dma::Fail { at, errno } => fail(cx, at, errno),
+            Dma::WriteFirst { at, .. } | Dma::WriteSecond { at, .. } | Dma::Read { at, .. }
+                if cut_short(cx, at) =>
+            {
+                stop(cx, at)
+            }
             Dma::WriteFirst { at, to } => {
                 let version = fresh(cx, at, to);
                 write_half(cx, at, to, FIRST, version);
@@ -173,7 +182,10 @@ fn begin(cx: &mut Step, region: Region, page: u32, write: bool) -> Next {
     }
     let at = cx.map.region_page(region, page);
     match refusal(cx, at, write) {
-        Some(errno) => Next::Return(-errno),
+        Some(errno) => {
+            cx.w.prices.add(Price::KilledTransfers, u64::from(errno == ECANCELED));
+            Next::Return(-errno)
+        }
         None => {
             cx.set(region, state.with_in_flight(state.in_flight() + 1));
             engage(cx, Some(region));
@@ -197,10 +209,18 @@ fn refusal(cx: &Step, at: RegionPage, write: bool) -> Option<i32> {
 /// there is none, a device that can raises a page fault.
 fn translate(cx: &mut Step, at: RegionPage, write: bool) -> Next {
     let entry = cx.get::<Xlat>(at);
+    if entry.iommu_refuses() {
+        iommu_fault(cx, at);
+        cx.w.prices.add(Price::KilledTransfers, 1);
+        return fail(cx, at, EFAULT);
+    }
     if !entry.valid() || (write && !entry.write()) {
         let region = cx.map.region_of(at);
         if cx.map.device_kind(region).has_notifier() {
             return call(DeviceFault::new(at, write), Dma::Translate { at, write });
+        }
+        if cx.strategy.writeback == Writeback::Revoke {
+            cx.w.prices.add(Price::KilledTransfers, 1);
         }
         return fail(cx, at, EFAULT);
     }
@@ -210,6 +230,28 @@ fn translate(cx: &mut Step, at: RegionPage, write: bool) -> Next {
         true => Dma::WriteFirst { at, to: page }.into(),
         false => Dma::Read { at, from: page, second: false }.into(),
     }
+}
+
+/// Whether a transfer under way goes no further: its region has been terminated, or the IOMMU no
+/// longer lets it reach the page.
+fn cut_short(cx: &Step, at: RegionPage) -> bool {
+    let design = [cx.strategy.truncate, cx.strategy.truncate_dax];
+    if design.iter().all(|t| t.recall().is_none()) {
+        return false;
+    }
+    let region = cx.get::<RegionState>(cx.map.region_of(at));
+    region.state() == RegionUse::Terminated || cx.get::<Xlat>(at).iommu_refuses()
+}
+
+/// A transfer ends by force, with what it has transferred so far.
+fn stop(cx: &mut Step, at: RegionPage) -> Next {
+    let refused = cx.get::<Xlat>(at).iommu_refuses();
+    if refused {
+        iommu_fault(cx, at);
+    }
+    cx.w.prices.add(Price::KilledTransfers, 1);
+    release_translation(cx, at);
+    fail(cx, at, if refused { EFAULT } else { ECANCELED })
 }
 
 /// The hardware has transferred the last byte through the translation.
@@ -250,7 +292,7 @@ fn vpage_of(w: &World, at: RegionPage) -> Option<VPage> {
 
 /// A new version of what the program meant to be written, whatever the frame has become: data
 /// that ends up in somebody else's page keeps the name of where it should be.
-fn fresh(cx: &Step, at: RegionPage, to: Option<Page>) -> Contents {
+fn fresh(cx: &mut Step, at: RegionPage, to: Option<Page>) -> Contents {
     let mut seq = to.map_or(0, |page| cx.patches.max_seq(cx.data(page.frame)));
     let origin = match meant(cx, at) {
         Some(file_page) => {
@@ -259,7 +301,8 @@ fn fresh(cx: &Step, at: RegionPage, to: Option<Page>) -> Contents {
         }
         None => vpage_of(cx, at).map_or(0, |vpage| cx.map.origin_of_vpage(vpage)),
     };
-    Contents::of(Version { origin, seq: seq + 1, author: cx.op, whole: true })
+    let seq = cx.next_version(seq);
+    Contents::of(Version { origin, seq, author: cx.op, whole: true })
 }
 
 fn write_half(cx: &mut Step, at: RegionPage, to: Option<Page>, part: Part, version: Contents) {
@@ -278,7 +321,7 @@ fn read_half(cx: &mut Step, at: RegionPage, from: Option<Page>, part: Part) {
             cx.facts.push(Fact::Dma { at, page, write: false, part });
             cx.data(page.frame)
         }
-        None => Contents::ZERO,
+        None => Contents::JUNK,
     };
     cx.facts.push(Fact::RemoteGot { at, part, got });
     let before = cx.get::<OpValue>(cx.op).0;

@@ -1,5 +1,8 @@
 //! The end of blocks: extents removed from a file's map, blocks given back.
 
+use super::busy;
+use super::step::Step;
+use crate::kernel::strategy::Truncate;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::Holder;
@@ -7,17 +10,18 @@ use crate::kernel::world::plan::Part;
 use crate::kernel::world::{Block, Contents, FilePage, Frame, Id, World};
 
 /// Removes pages of a file from its extent map (`ext4_ext_remove_space`, `xfs_bunmapi`) and frees
-/// their blocks, which anybody may be given at once. Reserved space goes as well.
-pub fn remove(w: &mut World, first: FilePage, pages: u32) {
+/// their blocks, which anybody may be given at once, unless the design keeps busy ones back.
+/// Reserved space goes as well.
+pub fn remove(cx: &mut Step, first: FilePage, pages: u32) {
     for at in (0..pages).map(|n| first.plus(n)) {
-        let extent = w.get::<Extent>(at);
+        let extent = cx.get::<Extent>(at);
         if extent != Extent::new() {
-            w.set(at, Extent::new());
+            cx.set(at, Extent::new());
         }
         if let Some(block) = extent.block() {
-            release(w, block, at);
+            release(cx, block, at);
         }
-        forget(w, at, (0, 4096));
+        forget(cx, at, (0, 4096));
     }
 }
 
@@ -37,32 +41,36 @@ pub fn unwrite(w: &mut World, first: FilePage, pages: u32) {
 
 /// Removes pages from a file, so that what follows takes their place (`ext4_ext_shift_extents`). No
 /// page of the file from the first on is cached.
-pub fn collapse(w: &mut World, first: FilePage, pages: u32) {
-    remove(w, first, pages);
-    let end = w.map.file_pages[w.map.file_of(first).index()].end;
+pub fn collapse(cx: &mut Step, first: FilePage, pages: u32) {
+    remove(cx, first, pages);
+    let end = cx.map.file_pages[cx.map.file_of(first).index()].end;
     for to in (first.0..end).map(FilePage) {
         let from = to.plus(pages);
         let (extent, newest, promised) = match from.0 < end {
-            true => (w.get::<Extent>(from), w.get::<Newest>(from), w.get::<Promised>(from)),
+            true => (cx.get::<Extent>(from), cx.get::<Newest>(from), cx.get::<Promised>(from)),
             false => Default::default(),
         };
-        w.set(to, extent);
-        w.set(to, newest);
-        w.set(to, promised);
+        cx.set(to, extent);
+        cx.set(to, newest);
+        cx.set(to, promised);
         if let Some(block) = extent.block() {
-            w.update::<BlockState>(block, |b| b.with_link(to.0 + 1));
+            cx.update::<BlockState>(block, |b| b.with_link(to.0 + 1));
         }
     }
 }
 
 /// One owner of a block less; the last one frees it.
-fn release(w: &mut World, block: Block, at: FilePage) {
-    if w.get::<BlockState>(block).owners() <= 1
-        && let Some(frame) = w.map.pmem_frame(block)
+fn release(cx: &mut Step, block: Block, at: FilePage) {
+    if cx.get::<BlockState>(block).owners() <= 1
+        && let Some(frame) = cx.map.pmem_frame(block)
     {
-        w.set(frame, Owner::new());
+        let keeps = cx.strategy.truncate_dax == Truncate::BusyExtents;
+        if keeps && cx.strategy.dax_idle.busy(cx.get(frame)) {
+            return busy::detach(cx, block, frame, at);
+        }
+        cx.set(frame, Owner::new());
     }
-    w.put_block(block, at);
+    cx.put_block(block, at);
 }
 
 /// Ghost: bytes of a page of a file are zero from now on, and no fsync has promised anything

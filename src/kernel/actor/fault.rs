@@ -10,7 +10,7 @@ use super::fault_dax::DaxFault;
 use super::fault_file::{FileFault, Want};
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
-use crate::kernel::strategy::Guard;
+use crate::kernel::strategy::{Guard, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::LockClass;
@@ -28,11 +28,22 @@ pub enum Access {
     Read,
     /// A store, or a GUP call that writes.
     Write,
-    /// A GUP call that writes with FOLL_FORCE to what may only be read.
+    /// A GUP call that writes, whatever the mapping allows (FOLL_FORCE on a private mapping).
     Force,
     /// A read pin of a page that is not exclusively the mapping's own (5.19).
     Unshare,
 }
+
+impl Access {
+    /// FAULT_FLAG_WRITE.
+    pub fn writes(self) -> bool {
+        matches!(self, Access::Write | Access::Force)
+    }
+}
+
+/// VM_FAULT_WRITE (until 6.0): `do_wp_page` has broken the sharing of a private page, though the
+/// entry may still be read-only where the mapping is.
+pub const FAULT_WRITE: Ret = 1;
 
 /// Whether a fault may give up mmap_lock while it waits (FAULT_FLAG_ALLOW_RETRY, _TRIED).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,8 +56,8 @@ pub enum Retry {
     Tried,
 }
 
-/// `handle_mm_fault`. Returns 0: handled, look again; -EAGAIN: mmap_lock was dropped
-/// (VM_FAULT_RETRY, VM_FAULT_COMPLETED); -EFAULT: SIGBUS or SIGSEGV; -ENOMEM.
+/// `handle_mm_fault`. Returns 0 or [`FAULT_WRITE`]: handled, look again; -EAGAIN: mmap_lock was
+/// dropped (VM_FAULT_RETRY, VM_FAULT_COMPLETED); -EFAULT: SIGBUS or SIGSEGV; -ENOMEM.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Fault {
     at: VPage,
@@ -83,18 +94,12 @@ impl Fault {
         Fault { state, ..self }.into()
     }
 
-    /// FAULT_FLAG_WRITE
-    fn writes(self) -> bool {
-        matches!(self.access, Access::Write | Access::Force)
-    }
-
     fn enter(self, cx: &mut Step) -> Next {
         let vma = cx.get::<VmaState>(cx.map.vma_of(self.at));
         let allowed = match self.access {
             Access::Read => vma.read() || vma.write(),
             Access::Write => vma.write(),
-            Access::Force => vma.write() || !is_shared(cx, self.at),
-            Access::Unshare => true,
+            Access::Force | Access::Unshare => true,
         };
         if !vma.mapped() || !allowed {
             return Next::Return(-EFAULT);
@@ -121,14 +126,14 @@ impl Fault {
     /// (end of `handle_pte_fault`).
     fn spurious(self, cx: &mut Step, pte: Pte) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
-        let write = self.writes();
+        let write = self.access.writes();
         cx.set_pte(self.at, pte.with_young(true).with_dirty(pte.dirty() || write));
         Next::Return(0)
     }
 
     /// `do_pte_missing`.
     fn missing(self, cx: &mut Step, shared: bool) -> Next {
-        let write = self.writes();
+        let write = self.access.writes();
         let Some(page) = cx.map.backing(self.at) else {
             if cx.map.is_anon(self.at) {
                 return if write { self.go(State::Alloc) } else { self.map_zero_page(cx) };
@@ -178,11 +183,13 @@ impl Fault {
         let locked = cx.folio_locked_by(frame).is_some();
         if anon && cx.strategy.cow_reuse.reuses(flags.exclusive(), cx.counts(frame), locked) {
             cx.change_flags(frame, |f| f.with_exclusive(true));
-            if self.writes() {
-                let writable = cx.get::<VmaState>(cx.map.vma_of(self.at)).write();
-                cx.set_pte(self.at, pte.with_writable(writable).with_dirty(true).with_young(true));
+            if !self.access.writes() {
+                return Next::Return(0);
             }
-            return Next::Return(0);
+            // wp_page_reuse: maybe_mkwrite(pte_mkdirty()).
+            let allowed = cx.get::<VmaState>(cx.map.vma_of(self.at)).write();
+            cx.set_pte(self.at, pte.with_writable(allowed).with_dirty(true).with_young(true));
+            return Next::Return(FAULT_WRITE);
         }
         // vm_normal_page() knows neither the zero page nor, while devmap existed, pmem.
         let normal = frame != ZERO_PAGE && !(flags.pmem() && cx.rules.devmap);
@@ -260,6 +267,19 @@ pub fn anon_prepare(cx: &mut Step, at: VPage) {
     }
 }
 
+/// Whether truncate, which waits for a page, keeps it from being faulted in again
+/// (`--truncate block-refault`, claims 70, 71): SIGBUS, which beyond the new end of a file is right
+/// and in a hole is not.
+pub fn barred(cx: &mut Step, page: FilePage) -> bool {
+    if cx.strategy.truncate_of(cx.map.fs_of(page)) != Truncate::BlockRefault
+        || !cx.get::<CacheSlot>(page).barred()
+    {
+        return false;
+    }
+    cx.w.prices.add(Price::FailedCalls, 1);
+    true
+}
+
 /// Allocates a page (GFP_KERNEL), whose one reference is in the hands of the caller. None: out
 /// of memory, or outcome 1 says that it fails.
 pub fn alloc_page(cx: &mut Step, outcome: u8) -> Option<Frame> {
@@ -278,9 +298,8 @@ pub fn alloc_page(cx: &mut Step, outcome: u8) -> Option<Frame> {
 /// (exclusive), LRU, page table entry. The reference passes from the caller to the entry.
 pub fn map_anon(cx: &mut Step, at: VPage, frame: Frame, write: bool) {
     let vma = cx.get::<VmaState>(cx.map.vma_of(at));
-    cx.change_flags(frame, |f| {
-        f.with_uptodate(true).with_swapbacked(true).with_lru(true).with_exclusive(true)
-    });
+    cx.change_flags(frame, |f| f.with_uptodate(true).with_swapbacked(true).with_exclusive(true));
+    cx.lru_add(frame);
     cx.set(frame, Owner::of(OwnerKind::Anon, at.0 + 1));
     let stale = cx.get::<Pte>(at).stale();
     let pte = Pte::new().with_present(true).with_young(true).with_dirty(write);
@@ -316,7 +335,7 @@ pub fn maybe_unlock_mmap(cx: &mut Step, at: VPage, retry: Retry, dropped: bool) 
 /// is handled, and is a major one only if its page was not there (a retry under the lock of the
 /// mapping alone does not set FAULT_FLAG_TRIED).
 pub fn account_fault(cx: &mut Step, ret: Ret) {
-    cx.w.prices.add(Price::Faults, u64::from(ret == 0));
+    cx.w.prices.add(Price::Faults, u64::from(ret >= 0));
 }
 
 /// What a fault returns that may have dropped mmap_lock.

@@ -1,7 +1,7 @@
 //! Copy on write: `wp_page_copy`.
 
 use super::errno::ENOMEM;
-use super::fault::{alloc_page, anon_prepare, copy_page, map_anon};
+use super::fault::{FAULT_WRITE, alloc_page, anon_prepare, copy_page, map_anon};
 use super::notifier::{RangeEnd, RangeStart};
 use super::routine::call;
 use super::step::*;
@@ -13,7 +13,8 @@ use crate::kernel::world::objects::Pte;
 use crate::kernel::world::{Cpu, Frame, VPage};
 
 /// `wp_page_copy`: a private mapping gets a page of its own, by a store or, for a read pin, by
-/// un-sharing. Entered from under the page-table lock. Returns 0 or -ENOMEM.
+/// un-sharing. Entered from under the page-table lock. Returns [`FAULT_WRITE`] if the page was
+/// copied for a write, else 0; -ENOMEM.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Cow {
     at: VPage,
@@ -37,7 +38,9 @@ enum State {
     /// Before the entry is replaced, under the page-table lock.
     Install(Frame),
     /// In the notifiers' range end.
-    NotifyEnd,
+    NotifyEnd(Ret),
+    /// A notifier failed (`--notifier abort`): before the new page is freed. VM_FAULT_OOM.
+    Abort(Frame, Ret),
     /// Before the reference to the old page is dropped.
     Put(Ret),
 }
@@ -60,8 +63,8 @@ impl Cow {
         call(RangeStart::new(self.at, 1, true), Cow { state: State::Notify(new), ..self })
     }
 
-    fn range_end(self) -> Next {
-        call(RangeEnd::new(self.at, 1), Cow { state: State::NotifyEnd, ..self })
+    fn range_end(self, ret: Ret) -> Next {
+        call(RangeEnd::new(self.at, 1), Cow { state: State::NotifyEnd(ret), ..self })
     }
 
     fn notified(self, cx: &Step) -> bool {
@@ -75,6 +78,7 @@ impl Cow {
     fn install(self, cx: &mut Step, new: Frame) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let pte = cx.get::<Pte>(self.at);
+        let mut ret = 0;
         let same = pte.present() && !pte.writable() && pte.frame() == Some(self.old);
         if !same && cx.strategy.keeps(Guard::CowPteSame) {
             cx.drop_ref(new);
@@ -85,8 +89,9 @@ impl Cow {
             cx.set_pte(self.at, Pte::new());
             cx.map_page(self.old, -1);
             map_anon(cx, self.at, new, !self.unshare);
+            ret = if self.unshare { 0 } else { FAULT_WRITE };
         }
-        if self.notified(cx) { self.range_end() } else { self.leave(0) }
+        if self.notified(cx) { self.range_end(ret) } else { self.leave(ret) }
     }
 }
 
@@ -105,7 +110,8 @@ impl Machine for Cow {
             State::Copy(_) => Label::new("", "wp_page_copy: copy", Cost::Copy),
             State::Notify(_) => Label::new("", "wp_page_copy: range_start", Cost::Step),
             State::Install(_) => Label::new("", "wp_page_copy: ptep_clear_flush", Cost::Ipi),
-            State::NotifyEnd => Label::new("", "wp_page_copy: range_end", Cost::Step),
+            State::NotifyEnd(_) => Label::new("", "wp_page_copy: range_end", Cost::Step),
+            State::Abort(..) => Label::new("", "wp_page_copy: free the copy", Cost::Atomic),
             State::Put(_) => Label::new("", "wp_page_copy: folio_put", Cost::Atomic),
         }
     }
@@ -125,7 +131,11 @@ impl Machine for Cow {
             }
             State::Notify(new) => self.range_start(new),
             State::Install(new) => self.install(cx, new),
-            State::NotifyEnd => self.range_end(),
+            State::NotifyEnd(ret) => self.range_end(ret),
+            State::Abort(new, ret) => {
+                cx.drop_ref(new);
+                self.leave(ret)
+            }
             State::Put(ret) => {
                 cx.drop_ref(self.old);
                 Next::Return(ret)
@@ -133,9 +143,11 @@ impl Machine for Cow {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
         match self.state {
+            State::Notify(new) if ret < 0 => self.go(State::Abort(new, ret)),
             State::Notify(new) => self.go(State::Install(new)),
+            State::NotifyEnd(ret) => self.leave(ret),
             _ => self.leave(0),
         }
     }

@@ -26,8 +26,8 @@ use crate::kernel::world::{Actor, Contents, FilePage, Frame, Lock, VPage, World}
 pub struct DaxFault {
     at: VPage,
     want: Want,
-    /// The page that will be the private copy, packed.
-    copy: u32,
+    /// The page that will be the private copy.
+    copy: Option<Frame>,
     state: State,
 }
 
@@ -64,7 +64,7 @@ impl DaxFault {
     /// A fault at `at`; `Want::Share` also for a store to a read-only entry.
     pub fn new(at: VPage, want: Want) -> DaxFault {
         let state = if want == Want::Cow { State::Prealloc } else { State::Invalidate };
-        DaxFault { at, want, copy: 0, state }
+        DaxFault { at, want, copy: None, state }
     }
 
     fn go(self, state: State) -> Next {
@@ -77,7 +77,7 @@ impl DaxFault {
     }
 
     fn lock_entry(self, cx: &mut Step, at: FilePage) -> Next {
-        if beyond_eof(cx, at) {
+        if beyond_eof(cx, at) || barred(cx, at) {
             return self.go(State::Leave(true, -EFAULT));
         }
         cx.w.lock_briefly(cx.me, LockClass::DaxEntry);
@@ -175,9 +175,9 @@ impl DaxFault {
     fn finish(mut self, cx: &mut Step) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let none = cx.get::<Pte>(self.at).frame().is_none();
-        if let Some(copy) = Frame::unpack(self.copy).filter(|_| none) {
+        if let Some(copy) = self.copy.filter(|_| none) {
             map_anon(cx, self.at, copy, true);
-            self.copy = 0;
+            self.copy = None;
         }
         self.go(State::Unlock(0))
     }
@@ -225,9 +225,7 @@ impl Machine for DaxFault {
             State::Prealloc => {
                 anon_prepare(cx, self.at);
                 match alloc_page(cx, outcome) {
-                    Some(copy) => {
-                        DaxFault { copy: Frame::pack(Some(copy)), ..self }.go(State::Invalidate)
-                    }
+                    Some(copy) => DaxFault { copy: Some(copy), ..self }.go(State::Invalidate),
                     None => Next::Return(-ENOMEM),
                 }
             }
@@ -244,7 +242,7 @@ impl Machine for DaxFault {
             State::Insert(frame) => self.insert(cx, at, frame),
             State::Map(frame) => self.map(cx, frame),
             State::Copy(frame) => {
-                if let Some(copy) = Frame::unpack(self.copy) {
+                if let Some(copy) = self.copy {
                     copy_page(cx, frame, copy);
                 }
                 self.go(State::Finish)
@@ -258,10 +256,14 @@ impl Machine for DaxFault {
                 if let Some(lock) = self.invalidate_lock(cx) {
                     cx.unlock(me, lock);
                 }
-                if self.copy == 0 { Next::Return(ret) } else { self.go(State::Leave(false, ret)) }
+                if self.copy.is_none() {
+                    Next::Return(ret)
+                } else {
+                    self.go(State::Leave(false, ret))
+                }
             }
             State::Leave(false, ret) => {
-                if let Some(copy) = Frame::unpack(self.copy) {
+                if let Some(copy) = self.copy {
                     cx.drop_ref(copy);
                 }
                 Next::Return(ret)

@@ -49,8 +49,8 @@ pub struct FileFault {
     dropped: bool,
     /// invalidate_lock is held (shared).
     invalidate: bool,
-    /// The page that will be the private copy, packed.
-    copy: u32,
+    /// The page that will be the private copy.
+    copy: Option<Frame>,
     state: State,
 }
 
@@ -68,7 +68,7 @@ enum State {
     /// Before the cache is looked up.
     Find,
     /// Waits for invalidate_lock, with a folio that is not uptodate (packed) or with none.
-    Invalidate(u32),
+    Invalidate(Option<Frame>),
     /// Before a folio is allocated.
     Alloc,
     /// Before it is added to the cache.
@@ -97,15 +97,15 @@ enum State {
     Finish(Frame),
     /// Before the folio is unlocked; then it is put, if the flag says so.
     Unlock(Frame, bool, Ret),
-    /// Before the next thing held is let go: a folio (packed), invalidate_lock, the copy.
-    Leave(u32, Ret),
+    /// Before the next thing held is let go: a folio, invalidate_lock, the copy.
+    Leave(Option<Frame>, Ret),
 }
 
 impl FileFault {
     /// A fault at a page whose entry was none.
     pub fn new(at: VPage, want: Want, retry: Retry) -> FileFault {
         let state = if want == Want::Cow { State::Prealloc } else { State::Size };
-        FileFault { at, want, retry, dropped: false, invalidate: false, copy: 0, state }
+        FileFault { at, want, retry, dropped: false, invalidate: false, copy: None, state }
     }
 
     /// A fault for reading that first maps what is cached.
@@ -131,20 +131,20 @@ impl FileFault {
 
     /// Lets go what is held, one thing a step, and returns.
     fn leave(self, folio: Option<Frame>, ret: Ret) -> Next {
-        if folio.is_none() && !self.invalidate && self.copy == 0 {
+        if folio.is_none() && !self.invalidate && self.copy.is_none() {
             return Next::Return(fault_return(ret, self.dropped));
         }
-        self.go(State::Leave(Frame::pack(folio), ret))
+        self.go(State::Leave(folio, ret))
     }
 
-    fn leaving(mut self, cx: &mut Step, folio: u32, ret: Ret) -> Next {
-        if let Some(folio) = Frame::unpack(folio) {
+    fn leaving(mut self, cx: &mut Step, folio: Option<Frame>, ret: Ret) -> Next {
+        if let Some(folio) = folio {
             cx.drop_ref(folio);
         } else if self.invalidate {
             self = self.unlock_invalidate(cx);
-        } else if let Some(copy) = Frame::unpack(self.copy) {
+        } else if let Some(copy) = self.copy {
             cx.drop_ref(copy);
-            self.copy = 0;
+            self.copy = None;
         }
         self.leave(None, ret)
     }
@@ -169,13 +169,13 @@ impl FileFault {
                 if cx.flags(frame).uptodate() || self.invalidate || shmem {
                     self.go(State::Trylock(frame))
                 } else {
-                    self.go(State::Invalidate(Frame::pack(Some(frame))))
+                    self.go(State::Invalidate(Some(frame)))
                 }
             }
             None if self.invalidate || shmem => self.go(State::Alloc),
             None => {
                 cx.w.prices.add(Price::MajorFaults, 1);
-                self.go(State::Invalidate(0))
+                self.go(State::Invalidate(None))
             }
         }
     }
@@ -191,7 +191,8 @@ impl FileFault {
         if shmem {
             cx.set(frame, Data(Contents::ZERO));
         }
-        cx.change_flags(frame, |f| f.with_lru(true).with_swapbacked(shmem).with_uptodate(shmem));
+        cx.change_flags(frame, |f| f.with_swapbacked(shmem).with_uptodate(shmem));
+        cx.lru_add(frame);
         cx.cache_insert(at, frame);
         self.go(State::Trylock(frame))
     }
@@ -250,7 +251,7 @@ impl FileFault {
         match self.state {
             State::Again(frame) => {
                 cx.drop_ref(frame);
-                let again = if self.invalidate { State::Find } else { State::Invalidate(0) };
+                let again = if self.invalidate { State::Find } else { State::Invalidate(None) };
                 let shmem = cx.map.fs_of(at) == FsKind::Tmpfs;
                 self.go(if shmem { State::Find } else { again })
             }
@@ -299,9 +300,12 @@ impl FileFault {
         if cx.get::<Pte>(self.at).frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
             return self.go(State::Unlock(frame, true, 0));
         }
-        if let Some(copy) = Frame::unpack(self.copy) {
+        if cx.strategy.keeps(Guard::FaultBarredAgain) && barred(cx, at) {
+            return self.go(State::Unlock(frame, true, -EFAULT));
+        }
+        if let Some(copy) = self.copy {
             map_anon(cx, self.at, copy, true);
-            return FileFault { copy: 0, ..self }.go(State::Unlock(frame, true, 0));
+            return FileFault { copy: None, ..self }.go(State::Unlock(frame, true, 0));
         }
         // A clean page is mapped read-only where stores have to be noticed.
         let vma = cx.get::<VmaState>(cx.map.vma_of(self.at));
@@ -393,15 +397,13 @@ impl Machine for FileFault {
             State::Prealloc => {
                 anon_prepare(cx, self.at);
                 match alloc_page(cx, outcome) {
-                    Some(copy) => {
-                        FileFault { copy: Frame::pack(Some(copy)), ..self }.go(State::Size)
-                    }
+                    Some(copy) => FileFault { copy: Some(copy), ..self }.go(State::Size),
                     None => self.leave(None, -ENOMEM),
                 }
             }
             State::Around => self.map_around(cx),
             State::Ahead(n) => self.read_ahead(cx, at, n),
-            State::Size if beyond_eof(cx, at) => self.leave(None, -EFAULT),
+            State::Size if beyond_eof(cx, at) || barred(cx, at) => self.leave(None, -EFAULT),
             State::Size => self.go(State::Find),
             State::Find => self.find(cx, at),
             State::Invalidate(folio) => {
@@ -409,10 +411,10 @@ impl Machine for FileFault {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 let holding = FileFault { invalidate: true, ..self };
-                if folio == 0 && cx.map.plan.around {
+                if folio.is_none() && cx.map.plan.around {
                     return holding.go(State::Ahead(0));
                 }
-                holding.go(Frame::unpack(folio).map_or(State::Find, State::Trylock))
+                holding.go(folio.map_or(State::Find, State::Trylock))
             }
             State::Alloc => match alloc_page(cx, outcome) {
                 Some(frame) => self.go(State::Insert(frame)),
@@ -436,7 +438,7 @@ impl Machine for FileFault {
                 Mkwrite::missing(self.at, frame, self.retry).into()
             }
             State::Copy(frame) => {
-                if let Some(copy) = Frame::unpack(self.copy) {
+                if let Some(copy) = self.copy {
                     copy_page(cx, frame, copy);
                 }
                 self.go(State::Finish(frame))

@@ -117,21 +117,14 @@ impl Mkwrite {
         }
     }
 
-    /// `ext4_da_get_block_prep`, `iomap_page_mkwrite`, `btrfs_delalloc_reserve_space`.
     fn prepare(self, cx: &mut Step, at: FilePage) -> Next {
         cx.might_sleep();
-        if cx.map.fs_of(at) == FsKind::Ext4 {
-            cx.attach_buffers(self.folio);
-        }
-        if cx.get::<Extent>(at).kind() == ExtentKind::Hole {
-            cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
-        }
-        cx.change_flags(self.folio, |f| f.with_prepared(true));
+        prepare_page(cx, self.folio, at);
         self.go(State::FsDirty)
     }
 
     /// W5, W6: `finish_mkwrite_fault`, `finish_fault`.
-    fn finish(self, cx: &mut Step) -> Next {
+    fn finish(self, cx: &mut Step, at: FilePage) -> Next {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let pte = cx.get::<Pte>(self.at);
         if self.mapped {
@@ -142,7 +135,9 @@ impl Mkwrite {
             let pte = pte.with_present(true).with_frame(self.folio);
             cx.set_pte(self.at, pte.with_writable(true).with_dirty(true).with_young(true));
         } else {
-            if pte.frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone) {
+            let taken = pte.frame().is_some() && cx.strategy.keeps(Guard::FaultPteNone);
+            // The fault that follows is the one that fails, if truncate bars the page.
+            if taken || (cx.strategy.keeps(Guard::FaultBarredAgain) && barred(cx, at)) {
                 return self.go(State::Unlock { done: false });
             }
             map_file_page(cx, self.at, self.folio, true, true);
@@ -158,6 +153,18 @@ impl Mkwrite {
             Next::Return(fault_return(0, dropped))
         }
     }
+}
+
+/// `ext4_da_get_block_prep`, `iomap_page_mkwrite`, `btrfs_delalloc_reserve_space`: what the next
+/// writeback of a page of a locked folio needs is reserved.
+pub fn prepare_page(cx: &mut Step, folio: Frame, at: FilePage) {
+    if cx.map.fs_of(at) == FsKind::Ext4 {
+        cx.attach_buffers(folio);
+    }
+    if cx.get::<Extent>(at).kind() == ExtentKind::Hole {
+        cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
+    }
+    cx.change_flags(folio, |f| f.with_prepared(true));
 }
 
 impl Machine for Mkwrite {
@@ -224,7 +231,7 @@ impl Machine for Mkwrite {
                 }
                 if truncated { self.end(false, false) } else { self.go(State::Finish) }
             }
-            State::Finish => self.finish(cx),
+            State::Finish => self.finish(cx, at),
             State::Relock => {
                 cx.might_sleep();
                 cx.lock_folio(me, self.folio);

@@ -80,7 +80,8 @@ impl GrabFolio {
         let tmpfs = cx.map.fs_of(self.at) == FsKind::Tmpfs;
         cx.lock_folio(me, frame);
         cx.cache_insert(self.at, frame);
-        cx.change_flags(frame, |f| f.with_lru(true).with_swapbacked(tmpfs));
+        cx.change_flags(frame, |f| f.with_swapbacked(tmpfs));
+        cx.lru_add(frame);
         self.locked(cx, frame)
     }
 }

@@ -6,6 +6,7 @@
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::fault::{alloc_page, copy_page, map_anon};
 use super::notifier::{RangeEnd, RangeStart};
+use super::pinned::ask_anon;
 use super::routine::call;
 use super::step::*;
 use super::tlb::FlushTlb;
@@ -15,6 +16,7 @@ use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Frame, Mm, VPage, Vma, World};
 
@@ -129,9 +131,8 @@ impl ForkMm {
         this.begin(cx)
     }
 
-    /// write_protect_seq exists where fork heeds pins (5.11).
     fn begin(self, cx: &Step) -> Next {
-        let seq = cx.strategy.fork.heeds_pins() && cx.strategy.keeps(Guard::ForkSeqcount);
+        let seq = cx.strategy.fork.guards() && cx.strategy.keeps(Guard::ForkSeqcount);
         self.go(if seq { State::SeqBegin } else { State::Copy })
     }
 
@@ -141,7 +142,7 @@ impl ForkMm {
         let exclusive = cx.flags(frame).exclusive() || !cx.strategy.cow_reuse.unshares();
         cx.strategy.fork.heeds_pins()
             && cx.get::<MmState>(mm).has_pinned()
-            && cx.maybe_pinned(frame)
+            && ask_anon(cx, frame)
             && exclusive
     }
 
@@ -185,7 +186,7 @@ impl ForkMm {
     }
 
     fn end(self, cx: &mut Step, ret: Ret) -> Next {
-        if cx.strategy.fork.heeds_pins() && cx.strategy.keeps(Guard::ForkSeqcount) {
+        if cx.strategy.fork.guards() && cx.strategy.keeps(Guard::ForkSeqcount) {
             return self.go(State::SeqEnd(ret));
         }
         self.range_end(cx, ret)
@@ -338,8 +339,13 @@ impl Machine for ForkMm {
         }
     }
 
-    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.state {
+            // A notifier failed (--notifier abort): what has been copied is undone.
+            State::Notify if ret < 0 => {
+                cx.prices.add(Price::FailedCalls, 1);
+                self.mapping_done(cx, ret)
+            }
             State::Notify => self.begin(cx),
             State::NotifyEnd(ret) => self.mapping_done(cx, ret),
             State::Flush(ret) => self.flush(cx, ret),

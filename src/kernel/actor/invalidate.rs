@@ -11,21 +11,23 @@
 //! ([`Need::XlatQuiet`]). It must not wait for the whole region to be quiet: a transfer that has
 //! faulted is in flight too, and its fault handler waits (S1) for this very invalidation to end.
 
-use super::errno::EAGAIN;
+use super::errno::{EAGAIN, ENOMEM};
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::notifier::COMMAND_PAGES;
 use crate::kernel::strategy::{Guard, Notifier};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
-use crate::kernel::world::machine::{IntervalSub, RegionState, Xlat};
+use crate::kernel::world::machine::{CommandPool, Engaged, IntervalSub, RegionState, Xlat};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::MmState;
 use crate::kernel::world::plan::DeviceKind;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{Id, Lock, Region, RegionPage, VPage, World};
+use crate::kernel::world::{Id, Lock, One, Region, RegionPage, VPage, World};
 
-/// The callback of one device for one region. Returns 0, or -EAGAIN if it was told not to block
-/// and would have had to.
+/// The callback of one device for one region. Returns 0; -EAGAIN if it was told not to block and
+/// would have had to; -ENOMEM if the command had no page and the design passes that up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Invalidate {
     /// `mutex_lock(umem_mutex)`, `mmu_interval_set_seq`. A callback that must not block
@@ -42,6 +44,9 @@ pub enum Invalidate {
     },
     /// A late teardown takes umem_mutex.
     EnterLate(Region),
+    /// Takes one of the driver's own command pages (`--notifier prealloc`; in mlx5
+    /// `mutex_lock(xlt_emergency_page_mutex)` in `mlx5r_umr_alloc_xlt`).
+    TakePage(Region),
     /// The command that zaps the doomed entries (`mlx5r_umr_update_xlt(ZAP)`).
     Zap(Region),
     /// Waits for the transfers that hold this entry.
@@ -63,15 +68,15 @@ impl Machine for Invalidate {
             Invalidate::Enter { region, blockable: true, .. } | Invalidate::EnterLate(region) => {
                 Need::Lock(umem_lock(cx.w, region), Mode::Exclusive)
             }
+            Invalidate::TakePage(_) => Need::CommandPage(COMMAND_PAGES),
             Invalidate::Drain(at) => Need::XlatQuiet(at),
             _ => Need::Nothing,
         }
     }
 
     fn outcomes(self, cx: &Scene) -> u8 {
-        let allocates = cx.strategy.notifier == Notifier::MayFail;
-        let zap = matches!(self, Invalidate::Zap(_));
-        if zap && allocates && Step::may_fail(cx.w) { 2 } else { 1 }
+        let allocates = matches!(self, Invalidate::Zap(_)) && cx.strategy.notifier.allocates();
+        if allocates && !starved(cx.w) && Step::may_fail(cx.w) { 2 } else { 1 }
     }
 
     fn label(self) -> Label {
@@ -80,6 +85,7 @@ impl Machine for Invalidate {
                 Label::new("", "umem_mutex, mmu_interval_set_seq", Cost::Lock)
             }
             Invalidate::EnterLate(_) => Label::new("", "late teardown: umem_mutex", Cost::Lock),
+            Invalidate::TakePage(_) => Label::new("", "take a command page", Cost::Lock),
             Invalidate::Zap(_) => Label::new("", "mlx5r_umr_update_xlt(ZAP)", Cost::Command),
             Invalidate::Drain(_) => Label::new("", "UMR completion", Cost::Wake),
             Invalidate::Unmap(_) => Label::new("", "ib_umem_odp_unmap_dma_pages", Cost::Step),
@@ -96,6 +102,12 @@ impl Machine for Invalidate {
                 cx.lock(me, lock, Mode::Exclusive);
                 cx.update::<RegionState>(region, |s| s.with_teardown_due(false));
                 zap_or_leave(cx, region)
+            }
+            Invalidate::TakePage(region) => {
+                let me = cx.me;
+                cx.update::<CommandPool>(One(0), |p| p.with_used(p.used() + 1));
+                cx.update::<Engaged>(me, |e| e.with_command(true));
+                Invalidate::Zap(region).into()
             }
             Invalidate::Zap(region) => zap(cx, region, outcome == 1),
             Invalidate::Drain(at) => drain(cx, cx.map.region_of(at)),
@@ -138,7 +150,8 @@ fn enter(cx: &mut Step, region: Region, first: VPage, pages: u32, blockable: boo
     let (me, lock) = (cx.me, umem_lock(cx, region));
     // mlx5 returns false at once; nouveau_svm_range_invalidate tries the lock.
     let mlx5 = cx.map.device_kind(region) == DeviceKind::OdpNic;
-    if !blockable && (mlx5 || !cx.can_lock(lock, Mode::Exclusive)) {
+    let sleeps = cx.strategy.notifier.pools() && pool_empty(cx);
+    if !blockable && (mlx5 || sleeps || !cx.can_lock(lock, Mode::Exclusive)) {
         return Next::Return(-EAGAIN);
     }
     cx.lock(me, lock, Mode::Exclusive);
@@ -160,11 +173,25 @@ fn enter(cx: &mut Step, region: Region, first: VPage, pages: u32, blockable: boo
     zap_or_leave(cx, region)
 }
 
+/// Every command page of the driver is in use.
+fn pool_empty(w: &World) -> bool {
+    !Need::CommandPage(COMMAND_PAGES).met(w)
+}
+
+/// There is no memory for a command page. It is needed for the length of the command only, so
+/// that none is taken off the free list here.
+fn starved(w: &World) -> bool {
+    !Need::FreeFrame.met(w)
+}
+
 fn zap_or_leave(cx: &mut Step, region: Region) -> Next {
-    match doomed(cx, region).is_empty() {
-        true => leave(cx, region, 0),
-        false => Invalidate::Zap(region).into(),
+    if doomed(cx, region).is_empty() {
+        return leave(cx, region, 0);
     }
+    if !cx.strategy.notifier.pools() {
+        return Invalidate::Zap(region).into();
+    }
+    Invalidate::TakePage(region).into()
 }
 
 fn leave(cx: &mut Step, region: Region, ret: Ret) -> Next {
@@ -179,13 +206,26 @@ fn doomed(w: &World, region: Region) -> Vec<RegionPage> {
     pages.filter(|&at| w.get::<Xlat>(at).doomed()).collect()
 }
 
-/// The command needs a page of memory for its work request. If there is none the driver goes on
-/// as if the device had been told (the callback ignores what mlx5r_umr_update_xlt returns), and
-/// the device goes on translating.
-fn zap(cx: &mut Step, region: Region, failed: bool) -> Next {
-    if failed {
+/// The command needs a page of memory for its work request, mapped for the device. If it cannot
+/// be had the driver goes on as if the device had been told (the callback ignores what
+/// mlx5r_umr_update_xlt returns), and the device goes on translating; or (`--notifier abort`) it
+/// says so: nothing has been torn down then.
+fn zap(cx: &mut Step, region: Region, chosen: bool) -> Next {
+    if chosen {
         cx.fail_allocation();
-    } else {
+    }
+    let allocates = cx.strategy.notifier.allocates();
+    if allocates {
+        cx.prices.add(Price::Allocs, 1);
+    }
+    let failed = chosen || (allocates && starved(cx));
+    if failed && cx.strategy.notifier.passes_up() {
+        for at in doomed(cx, region) {
+            cx.update::<Xlat>(at, |x| x.with_doomed(false));
+        }
+        return leave(cx, region, -ENOMEM);
+    }
+    if !failed {
         for at in doomed(cx, region) {
             cx.update::<Xlat>(at, |x| x.with_valid(false));
         }
@@ -200,10 +240,23 @@ fn drain(cx: &mut Step, region: Region) -> Next {
         let entry = cx.get::<Xlat>(**at);
         !entry.valid() && entry.busy() > 0 && cx.strategy.keeps(Guard::OdpDrain)
     };
-    match (doomed.iter().find(held), doomed.first()) {
-        (Some(&at), _) => Invalidate::Drain(at).into(),
+    let waits = doomed.iter().find(held).copied();
+    if waits.is_none() {
+        give_page(cx);
+    }
+    match (waits, doomed.first()) {
+        (Some(at), _) => Invalidate::Drain(at).into(),
         (None, Some(&at)) => Invalidate::Unmap(at).into(),
         (None, None) => leave(cx, region, 0),
+    }
+}
+
+/// The command has completed: its page can be used again (`mlx5r_umr_unmap_free_xlt`).
+fn give_page(cx: &mut Step) {
+    let me = cx.me;
+    if cx.get::<Engaged>(me).command() {
+        cx.update::<Engaged>(me, |e| e.with_command(false));
+        cx.update::<CommandPool>(One(0), |p| p.with_used(p.used() - 1));
     }
 }
 

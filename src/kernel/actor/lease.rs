@@ -1,8 +1,8 @@
 //! Layout leases from their holder's side: taking one, and letting go when asked.
 //!
-//! `--truncate lease` (claim 41: ask the program, wait, then be mean) breaks them; here are only
-//! the states that the two sides share. Modelled after `F_SETLEASE` and `lease_break_time`
-//! (fs/locks.c) and the "layout lease" of the file with a registered region.
+//! `--truncate lease` (claim 41: ask the program, wait, then be mean) breaks them
+//! ([`BreakLayouts`](super::dax_layout::BreakLayouts)). Modelled after `F_SETLEASE` and
+//! `lease_break_time` (fs/locks.c) and the "layout lease" of the file with a registered region.
 
 use super::errno::{EAGAIN, EINVAL, ETIMEDOUT};
 use super::step::*;
@@ -16,6 +16,8 @@ use crate::kernel::world::{Actor, File};
 pub enum LeaseCall {
     /// `fcntl(F_SETLEASE)`: -EAGAIN while another holder has one or it is being broken.
     Take(File),
+    /// The holder waits to be asked (SIGIO of `lease_break_callback`).
+    Await(File),
     /// The holder waits to be asked, and lets go: what it pinned has been released. -ETIMEDOUT:
     /// too late, the lease is broken already; -EINVAL: somebody else's lease.
     Answer(File),
@@ -25,13 +27,14 @@ impl Machine for LeaseCall {
     fn need(self, _cx: &Scene) -> Need {
         match self {
             LeaseCall::Take(_) => Need::Nothing,
-            LeaseCall::Answer(file) => Need::LeaseAsked(file),
+            LeaseCall::Await(file) | LeaseCall::Answer(file) => Need::LeaseAsked(file),
         }
     }
 
     fn label(self) -> Label {
         match self {
             LeaseCall::Take(_) => Label::new("", "F_SETLEASE", Cost::Syscall),
+            LeaseCall::Await(_) => Label::new("", "SIGIO: lease break", Cost::Wake),
             LeaseCall::Answer(_) => Label::new("", "F_SETLEASE(F_UNLCK)", Cost::Syscall),
         }
     }
@@ -46,6 +49,7 @@ impl Machine for LeaseCall {
                     Next::Return(0)
                 }
             },
+            LeaseCall::Await(_) => Next::Return(0),
             LeaseCall::Answer(file) => {
                 let lease = cx.get::<Lease>(file);
                 if lease.holder() != me {

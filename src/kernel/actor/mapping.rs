@@ -14,6 +14,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::Backing;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Id, Lock, VPage, Vma};
 
@@ -51,6 +52,9 @@ enum Map {
     Zap,
     /// munmap: unlink_file_vma: the mapping leaves the interval tree, after its pages.
     Unlink,
+    /// munmap: a notifier's callback failed (`--notifier abort`): mmap_write_unlock, with this
+    /// result. The mapping and its pages stay.
+    Abort(Ret),
 }
 
 impl MapCall {
@@ -59,7 +63,7 @@ impl MapCall {
         MapCall { vma, state: Map::Lock }
     }
 
-    /// `munmap()`. Returns 0, also if it is not mapped.
+    /// `munmap()`. Returns 0, also if it is not mapped; -ENOMEM if a notifier failed.
     pub fn unmap(vma: Vma) -> MapCall {
         MapCall { vma, state: Map::UnmapLock }
     }
@@ -78,7 +82,7 @@ impl Machine for MapCall {
                 Some(lock) => Need::Lock(lock, Mode::Exclusive),
                 None => Need::Nothing,
             },
-            Map::Zap => Need::Nothing,
+            Map::Zap | Map::Abort(_) => Need::Nothing,
         }
     }
 
@@ -88,6 +92,7 @@ impl Machine for MapCall {
             Map::Link => Label::new("", "vma_link", Cost::Syscall),
             Map::Zap => Label::new("", "unmap_vmas", Cost::Walk),
             Map::Unlink => Label::new("", "unlink_file_vma", Cost::Lock),
+            Map::Abort(_) => Label::new("", "mmap_write_unlock", Cost::Lock),
         }
     }
 
@@ -107,6 +112,11 @@ impl Machine for MapCall {
                 let zap = Zap::range(VPage(pages.start), pages.len() as u32);
                 call(zap, self.at(Map::Zap))
             }
+            Map::Abort(ret) => {
+                cx.unlock(me, mmap_lock(&map, vma));
+                cx.prices.add(Price::FailedCalls, 1);
+                Next::Return(ret)
+            }
             Map::Link | Map::Unlink | Map::Zap => {
                 if i_mmap_lock(&map, vma).is_some() {
                     cx.might_sleep();
@@ -121,8 +131,8 @@ impl Machine for MapCall {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
-        self.at(Map::Unlink).into()
+    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
+        self.at(if ret < 0 { Map::Abort(ret) } else { Map::Unlink }).into()
     }
 }
 
@@ -133,6 +143,8 @@ pub struct Protect {
     vma: Vma,
     read: bool,
     write: bool,
+    /// The protection before, for the case that a notifier fails.
+    was: (bool, bool),
     state: ProtectState,
 }
 
@@ -147,14 +159,14 @@ enum ProtectState {
     End { flush: bool },
     /// In the TLB flush.
     Flush,
-    /// mmap_write_unlock.
-    Unlock,
+    /// mmap_write_unlock; after a failure of a notifier the old protection is back.
+    Unlock(Ret),
 }
 
 impl Protect {
-    /// `mprotect()`. Returns 0, or -ENOMEM if it is not mapped.
+    /// `mprotect()`. Returns 0, or -ENOMEM if it is not mapped or a notifier failed.
     pub fn new(vma: Vma, read: bool, write: bool) -> Protect {
-        Protect { vma, read, write, state: ProtectState::Lock }
+        Protect { vma, read, write, was: (false, false), state: ProtectState::Lock }
     }
 
     fn at(self, state: ProtectState) -> Protect {
@@ -205,7 +217,7 @@ impl Protect {
         let (first, pages) = self.range(map);
         match flush {
             true => call(FlushTlb::new(first, pages), self.at(ProtectState::Flush)),
-            false => self.at(ProtectState::Unlock).into(),
+            false => self.at(ProtectState::Unlock(0)).into(),
         }
     }
 }
@@ -221,7 +233,7 @@ impl Machine for Protect {
     fn label(self) -> Label {
         match self.state {
             ProtectState::Lock => Label::new("", "mprotect_fixup", Cost::Lock),
-            ProtectState::Unlock => Label::new("", "mmap_write_unlock", Cost::Lock),
+            ProtectState::Unlock(_) => Label::new("", "mmap_write_unlock", Cost::Lock),
             _ => Label::new("", "change_pte_range", Cost::Walk),
         }
     }
@@ -237,11 +249,11 @@ impl Machine for Protect {
                 }
                 cx.lock(me, mmap_lock(&map, self.vma), Mode::Exclusive);
                 cx.set(self.vma, state.with_read(self.read).with_write(self.write));
+                let then = Protect { was: (state.read(), state.write()), ..self };
+                let then = then.at(ProtectState::Change);
                 match watched(&map, first) {
-                    true => {
-                        call(RangeStart::new(first, pages, true), self.at(ProtectState::Change))
-                    }
-                    false => self.at(ProtectState::Change).into(),
+                    true => call(RangeStart::new(first, pages, true), then),
+                    false => then.into(),
                 }
             }
             ProtectState::Change => {
@@ -254,18 +266,25 @@ impl Machine for Protect {
                     false => self.flush(&map, flush),
                 }
             }
-            _ => {
+            ProtectState::Unlock(ret) => {
+                if ret < 0 {
+                    let (read, write) = self.was;
+                    cx.update::<VmaState>(self.vma, |v| v.with_read(read).with_write(write));
+                    cx.prices.add(Price::FailedCalls, 1);
+                }
                 cx.unlock(me, mmap_lock(&map, self.vma));
-                Next::Return(0)
+                Next::Return(ret)
             }
+            _ => self.into(),
         }
     }
 
-    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.state {
+            ProtectState::Change if ret < 0 => self.at(ProtectState::Unlock(ret)).into(),
             ProtectState::Change => self.into(),
             ProtectState::End { flush } => self.flush(&cx.map.clone(), flush),
-            _ => self.at(ProtectState::Unlock).into(),
+            _ => self.at(ProtectState::Unlock(0)).into(),
         }
     }
 }
@@ -302,7 +321,8 @@ enum What {
 }
 
 impl Advise {
-    /// MADV_DONTNEED. Returns 0, -ENOMEM if nothing is mapped, -EINVAL if it is locked.
+    /// MADV_DONTNEED. Returns 0, -ENOMEM if nothing is mapped or a notifier failed, -EINVAL if it
+    /// is locked.
     pub fn dont_need(first: VPage, pages: u32) -> Advise {
         Advise { first, pages, state: AdviseState::Lock(What::DontNeed) }
     }
@@ -397,14 +417,17 @@ impl Machine for Advise {
         }
     }
 
-    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.state {
             AdviseState::Page { done, write } if ret == -EAGAIN => {
                 self.at(AdviseState::Relock { done, write }).into()
             }
             AdviseState::Page { .. } if ret >= 0 => self.into(),
             AdviseState::Page { .. } => self.at(AdviseState::Unlock(ret)).into(),
-            _ => self.at(AdviseState::Unlock(0)).into(),
+            _ => {
+                cx.prices.add(Price::FailedCalls, u64::from(ret < 0));
+                self.at(AdviseState::Unlock(ret)).into()
+            }
         }
     }
 }

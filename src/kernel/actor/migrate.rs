@@ -65,6 +65,7 @@ impl Migrate {
     fn isolate(self, cx: &mut Step) -> Next {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::LruLock);
+        cx.lru_add_drain();
         let frame = cx.cached(self.at).filter(|_| cx.map.fs_of(self.at) != FsKind::Dax);
         let movable = |f: &Frame| cx.flags(*f).lru() && cx.flags(*f).order() == 0;
         let Some(src) = frame.filter(movable) else { return Next::Return(-EBUSY) };
@@ -213,8 +214,10 @@ impl Machine for Migrate {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
         match self.place {
+            // A notifier failed: some mapping still shows the page (try_to_migrate's caller looks).
+            Place::Unmapping if rmap::mapped(cx, self.src) => self.restore(false),
             Place::Unmapping => self.to(Place::Copy),
             Place::Restoring { moved: true } => {
                 let then = Migrate { place: Place::UnlockOld { ret: 0 }, ..self };

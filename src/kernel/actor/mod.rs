@@ -5,7 +5,10 @@
 //! there. One step is one lock-protected section or one atomic access. Machines act; what a design
 //! does differently they ask the [`Strategy`](crate::kernel::strategy::Strategy).
 
+pub mod bounce;
+pub mod busy;
 pub mod chance;
+pub mod cut;
 pub mod dax_io;
 pub mod dax_layout;
 pub mod dax_writeback;
@@ -25,9 +28,10 @@ pub mod folio;
 pub mod fork;
 pub mod gup_fast;
 pub mod gup_slow;
-pub mod held_page;
+pub mod hoard;
 pub mod invalidate;
 pub mod invalidate_pages;
+pub mod lazyfree;
 pub mod lease;
 pub mod mapping;
 pub mod memory;
@@ -38,14 +42,20 @@ pub mod notifier;
 pub mod odp;
 pub mod pageout;
 pub mod pin;
+pub mod pin_count;
+pub mod pinned;
+pub mod pinned_io;
 pub mod program;
 pub mod punch;
+pub mod recall;
 pub mod reclaim;
 pub mod reflink;
 pub mod region;
 pub mod release;
+pub mod release_mkwrite;
 pub mod rmap;
 pub mod routine;
+pub mod splice;
 pub mod step;
 pub mod sync;
 pub mod sync_calls;
@@ -55,14 +65,25 @@ pub mod truncate_pages;
 pub mod unbind;
 pub mod worker;
 pub mod writeback;
+pub mod writeback_pinned;
 pub mod writeback_wait;
 pub mod zap;
 pub mod zero_tail;
 
 #[cfg(test)]
+mod cut_tests;
+#[cfg(test)]
 mod dax_tests;
 #[cfg(test)]
 mod file_tests;
+#[cfg(test)]
+mod gup_fast_tests;
+#[cfg(test)]
+mod gup_slow_tests;
+#[cfg(test)]
+mod pin_tests;
+#[cfg(test)]
+mod pinned_tests;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]

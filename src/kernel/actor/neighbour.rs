@@ -76,8 +76,9 @@ fn take_frame(cx: &mut Step) -> Next {
 }
 
 /// What the current operation writes to a frame of its own: a logical page like no other.
-fn own_frame(cx: &Step, frame: Frame) -> Contents {
-    let seq = cx.patches.max_seq(cx.data(frame)) + 1;
+fn own_frame(cx: &mut Step, frame: Frame) -> Contents {
+    let last = cx.patches.max_seq(cx.data(frame));
+    let seq = cx.next_version(last);
     let origin = cx.map.origin_of_neighbour(cx.op);
     Contents::of(Version { origin, seq, author: cx.op, whole: true })
 }
@@ -100,7 +101,8 @@ fn take_block(cx: &mut Step, page: FilePage) -> Next {
 }
 
 fn fill_block(cx: &mut Step, page: FilePage, block: Block) -> Next {
-    let seq = cx.patches.max_seq(cx.get::<Newest>(page).0) + 1;
+    let last = cx.patches.max_seq(cx.get::<Newest>(page).0);
+    let seq = cx.next_version(last);
     let origin = cx.map.origin_of_file(page);
     let contents = Contents::of(Version { origin, seq, author: cx.op, whole: true });
     match cx.map.pmem_frame(block) {

@@ -1,6 +1,5 @@
 //! MMU notifiers: the sections in which secondary page tables may not be filled.
 
-use super::errno::EAGAIN;
 use super::invalidate::Invalidate;
 use super::routine::call;
 use super::step::*;
@@ -31,7 +30,8 @@ fn overlaps(w: &World, region: Region, first: VPage, pages: u32) -> bool {
 ///
 /// When it returns 0, every subscribed device has been told and the range is being invalidated
 /// until [`RangeEnd`]. A non-blockable call may return -EAGAIN; then the range is not being
-/// invalidated and there must be no end (93065ac753e4, 4.19).
+/// invalidated and there must be no end (93065ac753e4, 4.19). Under `--notifier abort` a blockable
+/// call may fail likewise, with -ENOMEM.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RangeStart {
     first: VPage,
@@ -48,8 +48,8 @@ enum Start {
     Enter,
     /// The callback of this one of the address space's regions runs (`ops->invalidate`).
     Calling(u16),
-    /// A callback would have had to sleep: mn_itree_inv_end before -EAGAIN is passed up.
-    Undo,
+    /// A callback failed, or would have had to sleep: mn_itree_inv_end before that is passed up.
+    Undo(Ret),
 }
 
 impl RangeStart {
@@ -93,7 +93,7 @@ impl Machine for RangeStart {
 
     fn label(self) -> Label {
         match self.state {
-            Start::Undo => Label::new("", "mn_itree_inv_end (EAGAIN)", Cost::Lock),
+            Start::Undo(_) => Label::new("", "mn_itree_inv_end (failed)", Cost::Lock),
             _ => Label::new("", "mmu_notifier_invalidate_range_start", Cost::Lock),
         }
     }
@@ -101,9 +101,9 @@ impl Machine for RangeStart {
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
         let map = cx.map.clone();
         let mm = map.mm_of(self.first);
-        if self.state == Start::Undo {
+        if let Start::Undo(ret) = self.state {
             leave(cx, mm);
-            return Next::Return(-EAGAIN);
+            return Next::Return(ret);
         }
         if self.blockable {
             // might_sleep() in mmu_notifier_invalidate_range_start.
@@ -120,11 +120,12 @@ impl Machine for RangeStart {
     }
 
     /// A blockable callback must not fail: there is nobody who could act on it, and
-    /// `mn_itree_invalidate` only warns (kernel-facts 5).
+    /// `mn_itree_invalidate` only warns (kernel-facts 5). With `--notifier abort` it may, and the
+    /// caller has to see to it.
     fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         let Start::Calling(i) = self.state else { return Next::Return(ret) };
-        if ret < 0 && !self.blockable {
-            return RangeStart { state: Start::Undo, ..self }.into();
+        if ret < 0 && (!self.blockable || cx.strategy.notifier.passes_up()) {
+            return RangeStart { state: Start::Undo(ret), ..self }.into();
         }
         self.next(cx, i as usize + 1)
     }

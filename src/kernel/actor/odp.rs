@@ -20,6 +20,7 @@ use crate::kernel::world::objects::{MmState, Pte};
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::DeviceKind;
 use crate::kernel::world::storage::Mode;
+use crate::kernel::world::view::Sequence;
 use crate::kernel::world::{Lock, Mm, Region, RegionPage, VPage, World};
 
 /// What a fault is about.
@@ -42,8 +43,8 @@ impl Target {
     }
 
     /// The interval's sequence has moved on since it was read.
-    fn collided(self, w: &World, seq: u32) -> bool {
-        w.get::<IntervalSub>(self.region(w)).seq() != seq
+    fn collided(self, w: &World, seq: Sequence) -> bool {
+        w.get::<IntervalSub>(self.region(w)).seq() != seq.value
     }
 
     fn umem_lock(self, w: &World) -> Lock {
@@ -63,7 +64,7 @@ pub enum DeviceFault {
         /// The address space.
         mm: Mm,
         /// The sequence that was read.
-        seq: u32,
+        seq: Sequence,
     },
     /// S2 `mmap_read_lock`.
     MmapLock {
@@ -72,7 +73,7 @@ pub enum DeviceFault {
         /// The virtual page.
         vpage: VPage,
         /// The sequence that was read.
-        seq: u32,
+        seq: Sequence,
     },
     /// S2 `hmm_range_fault`: one round of its loop, which looks for a collision and then reads
     /// the PTE.
@@ -82,7 +83,7 @@ pub enum DeviceFault {
         /// The virtual page.
         vpage: VPage,
         /// The sequence that was read.
-        seq: u32,
+        seq: Sequence,
     },
     /// `handle_mm_fault` has failed: unlocks and gives up.
     Fail(VPage),
@@ -93,7 +94,7 @@ pub enum DeviceFault {
         /// The page that the PTE mapped; nobody holds a reference.
         page: Page,
         /// The sequence that was read.
-        seq: u32,
+        seq: Sequence,
     },
     /// S5 writes the translation (`mlx5r_umr_update_xlt`), unlocks.
     Update {
@@ -116,7 +117,7 @@ impl Machine for DeviceFault {
     fn need(self, cx: &Scene) -> Need {
         match self {
             DeviceFault::AwaitEnd { mm, seq, .. } if cx.strategy.keeps(Guard::OdpAwaitEnd) => {
-                Need::SeqPassed(mm, seq)
+                Need::SeqPassed(mm, seq.value)
             }
             DeviceFault::MmapLock { vpage, .. } => Need::Lock(mmap_lock(cx.w, vpage), Mode::Shared),
             DeviceFault::UmemLock { target, .. } => {
@@ -199,14 +200,15 @@ fn read_begin(cx: &mut Step, mut target: Target) -> Next {
         target.write = cx.get::<RegionState>(region).write();
     }
     let mm = cx.map.mm_of(vpage);
-    let seq = cx.get::<IntervalSub>(region).seq();
-    if seq == cx.get::<MmState>(mm).invalidate_seq() {
+    let value = cx.get::<IntervalSub>(region).seq();
+    let seq = Sequence { mm, value };
+    if value == cx.get::<MmState>(mm).invalidate_seq() {
         return DeviceFault::AwaitEnd { target, mm, seq }.into();
     }
     DeviceFault::MmapLock { target, vpage, seq }.into()
 }
 
-fn enter(cx: &Step, target: Target, seq: u32) -> Next {
+fn enter(cx: &Step, target: Target, seq: Sequence) -> Next {
     match target.vpage(cx) {
         Some(vpage) => DeviceFault::MmapLock { target, vpage, seq }.into(),
         None => Next::Return(-EFAULT),
@@ -217,7 +219,7 @@ fn enter(cx: &Step, target: Target, seq: u32) -> Next {
 /// read; if it does not allow the access, the fault is handled and the walk done again. A
 /// writable PTE has been through page_mkwrite, and is what makes the device's writes legal. The
 /// zero page is a page like any other here (`hmm_vma_handle_pte`).
-fn walk(cx: &mut Step, target: Target, vpage: VPage, seq: u32) -> Next {
+fn walk(cx: &mut Step, target: Target, vpage: VPage, seq: Sequence) -> Next {
     if target.collided(cx, seq) {
         mmap_unlock(cx, vpage);
         return DeviceFault::ReadBegin(target).into();

@@ -2,9 +2,10 @@
 //!
 //! MADV_PAGEOUT reclaims pages that are mapped here and nowhere else; without swap, anonymous
 //! ones stay (kernel truth D10, D12, D13). MADV_FREE marks anonymous pages as free to be dropped;
-//! that reclaim then drops them (D41) is not modelled, as reclaim here sees pages of files only.
+//! MADV_PAGEOUT, which stands for any reclaim, then drops them ([`Discard`]; D41).
 
 use super::errno::EINVAL;
+use super::lazyfree::Discard;
 use super::reclaim::Reclaim;
 use super::routine::call;
 use super::step::*;
@@ -14,7 +15,7 @@ use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Owner, OwnerKind, Pte, VmaState};
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{FilePage, Lock, VPage, World};
+use crate::kernel::world::{FilePage, Frame, Lock, VPage, World};
 
 /// A madvise call over some pages of a mapping. Returns 0, or -EINVAL if they are locked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -100,9 +101,16 @@ impl PageOut {
         let page: Option<FilePage> = cx.get::<Owner>(frame).file_page();
         match page {
             Some(page) if cx.counts(frame).maps() == 1 => call(Reclaim::new(page), then),
+            None if lazyfree(cx, frame) => call(Discard::new(at, frame), then),
             _ => then.on(),
         }
     }
+}
+
+/// Anonymous, given up by MADV_FREE, and mapped once (`folio_mapcount() != 1` is passed over).
+fn lazyfree(w: &World, frame: Frame) -> bool {
+    let anon = w.get::<Owner>(frame).kind() == OwnerKind::Anon;
+    anon && !w.flags(frame).swapbacked() && w.counts(frame).maps() == 1
 }
 
 impl Machine for PageOut {

@@ -1,12 +1,13 @@
 //! A thread's program: starts one operation after the other and records its result.
 
 use super::chance::Chance;
+use super::cut::{Cut, What};
 use super::dio::Dio;
 use super::dma::Dma;
 use super::drop_caches::DropCaches;
 use super::file_io::{ReadFile, WriteFile};
 use super::fork::ForkMm;
-use super::held_page::{CopyHeld, SpliceRead};
+use super::hoard::Hoard;
 use super::lease::LeaseCall;
 use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
@@ -15,19 +16,21 @@ use super::mlock::Mlock;
 use super::neighbour::Neighbour;
 use super::pageout::PageOut;
 use super::pin::{GupFlags, PinPages};
-use super::punch::{Punch, RemovePages};
+use super::pinned_io::PinnedIo;
+use super::punch::RemovePages;
 use super::reclaim::Reclaim;
 use super::reflink::Reflink;
 use super::region::{Deregister, Register};
 use super::release::Release;
 use super::routine::{Routine, call};
+use super::splice::SpliceRead;
 use super::step::*;
 use super::sync::Sync;
 use super::sync_calls::{Fsync, Msync, SyncFileRange};
-use super::truncate::TruncateFile;
 use super::unbind::UnbindDevice;
 use super::writeback_wait::WritebackInode;
 use crate::kernel::world::costs::Cost;
+use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::plan::{Advice, Op, Role};
@@ -110,7 +113,8 @@ impl Machine for Program {
         if self.at == Program::BEFORE {
             self.at = 0;
         } else {
-            let op = cx.op;
+            let (op, actor) = (cx.op, cx.me);
+            cx.facts.push(Fact::Returned { actor, op, ret });
             cx.set(op, OpResult::new().with_done(true).with_ret(ret));
             self.at += 1;
         }
@@ -138,12 +142,16 @@ fn start(op: Op) -> Routine {
             PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
         }
         Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
-        Op::CopyIn { slot, page } => CopyHeld { slot, page, write: true }.into(),
-        Op::CopyOut { slot, page } => CopyHeld { slot, page, write: false }.into(),
         Op::Splice { from, slot } => SpliceRead::new(from, slot).into(),
+        Op::Hoard { at, count, pin } => Hoard { at, count, pin }.into(),
+        Op::WritePinned { slot, page } => PinnedIo::write(slot, page).into(),
+        Op::ReadPinned { slot, page } => PinnedIo::read(slot, page).into(),
         Op::Fork { child } => ForkMm::new(child).into(),
-        Op::Truncate { file, size } => TruncateFile::new(file, size).into(),
-        Op::Punch { first, pages } => Punch::new(first, pages).into(),
+        Op::Truncate { file, size } => Cut::new(What::Tail { file, size }).into(),
+        Op::Punch { first, pages } => Cut::new(What::hole(first, pages)).into(),
+        Op::PunchPart { first, pages, from, to } => {
+            Cut::new(What::Hole { first, pages, from, to }).into()
+        }
         Op::Unbind { disk } => UnbindDevice::new(disk).into(),
         Op::Mmap { vma } => MapCall::map(vma).into(),
         Op::Munmap { vma } => MapCall::unmap(vma).into(),
@@ -168,6 +176,7 @@ fn start(op: Op) -> Routine {
         Op::TakeBlock { page } => Neighbour::TakeBlock(page).into(),
         Op::Verify { taken } => Neighbour::Verify(taken).into(),
         Op::TakeLease { file } => LeaseCall::Take(file).into(),
+        Op::AwaitBreak { file } => LeaseCall::Await(file).into(),
         Op::AnswerLease { file } => LeaseCall::Answer(file).into(),
         Op::Crash => Chance::Crash.into(),
         Op::Signal { to } => Chance::Signal(to).into(),
@@ -184,9 +193,8 @@ fn start(op: Op) -> Routine {
             RemovePages::new(first, pages).into()
         }
         Op::Mlock { first, pages, lock } => Mlock::new(first, pages, lock).into(),
-        Op::PunchBytes { file, at, len } => Punch::bytes(file, at, len).into(),
-        Op::CollapseRange { first, pages } => Punch::collapse(first, pages).into(),
-        Op::ZeroRange { first, pages } => Punch::zero_range(first, pages).into(),
+        Op::CollapseRange { first, pages } => Cut::new(What::Collapse { first, pages }).into(),
+        Op::ZeroRange { first, pages } => Cut::new(What::Zeroes { first, pages }).into(),
         Op::Madvise { first, pages, advice: Advice::Free } => PageOut::lazily(first, pages).into(),
         Op::Migrate { page } => Migrate::new(page).into(),
         Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),

@@ -4,6 +4,7 @@
 //! does at last. There is no swap (R4): anonymous pages and tmpfs pages that were written stay.
 //! Dirty pages are left to the flusher (R7), as they are in the file systems modelled here.
 
+use super::pinned::ask;
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
 use super::step::*;
@@ -34,6 +35,8 @@ enum Place {
     Unmapping(Frame),
     /// R6: asks whether it may be pinned: nobody can pin it anew now that it is unmapped.
     Pinned(Frame),
+    /// R6: it may be.
+    Active(Frame),
     /// R7: looks whether it is dirty.
     Dirty(Frame),
     /// R8: `filemap_release_folio` strips the buffers.
@@ -62,6 +65,7 @@ impl Reclaim {
         if cx.map.fs_of(self.at) == FsKind::Dax {
             return Next::Return(0);
         }
+        cx.lru_add_drain();
         let folio = cx.cached(self.at).map(|f| cx.head(f));
         let Some(folio) = folio.filter(|&f| cx.flags(f).lru()) else { return Next::Return(0) };
         cx.change_flags(folio, |f| f.with_lru(false));
@@ -167,6 +171,7 @@ impl Machine for Reclaim {
             Place::TryLock(_) => Label::new("R1", "folio_trylock", Cost::Lock),
             Place::Unmapping(_) => Label::new("R5", "try_to_unmap", Cost::Walk),
             Place::Pinned(_) => Label::new("R6", "folio_maybe_dma_pinned", Cost::Atomic),
+            Place::Active(_) => Label::new("R6", "folio_set_active", Cost::Step),
             Place::Dirty(_) => Label::new("R7", "folio_test_dirty", Cost::Step),
             Place::Release(_) => Label::new("R8", "filemap_release_folio", Cost::Lock),
             Place::Remove(_) => Label::new("R9", "__remove_mapping", Cost::Lock),
@@ -180,12 +185,12 @@ impl Machine for Reclaim {
             Place::Isolate => self.isolate(cx),
             Place::TryLock(folio) => self.try_lock(cx, folio),
             Place::Unmapping(folio) => self.unmapped(cx, folio),
-            Place::Pinned(folio) => {
-                if cx.maybe_pinned(folio) {
-                    return self.keep_active(cx, folio);
-                }
-                self.to(Place::Dirty(folio))
-            }
+            Place::Pinned(folio) => match ask(cx, folio, self) {
+                Ok(true) => self.keep_active(cx, folio),
+                Ok(false) => self.to(Place::Dirty(folio)),
+                Err(next) => next,
+            },
+            Place::Active(folio) => self.keep_active(cx, folio),
             Place::Dirty(folio) => self.dirty(cx, folio),
             Place::Release(folio) => self.release(cx, folio),
             Place::Remove(folio) => {
@@ -208,9 +213,11 @@ impl Machine for Reclaim {
         }
     }
 
-    fn resume(self, cx: &mut Step, _unmapped: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.place {
             Place::Unmapping(folio) => self.unmapped(cx, folio),
+            Place::Pinned(folio) if ret > 0 => self.to(Place::Active(folio)),
+            Place::Pinned(folio) => self.to(Place::Dirty(folio)),
             _ => Next::Return(0),
         }
     }

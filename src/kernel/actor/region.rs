@@ -17,10 +17,11 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::MmState;
+use crate::kernel::world::objects::{MmState, Owner, OwnerKind};
 use crate::kernel::world::plan::{Context, DeviceKind, PinCall, Redirty};
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{Frame, Id, Lock, Mm, Region, RegionPage, Slot, VPage, World};
+use crate::kernel::world::view::Sequence;
+use crate::kernel::world::{Frame, Id, Lock, Region, RegionPage, Slot, VPage, World};
 
 /// What is registered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -120,9 +121,23 @@ fn enter(cx: &mut Step, r: Request) -> Next {
         // videobuf_dma_init_user_locked has always used the slow call.
         DeviceKind::Capture => PinCall::PinSlow,
     };
-    let flags = GupFlags { write: r.write, longterm: r.longterm, call: call_of };
+    let longterm = r.longterm || cx.strategy.longterm.judges_drivers();
+    let flags = GupFlags { write: r.write, longterm, call: call_of };
     let slot = slot_of(cx, r.region);
     call(PinPages::new(r.first, r.pages, slot, flags), Register::Program(r))
+}
+
+/// Whether, under a design that takes pages back from devices, a page has left its file since it
+/// was pinned: there was no region yet from which to take it, so that the driver has to look.
+fn recalled(cx: &Step, r: Request) -> bool {
+    let Some(page) = cx.map.backing(r.first) else { return false };
+    let watches = cx.strategy.truncate_of(cx.map.fs_of(page)).recall().is_some();
+    if !watches || !cx.strategy.keeps(Guard::RegisterLookAgain) {
+        return false;
+    }
+    let slot = slot_of(cx, r.region);
+    let pinned = (0..r.pages).map(|n| cx.get::<Pinned>(cx.map.slot_page(slot, n)).frame_bits());
+    pinned.filter_map(Frame::unpack).any(|f| cx.get::<Owner>(f).kind() == OwnerKind::Detached)
 }
 
 fn registered(r: Request) -> RegionState {
@@ -135,6 +150,10 @@ fn registered(r: Request) -> RegionState {
 /// has the key: "from that point on hardware can write to the page at _any_ time" (claim 6).
 fn program(cx: &mut Step, r: Request) -> Next {
     let slot = slot_of(cx, r.region);
+    if recalled(cx, r) {
+        let failed = Register::Fail { region: r.region, errno: EFAULT };
+        return call(Release::new(slot, false, Redirty::Plain, Context::Process), failed);
+    }
     for n in 0..r.pages {
         let pinned = cx.get::<Pinned>(cx.map.slot_page(slot, n));
         let at = cx.map.region_page(r.region, n);
@@ -198,7 +217,7 @@ pub enum Deregister {
         /// The region.
         region: Region,
         /// The invalidation that is under way: address space and sequence.
-        during: Option<(Mm, u32)>,
+        during: Option<Sequence>,
     },
     /// The pins have been released.
     Released(Region),
@@ -218,10 +237,10 @@ impl Machine for Deregister {
                 Need::RegionQuiet(region)
             }
             Deregister::UmemLock(region) => Need::Lock(umem_lock(cx.w, region), Mode::Exclusive),
-            Deregister::Unsubscribe { during: Some((mm, seq)), .. }
+            Deregister::Unsubscribe { during: Some(seq), .. }
                 if cx.strategy.keeps(Guard::UnsubscribeWait) =>
             {
-                Need::SeqPassed(mm, seq)
+                Need::SeqPassed(seq.mm, seq.value)
             }
             _ => Need::Nothing,
         }
@@ -310,8 +329,8 @@ fn unmap_next(cx: &mut Step, region: Region) -> Next {
 /// under way (`mn_itree_is_invalidating`).
 fn unsubscribe(cx: &mut Step, region: Region) -> Next {
     let mm = cx.get::<RegionState>(region).vpage(0).map(|first| cx.map.mm_of(first));
-    let during = mm.map(|mm| (mm, cx.get::<MmState>(mm).invalidate_seq()));
-    match during.filter(|(_, seq)| seq % 2 == 1) {
+    let during = mm.map(|mm| Sequence { mm, value: cx.get::<MmState>(mm).invalidate_seq() });
+    match during.filter(|seq| seq.value % 2 == 1) {
         None => gone(cx, region),
         during => Deregister::Unsubscribe { region, during }.into(),
     }

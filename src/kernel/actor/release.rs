@@ -2,13 +2,16 @@
 //! it runs.
 
 use super::gup_slow::touch_dirty;
-use super::pin::put_kept;
+use super::pin_count::release_kept;
+use super::release_mkwrite;
+use super::routine::call;
 use super::step::*;
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::machine::{Pinned, RefType, Work, WorkKind};
+use crate::kernel::world::machine::{MKWRITE, Pinned, RefType, SET_DIRTY, Work, WorkKind};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::page::ZERO_PAGE;
 use crate::kernel::world::plan::{Context, Redirty};
+use crate::kernel::world::price::Price;
 use crate::kernel::world::{Frame, Slot, SlotPage, Worker, World};
 
 /// Releases all pages of a slot, one after the other. Returns 0; in the context of a worker, as
@@ -41,6 +44,8 @@ enum State {
     Unlock(Frame),
     /// Before `set_page_dirty` without the lock.
     Dirty(Frame),
+    /// page_mkwrite is being called.
+    Mkwrite,
     /// Before the pin is dropped.
     Put,
     /// Before the interrupt returns.
@@ -60,9 +65,12 @@ impl Release {
 
     /// The work item that a worker was given.
     pub fn from_work(work: Work) -> Release {
-        let slot = Slot(work.arg() & !SET_DIRTY);
-        let unlocked = work.arg() & SET_DIRTY != 0;
-        let how = if unlocked { Redirty::SetDirty } else { Redirty::SetDirtyLock };
+        let slot = Slot(work.arg() & !(SET_DIRTY | MKWRITE));
+        let how = match work.arg() & (SET_DIRTY | MKWRITE) {
+            SET_DIRTY => Redirty::SetDirty,
+            MKWRITE => Redirty::Mkwrite,
+            _ => Redirty::SetDirtyLock,
+        };
         Release::new(slot, work.kind() == WorkKind::UnpinDirty, how, Context::Process)
     }
 
@@ -107,8 +115,12 @@ impl Release {
                     Redirty::Plain => WorkKind::Unpin,
                     _ => WorkKind::UnpinDirty,
                 };
-                let flag = if how == Redirty::SetDirty { SET_DIRTY } else { 0 };
-                cx.set(worker, Work::new().with_kind(kind).with_arg(self.slot.0 | flag));
+                let flag = match how {
+                    Redirty::SetDirty => SET_DIRTY,
+                    Redirty::Mkwrite => MKWRITE,
+                    Redirty::Plain | Redirty::SetDirtyLock => 0,
+                };
+                cx.update::<Work>(worker, |w| w.with_kind(kind).with_arg(self.slot.0 | flag));
                 Next::Return(0)
             }
             _ => self.settle(cx),
@@ -129,12 +141,29 @@ impl Release {
                 cx.might_sleep(); // folio_lock(), whatever the context
                 self.go(State::Lock(frame))
             }
+            (Some(frame), Redirty::Mkwrite) => match release_mkwrite::begin(cx, frame) {
+                Some(mkwrite) => call(mkwrite, Release { state: State::Mkwrite, ..self }),
+                None => self.go(State::Put),
+            },
         }
+    }
+
+    /// Sets PG_dirty, for which the filesystem is called (`a_ops->dirty_folio`).
+    fn dirty(self, cx: &mut Step, frame: Frame) {
+        if self.context == Context::Irq {
+            cx.w.prices.add(Price::AtomicCallbacks, 1);
+        }
+        touch_dirty(cx, frame);
     }
 }
 
-/// In the argument of a work item: dirty the pages without the folio lock.
-const SET_DIRTY: u32 = 1 << 31;
+impl Release {
+    /// The pin is dropped, in one step if the design can.
+    fn put(self, cx: &mut Step) -> Next {
+        let at = self.slot_page(cx);
+        release_kept(cx, at, self).unwrap_or_else(|| self.settle(cx))
+    }
+}
 
 impl Machine for Release {
     fn need(self, cx: &Scene) -> Need {
@@ -157,6 +186,7 @@ impl Machine for Release {
             (State::DirtyLocked(_), _) => ("unpin: folio_mark_dirty", Cost::Lock),
             (State::Unlock(_), _) => ("unpin: folio_unlock", Cost::Atomic),
             (State::Dirty(_), _) => ("unpin: set_page_dirty", Cost::Lock),
+            (State::Mkwrite, _) => ("unpin: page_mkwrite", Cost::Step),
             (State::Put, _) => ("unpin: gup_put_folio", Cost::Atomic),
             (State::IrqExit, _) => ("irq_exit", Cost::Step),
         };
@@ -173,7 +203,7 @@ impl Machine for Release {
                 self.go(State::DirtyLocked(frame))
             }
             State::DirtyLocked(frame) => {
-                touch_dirty(cx, frame);
+                self.dirty(cx, frame);
                 self.go(State::Unlock(frame))
             }
             State::Unlock(frame) => {
@@ -181,18 +211,24 @@ impl Machine for Release {
                 self.go(State::Put)
             }
             State::Dirty(frame) => {
-                touch_dirty(cx, frame);
+                self.dirty(cx, frame);
                 self.go(State::Put)
             }
-            State::Put => {
-                let at = self.slot_page(cx);
-                put_kept(cx, at);
-                self.settle(cx)
-            }
+            // In the hands of another machine; see `resume`.
+            State::Mkwrite => self.go(State::Put),
+            State::Put => self.put(cx),
             State::IrqExit => {
                 cx.in_irq(false);
                 Next::Return(0)
             }
+        }
+    }
+
+    /// page_mkwrite has been called, or a pin has been dropped, in several steps.
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+        match self.state {
+            State::Mkwrite => self.go(State::Put),
+            _ => self.settle(cx),
         }
     }
 }
@@ -230,6 +266,7 @@ mod tests {
                 (Some(Redirty::Plain), false),
                 (Some(Redirty::SetDirty), true),
                 (Some(Redirty::SetDirtyLock), true),
+                (Some(Redirty::Mkwrite), true),
                 (None, true),
             ] {
                 let mut sim = released(how, context);
@@ -238,8 +275,8 @@ mod tests {
                 let frame = slot.frame().unwrap();
                 assert_eq!(sim.world.flags(frame).dirty(), dirty, "{how:?} {context:?}");
                 assert_eq!(slot.tag_dirty(), dirty);
-                // The filesystem was not asked.
-                assert!(!sim.world.flags(frame).prepared());
+                let asked = sim.world.flags(frame).prepared();
+                assert_eq!(asked, how == Some(Redirty::Mkwrite), "the filesystem is asked");
                 assert_eq!(sim.world.counts(frame).refs(), 3);
             }
         }
@@ -248,7 +285,9 @@ mod tests {
     #[test]
     fn set_page_dirty_lock_in_an_interrupt_says_that_it_may_sleep_there() {
         use crate::kernel::world::machine::ActorState;
-        for (how, sleeps) in [(Redirty::SetDirtyLock, true), (Redirty::SetDirty, false)] {
+        for (how, sleeps) in
+            [(Redirty::SetDirtyLock, true), (Redirty::Mkwrite, true), (Redirty::SetDirty, false)]
+        {
             let mut sim = released(Some(how), Context::Irq);
             let mut slept = false;
             while step(&mut sim, 0) {

@@ -13,6 +13,7 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Pte, VmaState};
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{FilePage, Frame, Lock, VPage, Vma, World};
 
@@ -40,6 +41,9 @@ enum Place {
     Flushed,
     /// After the last entry of a mapping: `range_end` is being told.
     Ended,
+    /// A notifier failed under page_mkclean (`--notifier abort`), which returns no error: waits for
+    /// memory, then begins the mapping again.
+    Again,
     /// Releases `i_mmap_rwsem`.
     Unlock,
 }
@@ -193,6 +197,7 @@ impl Machine for RmapWalk {
     fn need(self, cx: &Scene) -> Need {
         match self.place {
             Place::Lock => Need::Lock(self.lock(cx.w), Mode::Shared),
+            Place::Again => Need::FreeFrame,
             _ => Need::Nothing,
         }
     }
@@ -205,6 +210,7 @@ impl Machine for RmapWalk {
             (Place::Lock, Purpose::FromMigration) => {
                 Label::new("", "remove_migration_ptes", Cost::Lock)
             }
+            (Place::Again, _) => Label::new("B7", "folio_mkclean: again", Cost::Wake),
             (Place::Unlock, _) => Label::new("", "i_mmap_unlock_read", Cost::Lock),
             (_, Purpose::Clean) => Label::new("B7", "page_vma_mkclean_one", Cost::Walk),
             (_, Purpose::Unmap) => Label::new("R5", "try_to_unmap_one", Cost::Walk),
@@ -233,6 +239,10 @@ impl Machine for RmapWalk {
                 }
                 None => self.advance(cx),
             },
+            Place::Again => {
+                cx.prices.add(Price::NotifierRetries, 1);
+                self.enter(cx)
+            }
             Place::Unlock => {
                 cx.unlock(me, lock);
                 Next::Return(i32::from(self.done))
@@ -240,8 +250,14 @@ impl Machine for RmapWalk {
         }
     }
 
-    fn resume(mut self, cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(mut self, cx: &mut Step, ret: Ret) -> Next {
         match self.place {
+            // range_start has failed: try_to_unmap and try_to_migrate give up, and their callers
+            // find the folio still mapped.
+            Place::Entry if ret < 0 && self.purpose == Purpose::Clean => {
+                RmapWalk { place: Place::Again, ..self }.into()
+            }
+            Place::Entry if ret < 0 => RmapWalk { place: Place::Unlock, ..self }.into(),
             Place::Flushed => self.advance(cx),
             Place::Ended => {
                 self.mapping += 1;

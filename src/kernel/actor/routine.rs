@@ -83,12 +83,22 @@ routines! {
     DaxFault(fault_dax::DaxFault),
     /// The entry of a GUP call.
     PinPages(pin::PinPages),
+    /// Counting a pin, where that takes more than one step.
+    CountPin(pin_count::CountPin),
+    /// Taking a pin off its count, where that takes more than one step.
+    UncountPin(pin_count::UncountPin),
+    /// Whether a page is pinned, where the answer takes more than one step.
+    AskPinned(pinned::AskPinned),
     /// The lockless walk of a GUP call (F1 to F21).
     GupFast(gup_fast::GupFast),
     /// The slow path of a GUP call, with faults.
     GupSlow(gup_slow::GupSlow),
     /// Releasing what a GUP call took: unpin_user_pages and its relatives.
     Release(release::Release),
+    /// Very many references to one page, or pins of it, taken and kept.
+    Hoard(hoard::Hoard),
+    /// page_mkwrite at the release of a pin.
+    MkwriteAgain(release_mkwrite::MkwriteAgain),
     /// A kernel worker, which does what interrupts must not do.
     Kworker(worker::Kworker),
     /// fork: copies the page tables of private mappings.
@@ -103,15 +113,21 @@ routines! {
     Zap(zap::Zap),
     /// Unmapping of pages of a file from all mappings.
     UnmapFile(zap::UnmapFile),
-    /// `ftruncate()`.
+    /// `ftruncate()` or `fallocate(PUNCH_HOLE)` up to T5, and its end: locks, busy pages.
+    Cut(cut::Cut),
+    /// `ftruncate()` of a locked file.
     TruncateFile(truncate::TruncateFile),
     /// Removal of pages from the page cache.
     TruncatePages(truncate_pages::TruncatePages),
     /// Zeroing of the end of a file's last page.
     ZeroTail(zero_tail::ZeroTail),
-    /// Waiting for pages that somebody still refers to before they are taken from a file.
+    /// Pages that somebody still refers to, before they are taken from a file.
     BreakLayouts(dax_layout::BreakLayouts),
-    /// `fallocate(PUNCH_HOLE)`.
+    /// A pinned page is taken back from the devices that use it.
+    RecallPage(recall::RecallPage),
+    /// Extents that were busy are freed.
+    FreeBusy(busy::FreeBusy),
+    /// `fallocate(PUNCH_HOLE)` in a locked file.
     Punch(punch::Punch),
     /// Removal of a pmem device.
     UnbindDevice(unbind::UnbindDevice),
@@ -127,6 +143,10 @@ routines! {
     RmapWalk(rmap::RmapWalk),
     /// Writes the dirty pages of a file: cleaning skips what is busy, integrity waits.
     WritePages(writeback::WritePages),
+    /// Asks whether a folio that is to be written may be pinned, and does what --writeback says.
+    WritePinned(writeback_pinned::WritePinned),
+    /// Fills a bounce page, a half at a time, and submits it.
+    CopyPage(bounce::CopyPage),
     /// Waits until no page of a file is under writeback.
     WaitPages(writeback_wait::WaitPages),
     /// A flusher's pass over a file.
@@ -178,16 +198,18 @@ routines! {
     DropCaches(drop_caches::DropCaches),
     /// `madvise(MADV_PAGEOUT)` and `madvise(MADV_FREE)`.
     PageOut(pageout::PageOut),
+    /// Reclaim of an anonymous page that MADV_FREE has given up.
+    Discard(lazyfree::Discard),
+    /// The kernel itself reads or writes a page that a GUP call has returned.
+    PinnedIo(pinned_io::PinnedIo),
     /// Moves a page of a file to another frame.
     Migrate(migrate::Migrate),
     /// `mlock()` and `munlock()`.
     Mlock(mlock::Mlock),
     /// `madvise(MADV_REMOVE)`.
     RemovePages(punch::RemovePages),
-    /// The kernel copies into or out of a page that a GUP call returned.
-    CopyHeld(held_page::CopyHeld),
     /// `splice()` of a page of a file into a pipe.
-    SpliceRead(held_page::SpliceRead),
+    SpliceRead(splice::SpliceRead),
     /// Reflink: two ranges of files share blocks.
     Reflink(reflink::Reflink),
 }

@@ -3,7 +3,7 @@
 use super::routine::Routine;
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::facts::{Fact, Page, Toucher};
+use crate::kernel::world::facts::{Page, Toucher};
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
@@ -193,11 +193,23 @@ impl Step<'_> {
         self.set(op, OpValue(contents));
     }
 
-    /// `folio_maybe_dma_pinned`: asks the strategy, states question and answer.
-    pub fn maybe_pinned(&mut self, frame: Frame) -> bool {
-        let head = self.head(frame);
-        let answer = self.strategy.pin.maybe_pinned(self.counts(head), self.flags(head).order());
-        self.facts.push(Fact::PinAsked { frame: head, answer });
-        answer
+    /// `folio_add_lru`: a new page goes into the processor's batch, and some time later onto its
+    /// LRU list. The batch is looked at under `--pin off-lru` only; elsewhere nobody can tell.
+    pub fn lru_add(&mut self, frame: Frame) {
+        let batch = if self.rules.pin.off_lru { self.cpu().0 as u8 + 1 } else { 0 };
+        self.change_flags(frame, |f| f.with_lru(batch == 0).with_batch(batch));
+    }
+
+    /// `lru_add_drain`: what waits in this processor's batch goes onto its LRU list.
+    pub fn lru_add_drain(&mut self) {
+        if !self.rules.pin.off_lru {
+            return;
+        }
+        let mine = self.cpu().0 as u8 + 1;
+        for frame in (0..self.map.ram).map(Frame) {
+            if self.get::<Flags>(frame).batch() == mine {
+                self.change_flags(frame, |f| f.with_batch(0).with_lru(true));
+            }
+        }
     }
 }

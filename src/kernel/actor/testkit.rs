@@ -103,7 +103,7 @@ pub fn device_machine(kind: DeviceKind, pages: u32) -> Plan {
         cpus: 1,
         spare_frames: 1,
         disks: vec![disk("disk", block, 1)],
-        devices: vec![DevicePlan { name: "nic".into(), kind }],
+        devices: vec![DevicePlan::new("nic", kind)],
         regions: vec![RegionPlan { name: "mr".into(), device: Device(0), pages, slot: Slot(0) }],
         slots: vec![SlotPlan { name: "mr".into(), pages }],
         ..machine(FsKind::Xfs, block, &dirty, Populate::Write)
@@ -424,11 +424,13 @@ pub fn assert_balanced(w: &World) {
         let h = w.get::<Holders>(frame);
         let mapped = if flags.pmem() && !w.rules.mapped_refs { 0 } else { i32::from(h.ptes()) };
         let base = i32::from(flags.pmem() && !w.rules.mapped_refs);
-        let pins = i32::from(h.pins()) * w.rules.pin_refs;
+        let adds = w.pin_adds(frame);
+        let pins = (h.pins() as i32).wrapping_mul(adds.refs);
+        let pinned = h.pins() as i32 * i32::from(adds.maps);
         let cache = if flags.pmem() { 0 } else { i32::from(h.cache()) };
-        let held = cache + i32::from(h.private()) + mapped + i32::from(h.refs()) + pins + base;
+        let held = cache + i32::from(h.private()) + mapped + h.refs() as i32 + pins + base;
         assert_eq!(counts.refs(), held, "{frame:?} {counts:?} {h:?}");
-        assert_eq!(i32::from(counts.maps()), mapped, "{frame:?} {counts:?} {h:?}");
+        assert_eq!(i32::from(counts.maps()), mapped + pinned, "{frame:?} {counts:?} {h:?}");
         assert_eq!(flags.free(), held == 0 && !flags.pmem(), "{frame:?} {flags:?}");
     }
 }

@@ -6,7 +6,8 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Pte;
-use crate::kernel::world::{Cpu, Mm, VPage, World};
+use crate::kernel::world::price::Price;
+use crate::kernel::world::{Cpu, VPage, World};
 
 /// `flush_tlb_range()` of pages of one mapping.
 ///
@@ -19,26 +20,20 @@ use crate::kernel::world::{Cpu, Mm, VPage, World};
 pub struct FlushTlb {
     first: VPage,
     pages: u32,
-    /// Processors below this number have answered.
-    next: u32,
+    /// So many processors have answered.
+    answered: u32,
 }
 
 impl FlushTlb {
     /// A flush of `pages` pages from `first` on, all of one mapping. Returns 0.
     pub fn new(first: VPage, pages: u32) -> FlushTlb {
-        FlushTlb { first, pages, next: 0 }
+        FlushTlb { first, pages, answered: 0 }
     }
 
     /// The processor that answers next; none if no processor runs the address space.
     fn target(self, map: &Layout) -> Option<Cpu> {
-        next_cpu(map, map.mm_of(self.first), self.next)
+        map.cpus_of(map.mm_of(self.first)).get(self.answered as usize).copied()
     }
-}
-
-/// The first processor from `from` on that can hold translations of an address space
-/// (`mm_cpumask`): one on which a thread of it runs.
-fn next_cpu(map: &Layout, mm: Mm, from: u32) -> Option<Cpu> {
-    map.cpus_of(mm).iter().copied().find(|cpu| cpu.0 >= from)
 }
 
 /// Drops pages of a mapping from one processor's TLB.
@@ -51,11 +46,8 @@ fn drop_range(w: &mut World, cpu: Cpu, first: VPage, pages: u32) {
 /// Drops one page from the TLB of every processor that can hold it.
 pub fn drop_everywhere(w: &mut World, at: VPage) {
     let map = w.map.clone();
-    let mm = map.mm_of(at);
-    let mut next = 0;
-    while let Some(cpu) = next_cpu(&map, mm, next) {
+    for &cpu in map.cpus_of(map.mm_of(at)) {
         w.tlb_drop(cpu, at);
-        next = cpu.0 + 1;
     }
 }
 
@@ -99,8 +91,10 @@ impl Machine for FlushTlb {
         let map = cx.map.clone();
         match (cx.strategy.arch, self.target(&map)) {
             (Arch::IpiFlush, Some(cpu)) => {
+                let sent = u64::from(cpu != cx.cpu());
+                cx.prices.add(Price::Ipis, sent);
                 drop_range(cx, cpu, self.first, self.pages);
-                let rest = FlushTlb { next: cpu.0 + 1, ..self };
+                let rest = FlushTlb { answered: self.answered + 1, ..self };
                 if rest.target(&map).is_some() {
                     return rest.into();
                 }

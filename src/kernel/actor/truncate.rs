@@ -1,7 +1,6 @@
 //! `ftruncate()`: a file shrinks or grows (`ext4_setattr`, kernel-facts 4.2).
 
-use super::dax_layout::BreakLayouts;
-use super::errno::EINVAL;
+use super::cut::{Cut, What};
 use super::extents;
 use super::routine::call;
 use super::step::*;
@@ -12,15 +11,12 @@ use super::zap::Zap;
 use super::zero_tail::ZeroTail;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
-use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
-use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{File, FilePage, Id, Lock};
+use crate::kernel::world::{File, FilePage};
 
-/// `ftruncate()`. Returns 0, or -EINTR if a signal ended the wait for a busy page (the file is
-/// untouched then).
+/// `ftruncate()` of a file that is locked (T1 to T5 are [`Cut`]'s). Returns 0.
 ///
 /// T2, the flush of the tail in data=ordered mode, has nothing to do here: it concerns blocks
 /// allocated in a transaction that has not been committed, and the model commits at once.
@@ -35,14 +31,6 @@ pub struct TruncateFile {
 /// How far a truncate is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum State {
-    /// T1: waits for i_rwsem, for writing.
-    Lock,
-    /// T3: inode_dio_wait: for direct I/O on this inode, not for pins of its pages.
-    DioWait,
-    /// T4: waits for invalidate_lock, for writing.
-    InvalidateLock,
-    /// T5: in ext4_break_layouts.
-    Layouts,
     /// Growing: the old last page's bytes beyond the old end are being zeroed.
     OldTail,
     /// T6: i_disksize and i_size change under i_data_sem.
@@ -65,29 +53,29 @@ enum State {
     Tail,
     /// T8: extents are removed, blocks freed (ext4_ext_truncate), under i_data_sem.
     Free,
-    /// T9: invalidate_lock and i_rwsem are released, with this result.
-    Unlock(Ret),
 }
 
 impl TruncateFile {
-    /// A truncate to `size` bytes.
+    /// A truncate to `size` bytes, after T5.
     pub fn new(file: File, size: u64) -> TruncateFile {
-        TruncateFile { file, size, state: State::Lock }
+        TruncateFile { file, size, state: State::SetSize }
     }
 
     fn at(self, state: State) -> TruncateFile {
         TruncateFile { state, ..self }
     }
 
-    fn lock(self, map: &Layout, class: LockClass) -> Lock {
-        map.file_lock(class, self.file)
+    fn what(self) -> What {
+        What::Tail { file: self.file, size: self.size }
     }
 
     /// The pages that go as a whole: the first, and how many.
     fn gone(self, map: &Layout) -> (FilePage, u32) {
-        let pages = &map.file_pages[self.file.index()];
-        let keep = self.size.div_ceil(u64::from(PAGE_SIZE)).min(pages.len() as u64) as u32;
-        (FilePage(pages.start + keep), pages.len() as u32 - keep)
+        self.what().gone(map)
+    }
+
+    fn end(self) -> Next {
+        Cut::end(self.what(), 0)
     }
 
     /// The page that holds byte `size` and the byte within it; none if a page ends there.
@@ -101,22 +89,9 @@ impl TruncateFile {
         self.cut(map, self.size).map_or(0, |(_, byte)| byte)
     }
 
-    /// After T4: T5, if the design has layout breaks. They concern what goes: a file that grows
-    /// loses nothing, but DAX filesystems break all layouts on any change of size.
-    fn layouts(self, cx: &mut Step) -> Next {
-        let (first, pages) = self.gone(&cx.map);
-        let dax = cx.map.file(self.file).fs == FsKind::Dax;
-        let concerned = dax || pages > 0;
-        let anchor = if dax { FilePage(cx.map.file_pages[self.file.index()].start) } else { first };
-        let layouts = concerned.then(|| BreakLayouts::of(cx, anchor, pages)).flatten();
-        match layouts {
-            Some(layouts) => call(layouts, self.at(State::Layouts)),
-            None => self.grow(cx),
-        }
-    }
-
-    /// Growing: the old tail is zeroed before the new size shows it, by filesystems that do so.
-    fn grow(self, cx: &Step) -> Next {
+    /// The file is locked. Growing: the old tail is zeroed before the new size shows it, by
+    /// filesystems that do so.
+    pub fn begin(self, cx: &Step) -> Next {
         let old = cx.get::<Size>(self.file).bytes();
         let zeroes = cx.strategy.eof_tail.zeroes(cx.map.file(self.file).fs);
         match self.cut(&cx.map, old).filter(|_| old < self.size && zeroes) {
@@ -149,13 +124,13 @@ impl TruncateFile {
             Some(_) if fs == FsKind::Xfs => {
                 call(WritePages::new(self.file, SyncMode::Integrity), self.at(State::Grown))
             }
-            _ => self.at(State::Unlock(0)).into(),
+            _ => self.end(),
         }
     }
 
     fn pages(self, map: &Layout) -> Next {
         match (self.gone(map), self.tail(map)) {
-            ((_, 0), 0) => self.at(State::Unlock(0)).into(),
+            ((_, 0), 0) => self.end(),
             ((first, pages), tail) => {
                 call(TruncatePages::new(first, pages, tail), self.at(State::Pages))
             }
@@ -181,78 +156,37 @@ impl TruncateFile {
     }
 }
 
-/// What follows i_rwsem: inode_dio_wait only if there is direct I/O in flight. None can begin
-/// while i_rwsem is held for writing, so that looking right away is as good as looking later.
-pub fn after_lock<S>(cx: &Step, file: File, wait: S, go_on: S) -> S {
-    if cx.get::<FileState>(file).dio_count() > 0 { wait } else { go_on }
-}
-
 impl Machine for TruncateFile {
-    fn need(self, cx: &Scene) -> Need {
-        let map = &cx.w.map;
-        match self.state {
-            State::Lock => Need::Lock(self.lock(map, LockClass::IRwsem), Mode::Exclusive),
-            State::DioWait => Need::NoDio(self.file),
-            State::InvalidateLock => {
-                Need::Lock(self.lock(map, LockClass::InvalidateLock), Mode::Exclusive)
-            }
-            _ => Need::Nothing,
-        }
+    fn need(self, _cx: &Scene) -> Need {
+        Need::Nothing
     }
 
     fn label(self) -> Label {
         match self.state {
-            State::Lock => Label::new("T1", "inode_lock", Cost::Lock),
-            State::DioWait => Label::new("T3", "inode_dio_wait", Cost::Step),
-            State::InvalidateLock => Label::new("T4", "filemap_invalidate_lock", Cost::Lock),
             State::SetSize => Label::new("T6", "i_size_write", Cost::Journal),
             State::Free => Label::new("T8", "ext4_ext_truncate", Cost::Journal),
-            State::Unlock(_) => Label::new("T9", "filemap_invalidate_unlock", Cost::Lock),
             _ => Label::new("", "ext4_setattr", Cost::Step),
         }
     }
 
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
-        let (me, map) = (cx.me, cx.map.clone());
         match self.state {
-            State::Lock => {
-                if self.size > u64::from(PAGE_SIZE) * map.pages_of(self.file).count() as u64 {
-                    return Next::Return(-EINVAL);
-                }
-                cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
-                self.at(after_lock(cx, self.file, State::DioWait, State::InvalidateLock)).into()
-            }
-            State::DioWait => {
-                cx.might_sleep();
-                self.at(State::InvalidateLock).into()
-            }
-            State::InvalidateLock => {
-                cx.lock(me, self.lock(&map, LockClass::InvalidateLock), Mode::Exclusive);
-                self.layouts(cx)
-            }
             State::SetSize => self.set_size(cx),
             State::Free => {
-                let (first, pages) = self.gone(&map);
+                let (first, pages) = self.gone(&cx.map);
                 extents::remove(cx, first, pages);
-                self.at(State::Unlock(0)).into()
-            }
-            State::Unlock(ret) => {
-                cx.unlock(me, self.lock(&map, LockClass::InvalidateLock));
-                cx.unlock(me, self.lock(&map, LockClass::IRwsem));
-                Next::Return(ret)
+                self.end()
             }
             _ => self.into(),
         }
     }
 
-    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
         let map = cx.map.clone();
         match self.state {
-            State::Layouts if ret < 0 => self.at(State::Unlock(ret)).into(),
-            State::Layouts => self.grow(cx),
             State::OldTail => self.at(State::SetSize).into(),
             State::Grown => call(WaitPages::new(self.file), self.at(State::GrownWait)),
-            State::GrownWait => self.at(State::Unlock(0)).into(),
+            State::GrownWait => self.end(),
             State::Unmap => self.pages(&map),
             State::Pages => self.again(&map),
             State::Again => self.zero(&map),

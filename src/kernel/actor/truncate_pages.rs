@@ -4,6 +4,7 @@
 //! detached and lives on without its file.
 
 use super::extents::{delete_dax_entry, forget, invalidate_folio, split_folio};
+use super::recall::{RecallPage, pinned_by};
 use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
@@ -245,8 +246,15 @@ impl TruncatePages {
         }
     }
 
+    /// The last look, under the folio lock and unmapped: nobody can pin the page any more.
     fn delete(self, cx: &mut Step, frame: Frame, then: Then) -> Next {
         let me = cx.me;
+        if let Some(how) = cx.strategy.truncate.recall()
+            && pinned_by(cx, frame).is_some()
+            && cx.strategy.keeps(Guard::RecallAtRemoval)
+        {
+            return call(RecallPage::new(frame, how), self);
+        }
         cx.lock_briefly(me, LockClass::IPages);
         let head = cx.head(frame);
         let folio = extent_of(cx, head);

@@ -3,11 +3,13 @@
 use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
-use crate::kernel::world::machine::{DiskState, PgmapState};
+use crate::kernel::world::machine::{DiskState, LockClass, PgmapState};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Flags;
+use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Cpu, Disk, File, FilePage, Frame, Id};
 
 /// The removal of a pmem device (kernel-facts 6). What it waits for is the design's:
@@ -23,8 +25,12 @@ pub struct UnbindDevice {
 enum State {
     /// U1: kill_dax, percpu_ref_kill: no new live reference, no new mapping.
     Kill,
+    /// The filesystem keeps faults out of this file: waits for its invalidate_lock.
+    LockFile(File),
     /// MF_MEM_PRE_REMOVE: this file is being unmapped.
     Unmap(File),
+    /// ... and lets them in again; they see a dying device.
+    UnlockFile(File),
     /// A grace period of RCU (`percpu_ref_switch_to_atomic`, mem_hotplug_begin): this processor,
     /// and those after it, may still be in a section with interrupts off that began before.
     Grace(Cpu),
@@ -61,18 +67,22 @@ impl UnbindDevice {
             map.file(*f).disk == Some(self.disk) && !map.file_pages[f.index()].is_empty()
         };
         match files.find(on_it).filter(|_| cx.strategy.unbind.removal().unmaps) {
-            Some(file) => {
-                let pages = &map.file_pages[file.index()];
-                let zap = Zap::file(FilePage(pages.start), pages.len() as u32, false);
-                call(zap, self.at(State::Unmap(file)))
-            }
+            Some(file) if locks_faults(cx) => self.at(State::LockFile(file)).into(),
+            Some(file) => self.zap(map, file),
             None => self.grace(cx),
         }
     }
 
+    fn zap(self, map: &Layout, file: File) -> Next {
+        let pages = &map.file_pages[file.index()];
+        let zap = Zap::file(FilePage(pages.start), pages.len() as u32, false);
+        call(zap, self.at(State::Unmap(file)))
+    }
+
     /// The grace period of RCU, where the design has one.
     fn grace(self, cx: &Step) -> Next {
-        match cx.strategy.unbind.removal().waits_irqs {
+        let waits = cx.strategy.unbind.removal().waits_irqs;
+        match waits && cx.strategy.keeps(Guard::UnbindGrace) {
             true => self.at(State::Grace(Cpu(0))).into(),
             false => self.drain(cx),
         }
@@ -81,7 +91,8 @@ impl UnbindDevice {
     /// What is waited for, if anything.
     fn drain(self, cx: &Step) -> Next {
         let removal = cx.strategy.unbind.removal();
-        match self.frames(&cx.map).next().filter(|_| removal.waits_pages) {
+        let waits = removal.waits_pages && cx.strategy.keeps(Guard::UnbindPages);
+        match self.frames(&cx.map).next().filter(|_| waits) {
             Some(frame) => self.at(State::Page(frame)).into(),
             None if removal.waits_live => self.at(State::Drain).into(),
             None => self.at(State::Remove).into(),
@@ -89,9 +100,18 @@ impl UnbindDevice {
     }
 }
 
+/// Whether the filesystem keeps faults out while it unmaps a file.
+fn locks_faults(cx: &Step) -> bool {
+    cx.strategy.unbind.removal().locks_faults && cx.strategy.keeps(Guard::UnbindLock)
+}
+
 impl Machine for UnbindDevice {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
+            State::LockFile(file) => {
+                let lock = cx.w.map.file_lock(LockClass::InvalidateLock, file);
+                Need::Lock(lock, Mode::Exclusive)
+            }
             State::Grace(cpu) => Need::IrqsOn(cpu),
             State::Page(frame) => Need::DaxIdle { frame, refs: cx.strategy.dax_idle.idle_refs() },
             State::Drain => Need::PgmapDrained(self.disk),
@@ -102,7 +122,9 @@ impl Machine for UnbindDevice {
     fn label(self) -> Label {
         match self.state {
             State::Kill => Label::new("U1", "percpu_ref_kill", Cost::Atomic),
+            State::LockFile(_) => Label::new("", "filemap_invalidate_lock", Cost::Lock),
             State::Unmap(_) => Label::new("", "mf_dax_kill_procs", Cost::Walk),
+            State::UnlockFile(_) => Label::new("", "filemap_invalidate_unlock", Cost::Lock),
             State::Grace(_) => Label::new("U2", "synchronize_rcu", Cost::Wake),
             State::Page(_) => Label::new("U2", "put_page, wait_for_completion", Cost::Wake),
             State::Drain => Label::new("U3", "wait_for_completion", Cost::Wake),
@@ -120,6 +142,16 @@ impl Machine for UnbindDevice {
                 pgmap(cx, PgmapState::Killed);
                 self.unmap(cx, 0)
             }
+            State::LockFile(file) => {
+                let (me, map) = (cx.me, cx.map.clone());
+                cx.lock(me, map.file_lock(LockClass::InvalidateLock, file), Mode::Exclusive);
+                self.zap(&map, file)
+            }
+            State::UnlockFile(file) => {
+                let (me, lock) = (cx.me, cx.map.file_lock(LockClass::InvalidateLock, file));
+                cx.unlock(me, lock);
+                self.unmap(cx, file.0 + 1)
+            }
             State::Grace(cpu) => {
                 cx.might_sleep();
                 let next = Cpu(cpu.0 + 1);
@@ -130,7 +162,8 @@ impl Machine for UnbindDevice {
                 let next = self.frames(&cx.map).find(|f| *f > frame);
                 match next {
                     Some(next) => self.at(State::Page(next)).into(),
-                    None => self.at(State::Drain).into(),
+                    None if cx.strategy.unbind.removal().waits_live => self.at(State::Drain).into(),
+                    None => self.at(State::Remove).into(),
                 }
             }
             State::Drain => {
@@ -151,6 +184,7 @@ impl Machine for UnbindDevice {
 
     fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.state {
+            State::Unmap(file) if locks_faults(cx) => self.at(State::UnlockFile(file)).into(),
             State::Unmap(file) => self.unmap(cx, file.0 + 1),
             _ => Next::Return(ret),
         }

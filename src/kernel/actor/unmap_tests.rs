@@ -65,7 +65,7 @@ fn an_ipi_flush_waits_for_a_processor_with_interrupts_off_and_a_broadcast_does_n
         assert_eq!(pte(&sim, 0).stale(), waits);
         // Nothing is freed before the flush is complete.
         assert_eq!(sim.world.cached(FilePage(0)).map(|f| sim.world.counts(f).maps()), Some(0));
-        assert_eq!(sim.world.get::<Holders>(Frame(1)).refs(), u16::from(waits));
+        assert_eq!(sim.world.get::<Holders>(Frame(1)).refs(), u32::from(waits));
         sim.poke(|w| w.set(Cpu(1), CpuState::new()));
         assert_eq!(run(&mut sim), Ending::Finished);
         assert_eq!(sim.world.tlb(Cpu(1), VPage(0)), None);
@@ -188,7 +188,7 @@ fn mmap_and_munmap_are_undone_by_each_other() {
 #[test]
 fn a_watched_range_is_invalidated_from_start_to_end_and_the_sequence_ends_even() {
     let mut plan = file(Populate::Write);
-    plan.devices = vec![DevicePlan { name: "gpu".into(), kind: DeviceKind::Gpu }];
+    plan.devices = vec![DevicePlan::new("gpu", DeviceKind::Gpu)];
     plan.slots = vec![SlotPlan { name: "mr".into(), pages: 2 }];
     let (device, slot) = (Device(0), Slot(0));
     plan.regions = vec![RegionPlan { name: "mr".into(), device, pages: 2, slot }];

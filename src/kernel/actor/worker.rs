@@ -1,5 +1,6 @@
 //! Kernel workers: take work that interrupts must not do (kernel/workqueue.c).
 
+use super::busy::FreeBusy;
 use super::release::Release;
 use super::routine::call;
 use super::step::*;
@@ -24,6 +25,10 @@ impl Machine for Kworker {
     /// The item leaves the queue before it is worked on, so that the next one can be queued.
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
         let work = cx.get::<Work>(self.0);
+        if work.extents() {
+            cx.set(self.0, work.with_extents(false));
+            return call(FreeBusy, self);
+        }
         cx.set(self.0, Work::new());
         call(Release::from_work(work), self)
     }

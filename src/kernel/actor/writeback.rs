@@ -1,23 +1,26 @@
 //! Writeback of a file's page cache (kernel-facts 3.1, B1 to B10; B11 is the disk's).
 //!
 //! `ext4_writepages` / `iomap_writepages` / `extent_write_cache_pages`: folio by folio, under the
-//! folio lock, until PG_writeback is set. What a pin does to it: nothing. B7 write-protects page
-//! table entries, not pins.
+//! folio lock, until PG_writeback is set. B7 write-protects page table entries, not pins; what
+//! is done about a pin is the business of `--writeback` ([`WritePinned`], [`bounce`]). A DAX page
+//! is its block: there is nothing to be copied or skipped, and it takes another way.
 
+use super::bounce;
 use super::dax_writeback::DaxWriteback;
 use super::disk::{end_page_writeback, set_error, submit, sum_by_filesystem};
 use super::errno::ENOSPC;
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
 use super::step::*;
-use crate::kernel::strategy::NoBuffers;
-use crate::kernel::world::contents::Contents;
+use super::truncate_pages::zero_part;
+use super::writeback_pinned::{SKIP, WritePinned};
+use crate::kernel::strategy::writeback::Bounce;
+use crate::kernel::strategy::{Guard, NoBuffers};
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part, SyncMode};
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
 use crate::kernel::world::{Block, Disk, File, FilePage, Frame, Id, World};
 
 /// `do_writepages` over pages of a file.
@@ -51,18 +54,41 @@ enum Place {
     Cleaning(Frame),
     /// B7b: what was dirty in page tables is dirty in the folio (`folio_mark_dirty`).
     Redirty(Frame),
+    /// Whether it may be pinned is being asked, by designs that do.
+    Asked(Frame),
     /// B7c: `folio_clear_dirty_for_io` clears PG_dirty.
-    ClearDirty(Frame),
-    /// B8: `folio_start_writeback`. `cow`: the filesystem has prepared for breaking COW.
-    Start { folio: Frame, cow: bool },
+    ClearDirty(Frame, Option<Bounce>),
+    /// B8: `folio_start_writeback`.
+    Start(Job),
+    /// `folio_redirty_for_writepage`: a pinned page stays dirty (claim 12).
+    StayDirty(Job),
     /// B9: `folio_unlock`.
-    Unlock { folio: Frame, cow: bool },
+    Unlock(Job),
     /// B10: `submit_bio` for a page of the folio.
-    Submit { folio: Frame, page: u16, cow: bool },
+    Submit(Job, u16),
+    /// B10: a bounce page for it is being filled.
+    Bounced(Job, u16),
     /// B3: `folio_unlock` of a folio that is skipped.
     Skip(Frame),
     /// `folio_batch_release`: drops the reference of the lookup.
     Release(Frame),
+}
+
+/// How a folio is written, from B8 on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Job {
+    folio: Frame,
+    /// The filesystem has prepared for breaking COW.
+    cow: bool,
+    /// A copy is written.
+    bounce: Option<Bounce>,
+}
+
+impl Job {
+    /// The copy is made, and submitted, before the folio is unlocked.
+    fn copies_locked(self) -> bool {
+        self.bounce.is_some_and(|b| b.locked)
+    }
 }
 
 impl WritePages {
@@ -167,13 +193,29 @@ impl WritePages {
         self.clean(cx, folio, at)
     }
 
-    /// B7a, if anybody maps the folio.
     fn clean(self, cx: &Step, folio: Frame, at: FilePage) -> Next {
+        self.ask(cx, folio, false).unwrap_or_else(|| self.protect(cx, folio, at))
+    }
+
+    /// B7a, if anybody maps the folio.
+    fn protect(self, cx: &Step, folio: Frame, at: FilePage) -> Next {
         if !rmap::mapped(cx, folio) {
-            return self.to(Place::ClearDirty(folio));
+            return self.cleaned(cx, folio);
         }
         let walk = RmapWalk::new(Purpose::Clean, at, folio, cx.folio_pages(folio));
         call(walk, WritePages { place: Place::Cleaning(folio), ..self })
+    }
+
+    /// No mapping allows stores any more.
+    fn cleaned(self, cx: &Step, folio: Frame) -> Next {
+        self.ask(cx, folio, true).unwrap_or(self.to(Place::ClearDirty(folio, None)))
+    }
+
+    /// Is it pinned? Asked by designs that do, and not before it is write-protected.
+    fn ask(self, cx: &Step, folio: Frame, protected: bool) -> Option<Next> {
+        let question = WritePinned::ask(cx, folio, self.mode)?;
+        let now = protected == cx.strategy.keeps(Guard::PinAskedLast);
+        now.then(|| call(question, WritePages { place: Place::Asked(folio), ..self }))
     }
 
     /// B5
@@ -220,7 +262,7 @@ impl WritePages {
     }
 
     /// B7c
-    fn clear_dirty(self, cx: &mut Step, folio: Frame) -> Next {
+    fn clear_dirty(self, cx: &mut Step, folio: Frame, bounce: Option<Bounce>) -> Next {
         let Some(at) = cx.get::<Owner>(folio).file_page() else {
             return self.to(Place::Skip(folio));
         };
@@ -231,13 +273,13 @@ impl WritePages {
             return self.to(Place::Skip(folio));
         }
         cx.change_flags(folio, |f| f.with_dirty(false).with_prepared(false));
-        self.to(Place::Start { folio, cow: flags.prepared() })
+        self.to(Place::Start(Job { folio, cow: flags.prepared(), bounce }))
     }
 
     /// B8. What lies beyond the end of the file is zeroed on the way ("on each and every
     /// writepage invocation because it may be mmapped": `ext4_bio_write_folio`).
-    fn start(self, cx: &mut Step, folio: Frame, cow: bool) -> Next {
-        let me = cx.me;
+    fn start(self, cx: &mut Step, job: Job) -> Next {
+        let (me, folio) = (cx.me, job.folio);
         cx.lock_briefly(me, LockClass::IPages);
         let Some(at) = cx.get::<Owner>(folio).file_page() else {
             return self.to(Place::Skip(folio));
@@ -249,7 +291,7 @@ impl WritePages {
                 continue;
             }
             if inside < PAGE_SIZE as u16 {
-                zero_tail(cx, frame, page, (inside, PAGE_SIZE as u16));
+                zero_part(cx, frame, page, (inside, PAGE_SIZE as u16));
             }
             cx.update::<CacheSlot>(page, |s| s.with_tag_writeback(true));
             any = true;
@@ -258,42 +300,61 @@ impl WritePages {
         cx.update::<CacheSlot>(at, |s| {
             s.with_tag_dirty(dirty && s.tag_dirty()).with_tag_towrite(false)
         });
-        self.to(Place::Unlock { folio, cow })
+        match job.bounce {
+            Some(Bounce { stays_dirty: true, .. }) => self.to(Place::StayDirty(job)),
+            _ => self.started(cx, job),
+        }
+    }
+
+    /// The lock is given up, unless the copy has to be made under it.
+    fn started(self, cx: &Step, job: Job) -> Next {
+        match job.copies_locked() {
+            true => self.submit_from(cx, job, 0),
+            false => self.to(Place::Unlock(job)),
+        }
     }
 
     /// After B9 or a bio: the next page of the folio that has to be submitted, from `page` on.
-    fn submit_from(self, cx: &Step, folio: Frame, page: u16, cow: bool) -> Next {
+    fn submit_from(self, cx: &Step, job: Job, page: u16) -> Next {
+        let folio = job.folio;
         let first = cx.get::<Owner>(folio).file_page();
         let pending = |n: &u16| {
             first.is_some_and(|at| cx.get::<CacheSlot>(at.plus(u32::from(*n))).tag_writeback())
         };
         let next = (page..cx.folio_pages(folio) as u16).find(pending);
         match next {
-            Some(page) => self.to(Place::Submit { folio, page, cow }),
+            Some(page) => self.to(Place::Submit(job, page)),
+            None if job.copies_locked() => self.to(Place::Unlock(job)),
             None => self.to(Place::Release(folio)),
         }
     }
 
     /// B10
-    fn submit(self, cx: &mut Step, folio: Frame, page: u16, cow: bool) -> Next {
-        let frame = folio.plus(u32::from(page));
-        let on = WritePages { place: Place::Release(folio), ..self };
+    fn submit(self, cx: &mut Step, job: Job, page: u16) -> Next {
+        let frame = job.folio.plus(u32::from(page));
+        let place =
+            if job.copies_locked() { Place::Unlock(job) } else { Place::Release(job.folio) };
+        let on = WritePages { place, ..self };
         let Some(at) = cx.get::<Owner>(frame).file_page() else { return on.into() };
         let Some(disk) = disk_of(cx, at) else { return on.into() };
-        match target(cx, disk, at, cow) {
-            Some(block) => {
+        match (target(cx, disk, at, job.cow), job.bounce) {
+            (Some(block), Some(how)) => {
+                let copy = bounce::start(cx, how, disk, frame, block);
+                return call(copy, WritePages { place: Place::Bounced(job, page), ..self });
+            }
+            (Some(block), None) => {
                 let tag = submit(cx, disk, BioKind::Writeback, Some(frame), Some(block));
                 if cx.map.fs_of(at) == FsKind::Btrfs {
                     sum_by_filesystem(cx, tag);
                 }
             }
-            None => {
+            (None, _) => {
                 let lost = cx.data(frame);
                 set_error(cx, at, ENOSPC, lost);
                 end_page_writeback(cx, frame);
             }
         }
-        self.submit_from(cx, folio, page + 1, cow)
+        self.submit_from(cx, job, page + 1)
     }
 }
 
@@ -319,15 +380,6 @@ fn has_target(w: &World, at: FilePage) -> bool {
     w.get::<Extent>(at).kind() != ExtentKind::Hole
 }
 
-fn zero_tail(cx: &mut Step, frame: Frame, at: FilePage, tail: Part) {
-    let page = cx.page(frame);
-    cx.touch(page, true, Toucher::Kernel);
-    cx.fill(frame, tail, Contents::ZERO);
-    let newest = cx.get::<Newest>(at).0;
-    let newest = cx.patches.overlay(newest, tail, Contents::ZERO);
-    cx.set(at, Newest(newest));
-}
-
 /// The block that a page is written to. btrfs never overwrites; xfs breaks the sharing of a
 /// reflinked block if it was told of the write (`cow`), else it overwrites in place. None: the
 /// disk is full.
@@ -345,7 +397,7 @@ impl Machine for WritePages {
         match self.place {
             Place::Lock(folio) => Need::FolioLock(folio),
             Place::Wait(folio) => Need::WritebackEnd(folio),
-            Place::Submit { .. } => {
+            Place::Submit(..) => {
                 disk_of(cx.w, FilePage(self.next.0 - 1)).map_or(Need::Nothing, Need::FreeTag)
             }
             _ => Need::Nothing,
@@ -363,10 +415,12 @@ impl Machine for WritePages {
             Place::Map(_) => Label::new("B6", "map blocks", Cost::Journal),
             Place::Cleaning(_) => Label::new("B7", "folio_mkclean", Cost::Step),
             Place::Redirty(_) => Label::new("B7", "folio_mark_dirty", Cost::Atomic),
-            Place::ClearDirty(_) => Label::new("B7", "folio_clear_dirty_for_io", Cost::Atomic),
-            Place::Start { .. } => Label::new("B8", "folio_start_writeback", Cost::Lock),
-            Place::Unlock { .. } => Label::new("B9", "folio_unlock", Cost::Lock),
-            Place::Submit { .. } => Label::new("B10", "submit_bio", Cost::Submit),
+            Place::Asked(_) => Label::new("B7", "folio_maybe_dma_pinned", Cost::Step),
+            Place::ClearDirty(..) => Label::new("B7", "folio_clear_dirty_for_io", Cost::Atomic),
+            Place::Start(_) => Label::new("B8", "folio_start_writeback", Cost::Lock),
+            Place::StayDirty(_) => Label::new("B8", "folio_redirty_for_writepage", Cost::Lock),
+            Place::Unlock(_) => Label::new("B9", "folio_unlock", Cost::Lock),
+            Place::Submit(..) | Place::Bounced(..) => Label::new("B10", "submit_bio", Cost::Submit),
             Place::Skip(_) => Label::new("B3", "folio_unlock", Cost::Lock),
             Place::Release(_) => Label::new("", "folio_batch_release", Cost::Atomic),
         }
@@ -387,15 +441,26 @@ impl Machine for WritePages {
             Place::Map(folio) => self.map(cx, folio),
             Place::Redirty(folio) | Place::Cleaning(folio) => {
                 cx.mark_dirty(folio);
-                self.to(Place::ClearDirty(folio))
+                self.cleaned(cx, folio)
             }
-            Place::ClearDirty(folio) => self.clear_dirty(cx, folio),
-            Place::Start { folio, cow } => self.start(cx, folio, cow),
-            Place::Unlock { folio, cow } => {
-                cx.unlock_folio(folio);
-                self.submit_from(cx, folio, 0, cow)
+            Place::ClearDirty(folio, bounce) => self.clear_dirty(cx, folio, bounce),
+            Place::Start(job) => self.start(cx, job),
+            Place::StayDirty(job) => {
+                if cx.strategy.keeps(Guard::PinnedStaysDirty) {
+                    cx.mark_dirty(job.folio);
+                }
+                self.started(cx, job)
             }
-            Place::Submit { folio, page, cow } => self.submit(cx, folio, page, cow),
+            Place::Unlock(job) => {
+                cx.unlock_folio(job.folio);
+                match job.copies_locked() {
+                    true => self.to(Place::Release(job.folio)),
+                    false => self.submit_from(cx, job, 0),
+                }
+            }
+            Place::Submit(job, page) => self.submit(cx, job, page),
+            // In the hands of another machine; see `resume`.
+            Place::Asked(_) | Place::Bounced(..) => Next::Return(0),
             Place::Skip(folio) => {
                 cx.unlock_folio(folio);
                 self.to(Place::Release(folio))
@@ -407,10 +472,19 @@ impl Machine for WritePages {
         }
     }
 
-    fn resume(self, _cx: &mut Step, cleaned: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.place {
-            Place::Cleaning(folio) if cleaned > 0 => self.to(Place::Redirty(folio)),
-            Place::Cleaning(folio) => self.to(Place::ClearDirty(folio)),
+            Place::Cleaning(folio) if ret > 0 => self.to(Place::Redirty(folio)),
+            Place::Cleaning(folio) => self.cleaned(cx, folio),
+            Place::Asked(folio) if ret == SKIP => self.to(Place::Skip(folio)),
+            Place::Asked(folio) if !cx.strategy.keeps(Guard::PinAskedLast) => {
+                self.protect(cx, folio, FilePage(self.next.0 - cx.folio_pages(folio)))
+            }
+            Place::Asked(folio) => {
+                let bounce = WritePinned::bounce(cx, self.mode, ret);
+                self.to(Place::ClearDirty(folio, bounce))
+            }
+            Place::Bounced(job, page) => self.submit_from(cx, job, page + 1),
             _ => Next::Return(0),
         }
     }

@@ -12,8 +12,9 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::{Holder, ZERO_PAGE};
 use crate::kernel::world::plan::Backing;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{FilePage, Frame, Id, Lock, VPage, Vma};
+use crate::kernel::world::{FilePage, Frame, Id, Lock, PackedFrame, VPage, Vma};
 
 /// Pages that are gathered before the TLB has to be flushed (`MMU_GATHER_BUNDLE` is 8; smaller
 /// here, so that a state stays small).
@@ -33,7 +34,7 @@ pub struct Zap {
     cleared: bool,
     state: ZapState,
     /// The frames whose references are to be dropped after the flush, packed.
-    gathered: [u32; BUNDLE],
+    gathered: [PackedFrame; BUNDLE],
 }
 
 /// How far a [`Zap`] is.
@@ -53,7 +54,8 @@ enum ZapState {
 
 impl Zap {
     /// `zap_page_range_single` for munmap and madvise, with mmap_lock held by the caller.
-    /// Returns 0.
+    /// Returns 0, or what a notifier's callback failed with: then nothing has been unmapped
+    /// (`--notifier abort` only).
     pub fn range(first: VPage, pages: u32) -> Zap {
         Zap::new(first, pages, true)
     }
@@ -65,7 +67,7 @@ impl Zap {
     }
 
     fn new(first: VPage, pages: u32, even_cows: bool) -> Zap {
-        let gathered = [0; BUNDLE];
+        let gathered = [PackedFrame::NONE; BUNDLE];
         let state = ZapState::Start;
         Zap { first, pages, done: 0, even_cows, cleared: false, state, gathered }
     }
@@ -92,7 +94,7 @@ impl Zap {
             if pte.present() {
                 self.cleared = true;
                 if clear_pte(cx, at, pte, frame) {
-                    self.gathered[found] = Frame::pack(Some(frame));
+                    self.gathered[found] = PackedFrame::of(frame);
                     found += 1;
                 }
             } else if pte.migration() {
@@ -124,7 +126,7 @@ impl Zap {
 
     /// The translations are gone: the pages' references may go.
     fn flushed(self) -> Next {
-        match self.gathered[0] == 0 && self.done == self.pages {
+        match self.gathered[0] == PackedFrame::NONE && self.done == self.pages {
             true => Next::Return(0),
             false => self.at(ZapState::Drop).into(),
         }
@@ -183,21 +185,22 @@ impl Machine for Zap {
                 call(RangeStart::new(self.first, self.pages, true), self)
             }
             ZapState::Drop => {
-                for frame in self.gathered.into_iter().filter_map(Frame::unpack) {
+                for frame in self.gathered.into_iter().filter_map(PackedFrame::get) {
                     cx.drop_ref(frame);
                 }
                 if self.done == self.pages {
                     return Next::Return(0);
                 }
-                self.gathered = [0; BUNDLE];
+                self.gathered = [PackedFrame::NONE; BUNDLE];
                 self.at(ZapState::Clear).into()
             }
             _ => self.clear(cx),
         }
     }
 
-    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.state {
+            ZapState::Start if ret < 0 => Next::Return(ret),
             ZapState::Start => self.at(ZapState::Clear).into(),
             ZapState::End => self.flush(cx),
             _ => self.flushed(),
@@ -207,6 +210,10 @@ impl Machine for Zap {
 
 /// `unmap_mapping_range()`: under i_mmap_rwsem, zaps pages of a file in every mapping that shows
 /// them (`i_mmap_lock_read`; older kernels took it for writing, the zap itself is the same).
+///
+/// It returns no error, and its callers could do nothing with one: truncate has put the new size
+/// on record, faults have to be kept out. A notifier's callback that fails (`--notifier abort`) is
+/// therefore called again, once there is memory, with all locks held: truncate is blocked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct UnmapFile {
     first: FilePage,
@@ -222,6 +229,8 @@ enum Unmap {
     Lock,
     /// This one of the file's mappings is being zapped.
     Mapping(u32),
+    /// A notifier's callback failed in this mapping: waits for memory, then begins it again.
+    Again(u32),
     /// i_mmap_unlock_read.
     Unlock,
 }
@@ -242,6 +251,14 @@ impl UnmapFile {
             Some((i as u32, Zap::new(first, pages, self.even_cows)))
         })
     }
+
+    /// Zaps the next mapping, from the `from`-th on; after the last one, unlocks.
+    fn zap(self, cx: &Step, from: u32) -> Next {
+        match self.next(cx, from) {
+            Some((i, zap)) => call(zap, UnmapFile { state: Unmap::Mapping(i), ..self }),
+            None => UnmapFile { state: Unmap::Unlock, ..self }.into(),
+        }
+    }
 }
 
 /// The part of a mapping that shows pages of its file.
@@ -257,12 +274,14 @@ impl Machine for UnmapFile {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
             Unmap::Lock => Need::Lock(self.lock(&cx.w.map), Mode::Shared),
+            Unmap::Again(_) => Need::FreeFrame,
             _ => Need::Nothing,
         }
     }
 
     fn label(self) -> Label {
         match self.state {
+            Unmap::Again(_) => Label::new("", "unmap_mapping_range: again", Cost::Wake),
             Unmap::Unlock => Label::new("", "i_mmap_unlock_read", Cost::Lock),
             _ => Label::new("", "unmap_mapping_range", Cost::Lock),
         }
@@ -273,6 +292,10 @@ impl Machine for UnmapFile {
         if self.state == Unmap::Unlock {
             cx.unlock(me, lock);
             return Next::Return(0);
+        }
+        if let Unmap::Again(i) = self.state {
+            cx.prices.add(Price::NotifierRetries, 1);
+            return self.zap(cx, i);
         }
         match self.next(cx, 0) {
             Some((i, zap)) => {
@@ -287,11 +310,11 @@ impl Machine for UnmapFile {
         }
     }
 
-    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
-        let Unmap::Mapping(last) = self.state else { return Next::Return(0) };
-        match self.next(cx, last + 1) {
-            Some((i, zap)) => call(zap, UnmapFile { state: Unmap::Mapping(i), ..self }),
-            None => UnmapFile { state: Unmap::Unlock, ..self }.into(),
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        match self.state {
+            Unmap::Mapping(i) if ret < 0 => UnmapFile { state: Unmap::Again(i), ..self }.into(),
+            Unmap::Mapping(i) => self.zap(cx, i + 1),
+            _ => Next::Return(0),
         }
     }
 }

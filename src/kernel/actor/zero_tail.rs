@@ -78,7 +78,8 @@ impl ZeroTail {
         let Some(frame) = cx.alloc_frame() else { return };
         let contents = written.map_or(Contents::ZERO, |block| cx.block_contents(block));
         cx.fill(frame, (0, 4096), contents);
-        cx.change_flags(frame, |f| f.with_uptodate(fs != FsKind::Ext4).with_lru(true));
+        cx.change_flags(frame, |f| f.with_uptodate(fs != FsKind::Ext4));
+        cx.lru_add(frame);
         cx.cache_insert(self.at, frame);
         self.zero(cx, frame);
         cx.drop_ref(frame);

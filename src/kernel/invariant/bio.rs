@@ -1,7 +1,7 @@
 //! Invariants about what a bio puts on the disk.
 
 use super::look::{anywhere, bytes_in_file};
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::Bio;
 use crate::kernel::world::objects::{BioData, BioSum, Data, Holders, Newest};
@@ -15,6 +15,7 @@ use crate::kernel::world::{Actor, Block, Contents, FilePage, Frame, Tag, Version
 /// lets a later read fail.
 pub const UNSTABLE_IO: Invariant = Invariant {
     name: "unstable-io",
+    hurts: Hurt::Filesystem,
     doc: "The contents changed between checksum and transfer (DIF/DIX, RAID parity, the checksum \
           of a COW filesystem): the transfer fails, or a later read does.",
     source: "kernel-facts 3.2 (stable pages); claims 1-13",
@@ -64,6 +65,7 @@ fn evidence(w: &World, tag: Tag) -> [u32; 2] {
 /// there since are what the file should hold. Bytes beyond i_size are not judged.
 pub const TORN_SNAPSHOT: Invariant = Invariant {
     name: "torn-snapshot",
+    hurts: Hurt::Filesystem,
     doc: "A completed write put a mixture of two versions of a page on the disk: of a version \
           that was written as a whole page, and of what was there before it.",
     source: "claims 1-4, 9-13; kernel-facts 3.1 (B10)",

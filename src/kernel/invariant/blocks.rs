@@ -2,7 +2,7 @@
 //! of a file.
 
 use super::look::{anywhere, bytes_in_file, file_pages};
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse, Extent, ExtentKind, Power};
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
@@ -15,6 +15,7 @@ use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Vers
 /// reservation (delalloc) for the page. A page that has left its file needs nothing.
 pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
     name: "dirty-without-mkwrite",
+    hurts: Hurt::Filesystem,
     doc: "A page became dirty without the filesystem having prepared it: no buffers, no \
           reservation, COW not broken.",
     source: "kernel-facts 3.4; claims 5-8, 86; Documentation/filesystems/locking.rst \
@@ -49,6 +50,7 @@ fn dirty_without_mkwrite(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -
 /// A block that is allocated and not yet in the extent map (a COW write on its way) has one owner.
 pub const DOUBLE_OWNED_BLOCK: Invariant = Invariant {
     name: "double-owned-block",
+    hurts: Hurt::Filesystem,
     doc: "A block belongs to two owners that did not agree to share it by reflink: to pages of \
           two files, or to a page of a file and to the free (or busy) blocks.",
     source: "kernel-facts 4.4 (T8), 4.8; claims 55-64",
@@ -110,6 +112,7 @@ fn claimed(w: &World, at: FilePage, block: Block) -> Judgement {
 /// See its `doc`.
 pub const SPACE_LEAK: Invariant = Invariant {
     name: "space-leak",
+    hurts: Hurt::Filesystem,
     doc: "A block is neither free nor part of a file once every program has finished: no extent \
           names it, or it is still on the busy list; or space is reserved (delayed allocation) \
           for a page that is no longer there to use it.",
@@ -182,6 +185,7 @@ fn moved(w: &World) -> bool {
 /// strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
+    hurts: Hurt::Filesystem,
     doc: "Data beyond i_size, or a stranger's old data, becomes readable.",
     source: "ext4_block_zero_eof; kernel-facts 4.2 (T8), 4.3 (partial folios)",
     premise: "a page is shown that holds the end of the file or lies beyond it, or that was \

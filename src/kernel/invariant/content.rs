@@ -1,7 +1,7 @@
 //! Invariants about the contents of files: writes that are lost, or about to be.
 
 use super::look::{anywhere, bytes_in_file, file_pages, older};
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse, DiskState, Extent, ExtentKind};
 use crate::kernel::world::objects::*;
@@ -13,8 +13,9 @@ use crate::kernel::world::{
 /// See its `doc`.
 ///
 /// At the end of a run in which every program has finished, a final sync is imagined: a dirty
-/// page, or one under writeback, gets to the disk as it is (except a page of ext4 without
-/// buffers, which writeback skips); everything else stays what the disk has. A byte is lost if
+/// page, or one under writeback, gets to the disk as it is (except what writeback skips: a page of
+/// ext4 without buffers, and one of btrfs that it has not prepared, kernel truth E13); everything
+/// else stays what the disk has. A byte is lost if
 /// the newest completed write to it is not there, unless something newer is (a write that has
 /// not completed yet). After a power loss the same is asked of what survives and of what fsync
 /// had promised; what was truncated or punched since may be there or not.
@@ -25,6 +26,7 @@ use crate::kernel::world::{
 /// simulated.
 pub const LOST_WRITE: Invariant = Invariant {
     name: "lost-write",
+    hurts: Hurt::Filesystem,
     doc: "After a final sync at the end of the run (or after a crash, of what fsync had \
           acknowledged) the disk lacks a completed write that was neither overwritten, truncated, \
           nor reported as an error. A DMA write is completed when its completion has reached the \
@@ -76,9 +78,14 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
     };
-    let all = [synced, newest, w.get::<Excused>(at).0];
-    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, newest, carried]| {
-        let lost = newest != Contents::ZERO && found != newest && !older(newest, found);
+    // A page that is locked is in the hands of somebody for whom the run did not wait (a program
+    // that goes round for ever): write(2) is about to dirty it, writeback about to write it.
+    let locked = |f: &Frame| w.get::<FolioLock>(w.head(*f)).owner() != 0;
+    let in_hand = w.cached(at).filter(locked).map_or(synced, |frame| w.data(frame));
+    let all = [synced, in_hand, newest, w.get::<Excused>(at).0];
+    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, in_hand, newest, carried]| {
+        let lacks = |found| found != newest && !older(newest, found);
+        let lost = newest != Contents::ZERO && lacks(found) && lacks(in_hand);
         lost && !excused(newest, carried)
     })
 }
@@ -96,7 +103,12 @@ fn will_be_written(w: &World, at: FilePage, frame: Frame) -> bool {
         super::look::maps(pte, frame) && pte.dirty()
     };
     let dirty = flags.dirty() || w.map.rmap(at).any(through);
-    dirty && (fs != FsKind::Ext4 || flags.buffers())
+    dirty
+        && match fs {
+            FsKind::Ext4 => flags.buffers(),
+            FsKind::Btrfs => flags.prepared(),
+            _ => true,
+        }
 }
 
 /// Whether a power loss now takes something away that fsync had promised to survive it.
@@ -143,6 +155,7 @@ fn where_it_is(w: &World, at: FilePage) -> [u32; 2] {
 /// that a direct write has filled. DAX and tmpfs have no second copy.
 pub const CLEAN_BUT_NEWER: Invariant = Invariant {
     name: "clean-but-newer",
+    hurts: Hurt::Filesystem,
     doc: "A page in a file is clean and not under writeback, and its contents are newer than the \
           disk's: nothing will write them. How long it lasts is a measure; for ever is \
           lost-write.",

@@ -1,11 +1,11 @@
 //! Invariants about counts and pins: what the counts say, and what they are asked.
 
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse};
-use crate::kernel::world::objects::{Counts, Flags, Holders};
+use crate::kernel::world::objects::{Counts, Flags, Holders, MappingPins, Owner};
 use crate::kernel::world::page::ZERO_PAGE;
-use crate::kernel::world::{Actor, Block, Frame, Kind, World};
+use crate::kernel::world::{Actor, Block, File, Frame, Kind, World};
 
 /// See its `doc`.
 ///
@@ -15,6 +15,7 @@ use crate::kernel::world::{Actor, Block, Frame, Kind, World};
 /// was freed under it.
 pub const FREED_WHILE_PINNED: Invariant = Invariant {
     name: "freed-while-pinned",
+    hurts: Hurt::System,
     doc: "A frame or a DAX block is freed, and so may be re-used, while a pin on it is held.",
     source: "claims 32, 55-72; dax_layout_busy_page",
     premise: "a pinned page is unmapped or leaves its file",
@@ -65,56 +66,81 @@ fn broken_if_pinned(w: &World, frame: Frame, evidence: [u32; 2]) -> Judgement {
 /// removed with its device say nothing.
 pub const COUNT_BALANCE: Invariant = Invariant {
     name: "count-balance",
+    hurts: Hurt::System,
     doc: "A folio's refcount, mapcount or pincount disagrees with the holders that exist, or is \
           negative. Holders are the page cache, buffers, page table entries, and references and \
-          pins in the hands of agents. The refcount of a free frame is zero.",
+          pins in the hands of agents. The refcount of a free frame is zero. Where a mapping \
+          counts pins, its counter is the number of pins on pages of its file.",
     source: "mm/debug.c, page_ref_freeze(); kernel-facts 2.1",
     premise: "a folio's counts or holders change",
     arises: Premise::Checked,
-    watches: &[Kind::Counts, Kind::Holders],
+    watches: &[Kind::Counts, Kind::Holders, Kind::Owner, Kind::MappingPins],
     hears: &[],
     check: count_balance,
     fatal: false,
 };
 
 fn count_balance(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
-    let Subject::Wrote { object, .. } = subject else { return Judgement::NotAsked };
+    let Subject::Wrote { kind, object, old } = subject else { return Judgement::NotAsked };
+    match kind {
+        Kind::MappingPins => return mapping_balance(w, File(object)),
+        // A page that is freed with its last unpin is no page of its file any more.
+        Kind::Owner => {
+            let file = w.home(Owner::from_bits(old)).filter(|_| w.rules.pin.of_mapping);
+            return file.map_or(Judgement::NotAsked, |file| mapping_balance(w, file));
+        }
+        _ => {}
+    }
     let frame = Frame(object);
     let flags = w.get::<Flags>(frame);
     if frame == ZERO_PAGE || flags.tail() || flags.removed() {
         return Judgement::NotAsked;
     }
-    if w.get::<Counts>(frame) == expected(w, frame, flags) {
-        Judgement::Holds
-    } else {
-        Judgement::Broken([w.cell::<Counts>(frame), w.cell::<Holders>(frame)])
+    if !agrees(w, frame, flags) {
+        return Judgement::Broken([w.cell::<Counts>(frame), w.cell::<Holders>(frame)]);
+    }
+    match w.home_of(frame).filter(|_| w.rules.pin.of_mapping) {
+        Some(file) => mapping_balance(w, file),
+        None => Judgement::Holds,
     }
 }
 
-/// The counts that the holders of a folio add up to. They are never negative, so that a negative
-/// count disagrees with every number of holders.
-fn expected(w: &World, head: Frame, flags: Flags) -> Counts {
-    let holders = w.get::<Holders>(head);
+/// Whether a folio's counts are what its holders add up to. That is never negative, so that a
+/// negative count disagrees with every number of holders, one that has overflown, too.
+fn agrees(w: &World, head: Frame, flags: Flags) -> bool {
+    let (counts, holders) = (w.get::<Counts>(head), w.get::<Holders>(head));
     let (mapped, base) = match (flags.pmem(), w.rules.mapped_refs) {
         (true, false) => (0, 1),
         _ => (holders.ptes(), 0),
     };
-    let (pin_refs, pin_count) =
-        if flags.order() == 0 { (w.rules.pin_refs, 0) } else { w.rules.pin_large };
+    let (adds, pins) = (w.pin_adds(head), i64::from(holders.pins()));
     let plain = base
-        + i32::from(holders.cache())
-        + i32::from(holders.private())
-        + i32::from(mapped)
-        + i32::from(holders.refs());
-    Counts::new()
-        .with_refs(plain + i32::from(holders.pins()) * pin_refs)
-        .with_maps(mapped as i16)
-        .with_pins(holders.pins() * pin_count)
+        + i64::from(holders.cache())
+        + i64::from(holders.private())
+        + i64::from(mapped)
+        + i64::from(holders.refs());
+    i64::from(counts.refs()) == plain + pins * i64::from(adds.refs)
+        && i64::from(counts.maps()) == i64::from(mapped) + pins * i64::from(adds.maps)
+        && i64::from(counts.pins()) == pins * i64::from(adds.pins)
+}
+
+/// The counter of a mapping is the pins on pages of its file, truncated ones included.
+fn mapping_balance(w: &World, file: File) -> Judgement {
+    let count = w.get::<MappingPins>(file);
+    let heads = (0..w.map.frames()).map(Frame).filter(|&f| !w.get::<Flags>(f).tail());
+    let held = heads.filter(|&f| w.home_of(f) == Some(file));
+    let pins: u32 = held.map(|f| w.get::<Holders>(f).pins()).sum();
+    if count.pins() == pins + u32::from(count.adding()) {
+        Judgement::Holds
+    } else {
+        Judgement::Broken([w.cell::<MappingPins>(file); 2])
+    }
 }
 
 /// See its `doc`.
 pub const PIN_MISSED: Invariant = Invariant {
     name: "pin-missed",
+    hurts: Hurt::System,
     doc: "The strategy answers \"not pinned\" for a page that is pinned. (A false positive costs \
           something and is counted; only a false negative breaks anything.)",
     source: "folio_maybe_dma_pinned: \"false\" is certain; \
@@ -128,11 +154,11 @@ pub const PIN_MISSED: Invariant = Invariant {
 };
 
 fn pin_missed(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
-    let Subject::Fact(Fact::PinAsked { frame, answer }) = subject else {
+    let Subject::Fact(Fact::PinAsked { frame, answer, then }) = subject else {
         return Judgement::NotAsked;
     };
     let head = w.head(frame);
-    match (pinned(w, head), answer) {
+    match (then && pinned(w, head), answer) {
         (false, _) => Judgement::NotAsked,
         (true, true) => Judgement::Holds,
         (true, false) => Judgement::Broken([w.cell::<Counts>(head), w.cell::<Holders>(head)]),

@@ -4,7 +4,7 @@ use super::look::{
     anywhere, bytes_in_file, file_page_of, frame_of, freed, is_private, left_file, maps, vpage_of,
     watchers,
 };
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind, Page};
 use crate::kernel::world::machine::{BlockState, RegionState, RegionUse, Xlat};
 use crate::kernel::world::objects::{Flags, Owner, Pte, Size};
@@ -19,6 +19,7 @@ use crate::kernel::world::{Actor, FilePage, Kind, RegionPage, VPage, World};
 /// block belongs to nobody yet, and that it is free is for freed-while-pinned to say.
 pub const FOREIGN_DMA: Invariant = Invariant {
     name: "foreign-dma",
+    hurts: Hurt::System,
     doc: "A device writes a frame or a block that now belongs to somebody else.",
     source: "claims 24-36, 55; kernel-facts 4.4, 7 (fork and pins)",
     premise: "a page that a device may write is unmapped or leaves its file, or a device writes \
@@ -66,6 +67,7 @@ fn foreign_dma(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgemen
 /// was redirected) or a terminated region. Nobody is orphaned by a transfer that fails.
 pub const SILENT_ORPHAN_DMA: Invariant = Invariant {
     name: "silent-orphan-dma",
+    hurts: Hurt::Rdma,
     doc: "A device goes on transferring to or from a page that left its file, and neither it nor \
           its program was told.",
     source: "claims 24-36, 41; kernel-facts 4.4",
@@ -111,6 +113,7 @@ fn whose(w: &World, page: Page, at: FilePage) -> [u32; 2] {
 /// what the design put in the page's place, does not matter to the peer.
 pub const CORRUPT_REMOTE_READ: Invariant = Invariant {
     name: "corrupt-remote-read",
+    hurts: Hurt::Rdma,
     doc: "A remote peer received bytes that were not the file's contents at that offset at any \
           instant of the transfer. Only shared mappings of files are judged.",
     source: "claims 25-30 (the crappy page), 44-45",
@@ -154,6 +157,7 @@ fn corrupt_remote_read(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> 
 /// table, or allows more.
 pub const STALE_DEVICE_MAPPING: Invariant = Invariant {
     name: "stale-device-mapping",
+    hurts: Hurt::Rdma,
     doc: "range_start has returned for a page and a subscribed device can still translate to it; \
           or a device's translation outlives the page table entry that it was copied from, or \
           allows writing where that no longer does.",

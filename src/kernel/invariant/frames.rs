@@ -1,6 +1,6 @@
 //! Invariants about the life of frames: use after free, and struct pages that are gone.
 
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{DiskState, PgmapState};
 use crate::kernel::world::objects::{Flags, Holders, Owner, OwnerKind, Pte};
@@ -12,6 +12,7 @@ use crate::kernel::world::{Actor, Disk, Kind, VPage, World};
 /// file, and what goes wrong with them is foreign-dma, freed-while-pinned or missing-struct-page.
 pub const USE_AFTER_FREE: Invariant = Invariant {
     name: "use-after-free",
+    hurts: Hurt::System,
     doc: "A CPU, the kernel or a device touches a frame whose generation differs from the one \
           it was given: the frame was freed, and perhaps given to somebody else, in between.",
     source: "the page allocator owns what it has been given back; claim 97",
@@ -43,6 +44,7 @@ fn use_after_free(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judge
 /// See its `doc`.
 pub const MISSING_STRUCT_PAGE: Invariant = Invariant {
     name: "missing-struct-page",
+    hurts: Hurt::System,
     doc: "A reference is taken on a struct page that was removed together with its device, or \
           dropped there.",
     source: "memunmap_pages, arch_remove_memory; kernel-facts U4; claims 90-99",

@@ -1,6 +1,6 @@
 //! Invariants about locks: their order, and sleeping where one must not.
 
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{ActorState, Held, LockClass};
 use crate::kernel::world::objects::CpuState;
@@ -9,6 +9,7 @@ use crate::kernel::world::{Actor, Cpu, Kind, OpId, World};
 /// See its `doc`.
 pub const SLEEP_IN_ATOMIC: Invariant = Invariant {
     name: "sleep-in-atomic",
+    hurts: Hurt::System,
     doc: "An operation that may sleep runs with interrupts off or in an interrupt.",
     source: "might_sleep(); claim 86 (page_mkwrite at unpin)",
     premise: "an agent runs in an interrupt or with interrupts off",
@@ -43,6 +44,7 @@ fn sleep_in_atomic(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judg
 /// is taken, so that they can close no cycle.
 pub const LOCK_ORDER: Invariant = Invariant {
     name: "lock-order",
+    hurts: Hurt::System,
     doc: "The lock-order graph has a cycle: somewhere lock A is taken under B, and elsewhere B, \
           directly or by way of others, under A. It is found even if no run deadlocks.",
     source: "lockdep; the order at the head of mm/filemap.c",

@@ -86,11 +86,38 @@ pub trait Waits {
     fn orders(&self) -> &LockGraph;
 }
 
+/// Who is hurt first when an invariant breaks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Hurt {
+    /// Whoever relies on what a file holds, on disk and after a crash.
+    Filesystem,
+    /// Whoever registered memory with a device and relies on what it transfers.
+    Rdma,
+    /// The rest of the machine: other owners of memory, the kernel's own order, whoever waits.
+    System,
+}
+
+impl Hurt {
+    /// Everybody, in the order of tables.
+    pub const ALL: [Hurt; 3] = [Hurt::Filesystem, Hurt::Rdma, Hurt::System];
+
+    /// A word for them.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hurt::Filesystem => "filesystem",
+            Hurt::Rdma => "rdma",
+            Hurt::System => "system",
+        }
+    }
+}
+
 /// A rule that every state has to obey.
 #[derive(Clone, Copy)]
 pub struct Invariant {
     /// The name, in kebab case.
     pub name: &'static str,
+    /// Who is hurt first.
+    pub hurts: Hurt,
     /// The manual entry: what breaks it.
     pub doc: &'static str,
     /// Where the rule comes from.

@@ -1,7 +1,7 @@
 //! Invariants about the TLB.
 
 use super::look::maps;
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::objects::{Pte, Tlb};
 use crate::kernel::world::{Actor, Cpu, Kind, VPage, World};
@@ -12,6 +12,7 @@ use crate::kernel::world::{Actor, Cpu, Kind, VPage, World};
 /// copy: the kernel knows that and does not yet rely on the change. After the flush it does.
 pub const STALE_TLB: Invariant = Invariant {
     name: "stale-tlb",
+    hurts: Hurt::System,
     doc: "A CPU wrote through a translation that the kernel believes gone: the page table no \
           longer allows it, and the flush is done.",
     source: "Documentation/core-api/cachetlb.rst; kernel-facts 1.2 (GUP-fast and the IPI)",

@@ -1,6 +1,6 @@
 //! Invariants about waits: deadlock and stall.
 
-use super::{Invariant, Judgement, Premise, Subject, Waits};
+use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::ActorState;
 use crate::kernel::world::need::Need;
@@ -9,6 +9,7 @@ use crate::kernel::world::{Actor, World};
 /// See its `doc`.
 pub const DEADLOCK: Invariant = Invariant {
     name: "deadlock",
+    hurts: Hurt::System,
     doc: "Agents wait for each other in a cycle.",
     source: "claim 68; lockdep's circular dependency report",
     premise: "an agent has to wait",
@@ -43,6 +44,7 @@ fn waited(w: &World, waits: &dyn Waits, actor: Actor) -> u32 {
 /// for ever, is not seen in any state; it is a matter of cycles in the graph of states.
 pub const STALL: Invariant = Invariant {
     name: "stall",
+    hurts: Hurt::System,
     doc: "A program that the run waits for is blocked, nobody that is left will do what it waits \
           for, and there is no cycle of waits (that is a deadlock): a pin that is never released, \
           an event that nobody posts.",

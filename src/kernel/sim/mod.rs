@@ -1,23 +1,30 @@
 //! World + actors + strategy + invariants = a [`Model`].
 
 mod judge;
+mod meter;
 mod model;
 mod stack;
+pub mod symmetry;
+mod view;
 
+pub use self::meter::Meter;
 use self::stack::{StackChange, weight};
+use self::symmetry::Symmetry;
 use super::actor::Routine;
 use super::actor::program::Program;
 use super::actor::step::{Label, Next, Scene, Step};
 use super::invariant::LockGraph;
 use super::invariant::judge::Broken;
 use super::ready::{ReadySet, Waiters};
-use super::strategy::{DaxIdle, Strategy, Unbind};
+use super::strategy::{DaxIdle, Pin, Strategy, Unbind};
 use super::world::door::Rules;
 use super::world::layout::Layout;
 use super::world::machine::{ActorState, Verdict};
 use super::world::need::Need;
-use super::world::plan::{Plan, Role};
+use super::world::pins::PinRules;
+use super::world::plan::{Plan, Role, ThreadPlan};
 use super::world::setup;
+use super::world::view::Names;
 use super::world::{Actor, Id, Kind, One, World};
 use crate::engine::model::{Agent, Props};
 use std::sync::Arc;
@@ -39,7 +46,11 @@ pub struct Move {
 struct Mark {
     cells: usize,
     stacks: usize,
+    /// The hash of the cells before the move.
+    fingerprint: u64,
     agent: Agent,
+    /// Main agents that had not finished before the move.
+    unfinished: u32,
     /// What the agent needed before the move.
     need: Need,
 }
@@ -90,6 +101,8 @@ pub struct Sim {
     /// What the slow way found in the last step and the quick way did not.
     overlooked: Vec<Broken>,
     recording: bool,
+    /// Other names under which states are the same, for searches with symmetry.
+    symmetry: Arc<Symmetry>,
 }
 
 impl Sim {
@@ -100,12 +113,16 @@ impl Sim {
 
     /// The same, for a plan that has been laid out already.
     pub fn with_layout(map: Arc<Layout>, strategy: Strategy) -> Sim {
-        let (small, large) = (strategy.pin.grab(0), strategy.pin.grab(9));
         let rules = Rules {
             mapped_refs: strategy.dax_idle == DaxIdle::MappedRef,
             devmap: strategy.unbind != Unbind::MappingRef,
-            pin_refs: small.refs,
-            pin_large: (large.refs, large.pins),
+            pin: PinRules {
+                small: strategy.pin.adds(0),
+                large: strategy.pin.adds(9),
+                of_mapping: strategy.pin == Pin::MappingCounter,
+                off_lru: strategy.pin == Pin::OffLru,
+            },
+            endless: map.plan.threads.iter().any(ThreadPlan::is_endless),
         };
         let agents = map.actors() as usize;
         let class = classes(&map);
@@ -131,6 +148,7 @@ impl Sim {
             before: Vec::new(),
             overlooked: Vec::new(),
             recording: false,
+            symmetry: Arc::default(),
         };
         sim.boot();
         sim
@@ -322,6 +340,9 @@ impl Sim {
 
     /// The fingerprint computed from scratch; a law says that it equals the incremental one.
     pub fn full_fingerprint(&self) -> u64 {
+        if self.world.rules.endless {
+            return self.seen(&Names::default(), self.ranks().as_ref());
+        }
         let stacks = self.stacks.iter().enumerate();
         stacks.fold(self.world.full_fingerprint(), |h, (i, &r)| h ^ weight(i as u32, r))
     }

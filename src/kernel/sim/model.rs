@@ -4,15 +4,18 @@ use super::stack::weight;
 use super::{Class, Mark, Move, Sim};
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 use crate::kernel::actor::Routine;
-use crate::kernel::actor::step::Step;
+use crate::kernel::actor::step::{Label, Step};
 use crate::kernel::world::costs::Cost;
+use crate::kernel::world::door::mix;
 use crate::kernel::world::machine::{ActorState, Power, Verdict};
 use crate::kernel::world::plan::Op;
+use crate::kernel::world::view::Names;
 use crate::kernel::world::{Actor, Id, One};
 
 impl Model for Sim {
     type Move = Move;
 
+    #[inline]
     fn agents(&self) -> usize {
         self.needs.len()
     }
@@ -28,23 +31,28 @@ impl Model for Sim {
         }
     }
 
+    #[inline]
     fn ready(&self) -> usize {
         if self.over() { 0 } else { self.ready.len() }
     }
 
+    #[inline]
     fn nth_ready(&self, k: usize) -> Agent {
         self.ready.nth(k)
     }
 
+    #[inline]
     fn outcomes(&self, agent: Agent) -> usize {
         let routine = self.top(agent);
         routine.map_or(1, |r| usize::from(r.outcomes(&self.scene(agent))))
     }
 
+    #[inline]
     fn move_of(&self, agent: Agent, outcome: usize) -> Move {
         Move { agent, outcome: outcome as u8 }
     }
 
+    #[inline]
     fn agent(&self, mv: Move) -> Agent {
         mv.agent
     }
@@ -54,7 +62,14 @@ impl Model for Sim {
         let mark = self.marks.len();
         let cells = self.world.mark();
         let need = self.needs[actor.index()];
-        self.marks.push(Mark { cells, stacks: self.stack_log.len(), agent: mv.agent, need });
+        self.marks.push(Mark {
+            cells,
+            stacks: self.stack_log.len(),
+            fingerprint: self.world.fingerprint(),
+            agent: mv.agent,
+            unfinished: self.unfinished as u32,
+            need,
+        });
         self.world.facts.clear();
         if self.recording {
             self.world.record();
@@ -78,8 +93,6 @@ impl Model for Sim {
     fn undo(&mut self, stepped: Stepped) {
         let Some(mark) = self.marks.get(stepped.mark).copied() else { return };
         self.marks.truncate(stepped.mark);
-        let agent = Actor(mark.agent);
-        let finished = self.top(mark.agent).is_none();
         self.rewind_stacks(mark.stacks);
         self.changed.clear();
         for change in self.world.since(mark.cells) {
@@ -88,10 +101,8 @@ impl Model for Sim {
                 self.changed.push(change.object);
             }
         }
-        self.world.rewind(mark.cells);
-        if finished && self.class[agent.index()] == Class::Main {
-            self.unfinished += 1;
-        }
+        self.world.rewind(mark.cells, mark.fingerprint);
+        self.unfinished = mark.unfinished as usize;
         for i in 0..self.changed.len() {
             let other = self.changed[i];
             if other != mark.agent {
@@ -101,11 +112,54 @@ impl Model for Sim {
         self.set_need(mark.agent, mark.need);
     }
 
+    /// All at once if the run was long and the agents are few: each is looked at once instead of
+    /// once for each move.
+    fn undo_all(&mut self, trail: &[Stepped]) {
+        let Some(mark) = trail.first().and_then(|s| self.marks.get(s.mark)).copied() else {
+            return;
+        };
+        if trail.len() < self.needs.len() {
+            trail.iter().rev().for_each(|&stepped| self.undo(stepped));
+            return;
+        }
+        let from = trail[0].mark;
+        for i in (from..self.marks.len()).rev() {
+            let Mark { agent, need, .. } = self.marks[i];
+            self.needs[agent as usize] = need;
+        }
+        self.marks.truncate(from);
+        self.rewind_stacks(mark.stacks);
+        self.world.rewind(mark.cells, mark.fingerprint);
+        self.unfinished = mark.unfinished as usize;
+        for agent in 0..self.needs.len() as Agent {
+            let need = self.needs[agent as usize];
+            self.waiters.set(agent, need.cell(&self.world));
+            self.set_ready(agent, need);
+        }
+    }
+
+    #[inline]
     fn fingerprint(&self) -> u64 {
-        self.world.fingerprint() ^ self.stack_hash
+        match self.world.rules.endless {
+            false => self.world.fingerprint() ^ self.stack_hash,
+            true => self.full_fingerprint(),
+        }
+    }
+
+    fn canonical(&self) -> u64 {
+        let ranks = self.ranks();
+        let own = || match ranks {
+            None => self.fingerprint(),
+            Some(_) => self.seen(&Names::default(), ranks.as_ref()),
+        };
+        let others = self.symmetry.names().iter().map(|names| self.seen(names, ranks.as_ref()));
+        others.min().map_or_else(own, |least| least.min(own()))
     }
 
     fn state(&self, out: &mut Vec<u8>) {
+        if self.world.rules.endless {
+            return self.state_seen(out);
+        }
         self.world.state(out);
         for routine in &self.stacks {
             out.extend(weight(1, *routine).to_le_bytes());
@@ -139,6 +193,15 @@ impl Model for Sim {
     fn place(&self, agent: Agent) -> u32 {
         let digest = self.stack_digest(agent);
         (digest ^ digest >> 32) as u32
+    }
+
+    /// The operation and the kernel's name of the step: a strategy changes which steps there are,
+    /// and not what they are called.
+    fn key(&self, agent: Agent) -> u64 {
+        let label = self.label(agent);
+        let name = |label: Label| label.id.bytes().chain([0]).chain(label.name.bytes());
+        let op = u64::from(self.op(agent).0);
+        label.map_or(0, |label| name(label).fold(mix(op, 1), |h, byte| mix(h, u64::from(byte))))
     }
 
     fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {

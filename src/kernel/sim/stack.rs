@@ -17,7 +17,13 @@ pub(super) struct StackChange {
 }
 
 /// Hashes the derived `Hash` of a routine the same way on every machine.
-struct Digest(u64);
+pub(super) struct Digest(pub(super) u64);
+
+impl Default for Digest {
+    fn default() -> Digest {
+        Digest(0x51ed_270b_27b4_5c3f)
+    }
+}
 
 impl Hasher for Digest {
     fn finish(&self) -> u64 {
@@ -41,6 +47,11 @@ impl Hasher for Digest {
     fn write_u64(&mut self, n: u64) {
         self.0 = (self.0.rotate_left(23) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
+    /// A [`Mention`](crate::kernel::world::view::Mention): its value.
+    #[inline]
+    fn write_u128(&mut self, n: u128) {
+        self.write_u64(n as u64);
+    }
     fn write_usize(&mut self, n: usize) {
         self.write_u64(n as u64);
     }
@@ -52,7 +63,7 @@ impl Hasher for Digest {
 /// What a slot of the stacks adds to the hash of all of them.
 pub(super) fn weight(slot: u32, routine: Option<Routine>) -> u64 {
     let Some(routine) = routine else { return 0 };
-    let mut digest = Digest(0x51ed_270b_27b4_5c3f);
+    let mut digest = Digest::default();
     routine.hash(&mut digest);
     mix(u64::from(slot) + 1, digest.finish())
 }
@@ -64,6 +75,7 @@ impl Sim {
     }
 
     /// The machine that an agent is in; none if it has finished.
+    #[inline]
     pub fn top(&self, agent: Agent) -> Option<Routine> {
         let depth = self.depth(Actor(agent));
         depth.checked_sub(1).and_then(|d| self.stacks[agent as usize * DEPTH + d])
@@ -130,6 +142,9 @@ impl Sim {
 
     /// A hash of an agent's stack alone.
     pub(super) fn stack_digest(&self, agent: Agent) -> u64 {
+        if self.world.rules.endless {
+            return self.stack_unranked(agent);
+        }
         let at = agent as usize * DEPTH;
         self.weights[at..at + DEPTH].iter().fold(0, |h, w| h ^ w)
     }

@@ -9,6 +9,10 @@ axis! {
         /// It is shared read-only like any other: the next store of either side copies, and the pin
         /// may end up on the other side's page (before 5.9).
         Share = "share",
+        /// As copy-pinned, but without write_protect_seq: GUP-fast can come between the look at the
+        /// count and the write protection (70e806e4e645, 5.9, and 5.10). GUP-fast samples a
+        /// sequence that never changes.
+        CopyPinnedUnguarded = "copy-pinned-unguarded",
         /// If the mm has pins (MMF_HAS_PINNED) and the page may be pinned, the child gets a copy at
         /// once (70e806e4e645, 5.9; under write_protect_seq since 57efa1fe5957, 5.11).
         CopyPinned = "copy-pinned",
@@ -32,6 +36,11 @@ impl Fork {
     /// Whether fork copies pinned pages, and so GUP says that the address space has pins
     /// (MMF_HAS_PINNED) and meets fork at write_protect_seq.
     pub fn heeds_pins(self) -> bool {
+        self != Fork::Share
+    }
+
+    /// Whether fork makes write_protect_seq odd while it looks and write-protects.
+    pub fn guards(self) -> bool {
         self == Fork::CopyPinned
     }
 }

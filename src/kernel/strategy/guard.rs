@@ -122,8 +122,36 @@ guards! {
     /// page_mkwrite, and a fault that misses the cache, hold invalidate_lock, which punch and
     /// truncate hold for writing.
     FaultInvalidateLock = "fault-invalidate-lock",
+    /// The last unpin looks at the count again under the LRU lock before it puts a page back on its
+    /// list (`--pin off-lru`).
+    OffLruRecheck = "off-lru-recheck",
     /// A failed write is recorded in the mapping for the next fsync (mapping_set_error).
     WritebackError = "writeback-error",
+    /// A layout break that has waited with the fault lock dropped looks at all pages again (D6).
+    LayoutLookAgain = "layout-look-again",
+    /// A fault looks, where it sets the entry, whether truncate bars the page by now
+    /// (`--truncate block-refault`).
+    FaultBarredAgain = "fault-barred-again",
+    /// A driver that gives a page back waits for the transfers that use its old translation.
+    RecallDrain = "recall-drain",
+    /// Truncate takes a page back that was pinned after it had looked, when the page leaves.
+    RecallAtRemoval = "recall-at-removal",
+    /// A registration looks, once its pages are pinned, whether they are still the file's.
+    RegisterLookAgain = "register-look-again",
+    /// Removal of a DAX device waits for the walks of GUP-fast that had begun before it.
+    UnbindGrace = "unbind-grace",
+    /// Removal keeps faults out of a file while the filesystem unmaps it (invalidate_lock).
+    UnbindLock = "unbind-lock",
+    /// Removal waits for references to single pages.
+    UnbindPages = "unbind-pages",
+    /// Writeback asks whether a folio is pinned when its mappings are write-protected, not before.
+    PinAskedLast = "pin-asked-last",
+    /// A bounced page stays dirty (folio_redirty_for_writepage).
+    PinnedStaysDirty = "pinned-stays-dirty",
+    /// A driver that gives a page back waits for the transfers that have begun.
+    RevokeDrain = "revoke-drain",
+    /// page_mkwrite at release looks, under the folio lock, whether the page has been truncated.
+    ReleaseTruncated = "release-truncated",
 }
 
 #[cfg(test)]

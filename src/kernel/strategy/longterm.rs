@@ -13,6 +13,12 @@ axis! {
         /// needs dirty tracking: EFAULT (writable_file_mapping_allowed and reject_file_backed,
         /// 6.5).
         RefuseFile = "refuse-file",
+        /// No driver that does not obey page_mkclean gets a page of a file whose stores are
+        /// tracked, be it for writing or for reading, and whatever it calls its pin: EOPNOTSUPP.
+        /// Devices with an MMU notifier, which pin nothing, get theirs (choice C1; claim 8). The
+        /// mail names no error and no exception; private and anonymous memory is left alone here,
+        /// because page_mkclean never concerns it.
+        NotifierOnly = "notifier-only",
     }
 }
 
@@ -23,23 +29,36 @@ pub enum Refused {
     Dax,
     /// It would write to a file whose stores are tracked.
     DirtyTracked,
+    /// The driver would not hear of page_mkclean.
+    NoNotifier,
 }
 
 impl Longterm {
     /// Whether a long-term pin of a mapping is refused (`check_vma_flags`). `dax`: it shows a DAX
-    /// file; `tracked_write`: the pin writes, and the mapping is shared, writable, and of a file
-    /// that tracks stores (`vma_needs_dirty_tracking`).
-    pub fn refuses(self, dax: bool, tracked_write: bool) -> Option<Refused> {
+    /// file; `tracked`: it is shared, and of a file that tracks stores
+    /// (`vma_needs_dirty_tracking`); `write`: the pin writes, and the mapping may be written to.
+    pub fn refuses(self, dax: bool, tracked: bool, write: bool) -> Option<Refused> {
         match self {
-            Longterm::RefuseDax | Longterm::RefuseFile if dax => Some(Refused::Dax),
-            Longterm::RefuseFile if tracked_write => Some(Refused::DirtyTracked),
+            Longterm::Allow => None,
+            _ if dax => Some(Refused::Dax),
+            Longterm::RefuseFile if tracked && write => Some(Refused::DirtyTracked),
+            Longterm::NotifierOnly if tracked => Some(Refused::NoNotifier),
             _ => None,
         }
     }
 
-    /// Whether GUP-fast leaves writing long-term pins of file pages other than tmpfs to the slow
-    /// path (`reject_file_backed` in `gup_fast_folio_allowed`).
-    pub fn rejects_files(self) -> bool {
-        self == Longterm::RefuseFile
+    /// Whether GUP-fast leaves long-term pins of file pages other than tmpfs to the slow path
+    /// (`reject_file_backed` in `gup_fast_folio_allowed`); `write`: FOLL_PIN and FOLL_WRITE.
+    pub fn rejects_files(self, write: bool) -> bool {
+        match self {
+            Longterm::Allow | Longterm::RefuseDax => false,
+            Longterm::RefuseFile => write,
+            Longterm::NotifierOnly => true,
+        }
+    }
+
+    /// Whether what a driver registers counts as long-term even where the driver does not say so.
+    pub fn judges_drivers(self) -> bool {
+        self == Longterm::NotifierOnly
     }
 }

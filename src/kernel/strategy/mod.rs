@@ -5,15 +5,19 @@
 
 pub mod arch;
 pub mod axis;
+pub mod claims;
+pub mod cow_retry;
 pub mod dax;
 pub mod fork;
 pub mod guard;
+pub mod lazyfree;
 pub mod longterm;
 pub mod notifier;
 pub mod pin;
 pub mod preset;
 pub mod reclaim;
 pub mod refused;
+pub mod situation;
 pub mod tail;
 pub mod truncate;
 pub mod unbind;
@@ -22,9 +26,11 @@ pub mod writeback;
 
 pub use arch::Arch;
 pub use axis::{AxisInfo, AxisValue};
+pub use cow_retry::CowRetry;
 pub use dax::{DaxIdle, DaxOrphan};
 pub use fork::{CowReuse, Fork};
 pub use guard::Guard;
+pub use lazyfree::Lazyfree;
 pub use longterm::Longterm;
 pub use notifier::Notifier;
 pub use pin::{DioRef, Pin};
@@ -115,4 +121,16 @@ strategy! {
     no_buffers: NoBuffers = "no-buffers",
     /// What growing a file does with the bytes of the old last page beyond the old end.
     eof_tail: EofTail = "eof-tail",
+    /// How a forced write to a read-only private mapping looks its copy up after the fault.
+    cow_retry: CowRetry = "cow-retry",
+    /// What keeps reclaim from discarding a page that MADV_FREE has given up.
+    lazyfree: Lazyfree = "lazyfree",
+}
+
+impl Strategy {
+    /// What the design costs that no run can count: bytes in every `struct page`, bytes for each
+    /// pinned page, whether a wait can name its holder, what filesystems have to be taught.
+    pub fn standing(&self) -> pin::Standing {
+        self.pin.standing()
+    }
 }

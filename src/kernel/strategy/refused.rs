@@ -17,12 +17,12 @@ impl Strategy {
                  with refcount-1 it holds none; choose --dax-idle mapped-ref or --unbind live-ref",
             );
         }
-        if self.fork == Fork::CopyPinned && self.pin == Pin::None {
+        if self.fork.heeds_pins() && !self.pin.counts_anon() {
             return clash(
                 "fork",
                 "pin",
-                "fork cannot copy pinned pages if pins are not counted; choose --pin \
-                 folio-pincount or --fork share",
+                "fork cannot copy pinned pages if pins of anonymous memory are not counted; choose \
+                 --pin folio-pincount or --fork share",
             );
         }
         if self.reclaim == Reclaim::SkipPinned && self.pin == Pin::None {
@@ -33,11 +33,22 @@ impl Strategy {
                  folio-pincount or --reclaim strip",
             );
         }
+        if let Truncate::WaitPgmap | Truncate::BusyExtents = self.truncate {
+            let value = self.truncate.name();
+            let why = match self.truncate {
+                Truncate::WaitPgmap => "pages of the page cache have no dev_pagemap",
+                _ => "a pinned page of the page cache is not its block, which may be freed",
+            };
+            return Some(format!(
+                "--truncate-page-cache {value} makes no sense: {why}; choose --truncate-dax {value}"
+            ));
+        }
         if self.truncate != Truncate::Ignore && self.pin == Pin::None {
             return clash(
                 "truncate-page-cache",
                 "pin",
-                "truncate cannot wait for pins of page-cache pages if pins are not counted",
+                "truncate cannot know of pins of page-cache pages if pins are not counted; choose \
+                 another --pin, or --truncate-dax alone",
             );
         }
         None

@@ -8,7 +8,8 @@ axis! {
     EofTail {
         /// Nothing: what an mmap store left there becomes readable (ext4 until 6.12; seen on 6.1).
         Keep = "keep",
-        /// They are zeroed and the page is dirtied (ext4_block_zero_eof; seen on ext4 6.18).
+        /// They are zeroed and the page is dirtied (c7fc0366c656, 6.13, and stable kernels of
+        /// January 2025; seen on ext4 6.18).
         Zero = "zero",
     }
 }

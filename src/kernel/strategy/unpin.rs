@@ -12,6 +12,10 @@ axis! {
         SetDirty = "set-dirty",
         /// set_page_dirty_lock / unpin_user_pages_dirty_lock: under the folio lock, may sleep.
         SetDirtyLock = "set-dirty-lock",
+        /// page_mkwrite once more, before the page is dirtied: the filesystem reserves and attaches
+        /// what it needs, as after a fault. May sleep, and takes invalidate_lock and the folio lock
+        /// (Jerome Glisse, 14 December 2018; claim 86).
+        Mkwrite = "mkwrite",
     }
 }
 
@@ -22,6 +26,7 @@ impl Unpin {
             Unpin::Plain => Redirty::Plain,
             Unpin::SetDirty => Redirty::SetDirty,
             Unpin::SetDirtyLock => Redirty::SetDirtyLock,
+            Unpin::Mkwrite => Redirty::Mkwrite,
         }
     }
 }

@@ -154,6 +154,8 @@ kinds! {
     EventState = "event",
     /// How many faults of each kind may still happen.
     Budget = "budget",
+    /// Command pages of a driver that are in use.
+    CommandPool = "command-pages",
     /// Whether power has been lost.
     Power = "power",
     /// An agent's control state.
@@ -166,6 +168,10 @@ kinds! {
     FreeList = "free-list",
     /// Ghost: which invariants have been broken so far.
     Verdict = "verdict",
+    /// Ghost: how many versions were written, where programs go round for ever.
+    Versions = "versions",
+    /// A file's counter of pins (under `--pin mapping-counter` only).
+    MappingPins = "pins",
 }
 
 impl Kind {

@@ -6,6 +6,8 @@
 //! entry of the [`Patches`] table, which is keyed by contents and only grows.
 
 use super::ids::OpId;
+use super::view::Mention;
+use std::hash::{Hash, Hasher};
 
 /// One write of one part of a logical page (of a file, or of anonymous memory).
 ///
@@ -54,14 +56,23 @@ impl Version {
 }
 
 /// What a page, block, bio or remote buffer holds.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Contents(u64);
+
+impl Hash for Contents {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Mention::Contents(*self).pass(state);
+    }
+}
 
 const PATCHED: u64 = 1 << 63;
 
 impl Contents {
     /// All zeroes: fresh memory, a hole.
     pub const ZERO: Contents = Contents(0);
+
+    /// What a page of no meaning holds (the "crappy page"): something, and no logical page's.
+    pub const JUNK: Contents = Contents(1 << 21 | 1);
 
     /// One version all over.
     pub fn of(version: Version) -> Contents {
@@ -185,12 +196,23 @@ impl Patches {
         self.runs(of).filter_map(|r| r.holds.version()).map(|v| v.seq).max().unwrap_or(0)
     }
 
+    /// The same with every version replaced by another.
+    pub fn hash_with(&self, of: Contents, mut other: impl FnMut(Version) -> Version) -> u64 {
+        let mut holds = |c: Contents| c.version().map_or(c, |v| Contents::of(other(v)));
+        match of.patch() {
+            None => holds(of).0,
+            Some(i) => {
+                let runs = self.entries[i].0.iter();
+                runs.fold(PATCHED, |h, r| join(h, Run { holds: holds(r.holds), ..*r }))
+            }
+        }
+    }
+
     fn intern(&mut self, runs: Vec<Run>) -> Contents {
         if let [one] = runs.as_slice() {
             return one.holds;
         }
-        let hash =
-            runs.iter().fold(PATCHED, |h, r| super::door::mix(h ^ u64::from(r.end), r.holds.0));
+        let hash = runs.iter().fold(PATCHED, |h, r| join(h, *r));
         if self.entries.len() * 2 >= self.table.len() {
             self.grow();
         }
@@ -221,6 +243,11 @@ impl Patches {
             self.table[slot] = i as u32 + 1;
         }
     }
+}
+
+/// The hash of a patchwork with one more run.
+fn join(hash: u64, run: Run) -> u64 {
+    super::door::mix(hash ^ u64::from(run.end), run.holds.0)
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ pub struct Xlat {
     pub valid: bool,
     /// ... for writing.
     pub write: bool,
-    /// Redirected to a page of no meaning (the "crappy page").
+    /// Redirected to a page of no meaning (the "crappy page"); if not `valid`, to nothing at all:
+    /// the device would translate, and the IOMMU does not.
     pub crappy: bool,
     /// The driver has been told that the page left its file.
     pub told: bool,
@@ -122,6 +123,11 @@ impl Xlat {
     pub fn page(self) -> Option<Page> {
         let frame = Frame::unpack(self.frame_bits())?;
         Some(Page { frame, generation: self.generation() })
+    }
+
+    /// Whether the IOMMU refuses what the device translates to.
+    pub fn iommu_refuses(self) -> bool {
+        self.crappy() && !self.valid()
     }
 
     /// A valid entry for a frame, held by no transfer yet.

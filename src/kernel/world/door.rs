@@ -7,8 +7,10 @@
 use super::cell::{Facet, Kind};
 use super::contents::{Contents, Patches};
 use super::facts::Fact;
-use super::ids::Id;
+use super::ids::{Id, One};
 use super::layout::Layout;
+use super::objects::Versions;
+use super::pins::PinRules;
 use super::price::Prices;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -35,10 +37,11 @@ pub struct Rules {
     pub mapped_refs: bool,
     /// PTEs of pmem pages carry the devmap bit.
     pub devmap: bool,
-    /// What a pin adds to the refcount of a base page.
-    pub pin_refs: i32,
-    /// What a pin adds to the refcount, and to the pincount, of a larger folio.
-    pub pin_large: (i32, u16),
+    /// How pins are counted.
+    pub pin: PinRules,
+    /// Programs go round for ever: every version is numbered higher than all before, so that its
+    /// rank among those that are left says all about it.
+    pub endless: bool,
 }
 
 /// All mutable state of the simulated machine, except the agents' control state.
@@ -156,7 +159,7 @@ impl World {
     }
 
     /// Every cell: facet, object, number.
-    fn all(&self) -> impl Iterator<Item = (Kind, u32, u32)> + '_ {
+    pub(super) fn all(&self) -> impl Iterator<Item = (Kind, u32, u32)> + '_ {
         Kind::ALL.iter().flat_map(move |&kind| {
             (0..self.len(kind)).map(move |object| (kind, object, self.cell_of(kind, object)))
         })
@@ -187,6 +190,11 @@ impl World {
     /// Reads the word of a cell, unrecorded: for reports.
     pub fn word(&self, cell: u32) -> u64 {
         self.cells[cell as usize]
+    }
+
+    /// Reads a facet of an object, unrecorded.
+    pub fn word_as<T: Facet>(&self, of: T::Of) -> T {
+        T::unpack(self.cells[self.cell::<T>(of) as usize])
     }
 
     /// Reads the word of a facet of an object by number, unrecorded.
@@ -239,6 +247,16 @@ impl World {
             .fold(0, |h, (kind, _, cell)| h ^ self.weight(cell, kind, self.cells[cell as usize]))
     }
 
+    /// The number of a new version, `last` being the youngest of what it is written over.
+    pub fn next_version(&mut self, last: u32) -> u32 {
+        if !self.rules.endless {
+            return last + 1;
+        }
+        let n = self.get::<Versions>(One(0)).count().max(last) + 1;
+        self.set(One(0), Versions::new().with_count(n));
+        n
+    }
+
     /// All cells as bytes, contents spelt out, for exact comparison.
     pub fn state(&self, out: &mut Vec<u8>) {
         for (kind, _, cell) in self.all() {
@@ -266,18 +284,12 @@ impl World {
         &self.log[mark..]
     }
 
-    /// Takes back every change since a mark.
-    pub fn rewind(&mut self, mark: usize) {
-        while self.log.len() > mark {
-            if let Some(change) = self.log.pop() {
-                let now = self.cells[change.cell as usize];
-                if now != change.old {
-                    self.fingerprint ^= self.weight(change.cell, change.kind, now)
-                        ^ self.weight(change.cell, change.kind, change.old);
-                    self.cells[change.cell as usize] = change.old;
-                }
-            }
+    /// Takes back every change since a mark, at which the fingerprint was `fingerprint`.
+    pub fn rewind(&mut self, mark: usize, fingerprint: u64) {
+        for change in self.log.drain(mark..).rev() {
+            self.cells[change.cell as usize] = change.old;
         }
+        self.fingerprint = fingerprint;
     }
 
     /// Forgets the log: the present state becomes one that cannot be undone.

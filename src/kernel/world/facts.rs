@@ -6,14 +6,23 @@
 use super::contents::Contents;
 use super::ids::*;
 use super::plan::Part;
+use super::view::Mention;
+use std::hash::{Hash, Hasher};
 
 /// A frame together with the generation that its user was given.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
     /// The frame.
     pub frame: Frame,
     /// Its generation when the user got it; a freed frame has another one.
     pub generation: u16,
+}
+
+impl Hash for Page {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.frame.hash(state);
+        Mention::Generation(self.frame, self.generation).pass(state);
+    }
 }
 
 /// Who touches a frame.
@@ -44,8 +53,10 @@ pub enum Fact {
     Transferred { tag: Tag, block: Block },
     /// A bio's data are the contents of its block now.
     BlockWritten { tag: Tag, block: Block },
-    /// The strategy was asked whether a folio may be pinned, and answered.
-    PinAsked { frame: Frame, answer: bool },
+    /// The strategy was asked whether a folio may be pinned, and answered. `then`: it was pinned
+    /// when the first look was taken; where the answer takes several, a pin that comes later comes
+    /// too late to be seen.
+    PinAsked { frame: Frame, answer: bool, then: bool },
     /// A CPU stored through a translation.
     Stored { at: VPage, frame: Frame, through_tlb: bool },
     /// The count in a struct page was used, to take a reference or to drop one.
@@ -64,6 +75,8 @@ pub enum Fact {
     Dirtied { frame: Frame },
     /// Power was lost.
     Crashed,
+    /// An operation of an agent's program returned: 0 or a count, or a negative errno.
+    Returned { actor: Actor, op: OpId, ret: i32 },
     /// An agent began to wait.
     Blocked { actor: Actor },
     /// Nothing more can happen.
@@ -96,5 +109,5 @@ macro_rules! fact_kinds {
 fact_kinds! {
     Touch Dma DmaDone RemoteGot Transferred BlockWritten PinAsked Stored StructPageUsed Shown
     MaySleep Locked
-    RangeStarted Dirtied Crashed Blocked Ended
+    RangeStarted Dirtied Crashed Returned Blocked Ended
 }

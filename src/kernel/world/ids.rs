@@ -1,9 +1,16 @@
 //! Numbers of objects. Each kind of object has its own type, so that they cannot be mixed up.
 
+use super::view::Mention;
 use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
 
 /// A number that indexes the cells of one kind of object.
+///
+/// An id hashes as a [`Mention`], so that whoever looks at a state with other names for its
+/// objects finds every id that a machine keeps.
 pub trait Id: Copy + Eq + Ord + Debug {
+    /// What kind of object it is.
+    const SORT: Sort;
     /// The number as an index.
     fn index(self) -> usize;
     /// The object with this index.
@@ -11,12 +18,31 @@ pub trait Id: Copy + Eq + Ord + Debug {
 }
 
 macro_rules! ids {
-    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {$(
-        $(#[doc = $doc])+
+    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
+        /// The kinds of object.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Sort { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Sort {
+            /// Every kind.
+            pub const ALL: &[Sort] = &[$(Sort::$name,)+];
+        }
+
+        $(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         pub struct $name(pub u32);
 
+        impl Hash for $name {
+            #[inline]
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                Mention::Object(Sort::$name, self.0).pass(state);
+            }
+        }
+
         impl Id for $name {
+            const SORT: Sort = Sort::$name;
             #[inline]
             fn index(self) -> usize { self.0 as usize }
             #[inline]
@@ -35,7 +61,33 @@ macro_rules! ids {
             #[must_use]
             pub fn plus(self, n: u32) -> $name { $name(self.0 + n) }
         }
-    )+};
+        )+
+    };
+}
+
+/// A frame or none, in four bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PackedFrame(u32);
+
+impl PackedFrame {
+    /// None.
+    pub const NONE: PackedFrame = PackedFrame(0);
+
+    /// A frame.
+    pub fn of(frame: Frame) -> PackedFrame {
+        PackedFrame(Frame::pack(Some(frame)))
+    }
+
+    /// The frame, if there is one.
+    pub fn get(self) -> Option<Frame> {
+        Frame::unpack(self.0)
+    }
+}
+
+impl Hash for PackedFrame {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.get().hash(state);
+    }
 }
 
 ids! {

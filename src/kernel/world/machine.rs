@@ -107,8 +107,8 @@ pub struct Engaged {
     /// The region of which it has a transfer in flight, packed.
     #[bits(17)]
     pub region: u32,
-    #[bits(1)]
-    __: u8,
+    /// It has a command page of a driver.
+    pub command: bool,
 }
 facet!(Engaged of Actor {});
 
@@ -128,10 +128,14 @@ pub struct DiskState {
     /// pmem: live references (`pgmap->ref`) beyond the base reference.
     #[bits(16)]
     pub pgmap_refs: u16,
+    /// pmem: truncates that have closed the dev_pagemap to new references
+    /// (`--truncate-dax wait-pgmap`).
     #[bits(9)]
-    __: u16,
+    pub closed: u16,
 }
-facet!(DiskState of Disk { in_flight: int, epoch: int, pgmap: word, pgmap_refs: int, });
+facet!(DiskState of Disk {
+    in_flight: int, epoch: int, pgmap: word, pgmap_refs: int, closed: int,
+});
 
 small! {
     /// The life of a `dev_pagemap` (`memunmap_pages`).
@@ -228,6 +232,8 @@ small! {
     BioStep {
         /// The tag is free.
         Idle = "idle",
+        /// The submitter copies the page into a bounce page; the device has not got it yet.
+        Bouncing = "bouncing",
         /// Submitted; nothing has looked at the page yet.
         Submitted = "submitted",
         /// The checksum has been taken.
@@ -360,6 +366,11 @@ small! {
     }
 }
 
+/// In the argument of a work item, beside the slot: dirty the pages without the folio lock.
+pub const SET_DIRTY: u32 = 1 << 31;
+/// The same: call page_mkwrite for them.
+pub const MKWRITE: u32 = 1 << 30;
+
 /// A worker's queue, one item long.
 #[bitfield(u64)]
 #[derive(PartialEq, Eq, Hash)]
@@ -370,10 +381,12 @@ pub struct Work {
     /// To what.
     #[bits(32)]
     pub arg: u32,
-    #[bits(29)]
+    /// Beside that: extents that were busy are to be freed.
+    pub extents: bool,
+    #[bits(28)]
     __: u32,
 }
-facet!(Work of Worker { kind: word, arg: int, });
+facet!(Work of Worker { kind: word, arg: int, extents: flag, });
 
 /// A named event.
 #[bitfield(u64)]
@@ -401,6 +414,18 @@ pub struct Budget {
     __: u16,
 }
 facet!(Budget of One { io_errors: int, enomem: int, });
+
+/// Command pages of a driver that are in use (`--notifier prealloc`).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct CommandPool {
+    /// How many.
+    #[bits(16)]
+    pub used: u16,
+    #[bits(48)]
+    __: u64,
+}
+facet!(CommandPool of One { used: int, });
 
 /// Power. A cell of its own: every step looks at it, and few write what else the run may fail by.
 #[bitfield(u64)]

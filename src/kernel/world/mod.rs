@@ -21,11 +21,14 @@ mod numbering;
 pub mod objects;
 pub mod op;
 pub mod page;
+pub mod pins;
 pub mod plan;
 pub mod price;
 pub mod setup;
 pub mod storage;
+pub mod view;
 mod vma;
+mod words;
 
 pub use cell::{Facet, Kind};
 pub use contents::{Contents, Version};

@@ -42,8 +42,12 @@ pub enum Need {
         /// Its refcount when idle.
         refs: i32,
     },
-    /// A folio of the page cache without pins, as far as its counts can tell.
+    /// A folio of the page cache without pins, as far as its counts can tell
+    /// ([`Need::unpinned`]).
     Unpinned(Frame),
+    /// A file without pins, as far as the counter of its mapping can tell: under
+    /// `--pin mapping-counter` nobody can wait for less.
+    MappingUnpinned(File),
     /// The entry of a DAX file's tree, unlocked.
     DaxEntry(FilePage),
     /// A dev_pagemap without live references.
@@ -66,6 +70,10 @@ pub enum Need {
     XlatQuiet(RegionPage),
     /// A late teardown to be carried out.
     TeardownDue(Region),
+    /// A command page of a driver that is not in use; it has so many.
+    CommandPage(u16),
+    /// A frame on the free list.
+    FreeFrame,
     /// `invalidate_seq` of an address space to be another one than this.
     SeqPassed(Mm, u32),
     /// An answer to a lease break, or its timeout.
@@ -79,6 +87,14 @@ pub enum Need {
 }
 
 impl Need {
+    /// What somebody waits for who has been told that a page of a file is pinned.
+    pub fn unpinned(w: &World, frame: Frame, at: FilePage) -> Need {
+        match w.rules.pin.of_mapping {
+            true => Need::MappingUnpinned(w.map.file_of(at)),
+            false => Need::Unpinned(w.head(frame)),
+        }
+    }
+
     /// Whether it is met.
     #[inline]
     pub fn met(self, w: &World) -> bool {
@@ -95,7 +111,8 @@ impl Need {
                 DiskKind::Pmem => true,
             },
             Need::BioSubmitted(t) => {
-                !matches!(w.get::<Bio>(t).step(), BioStep::Idle | BioStep::Done)
+                let step = w.get::<Bio>(t).step();
+                !matches!(step, BioStep::Idle | BioStep::Bouncing | BioStep::Done)
             }
             Need::BioDone(t) => w.get::<Bio>(t).step() == BioStep::Done,
             Need::Posted(e) => w.get::<EventState>(e).posts() > 0,
@@ -105,10 +122,14 @@ impl Need {
                 counts.refs() - i32::from(counts.maps()) <= refs
             }
             Need::Unpinned(f) => !w.counts_say_pinned(f),
+            Need::MappingUnpinned(f) => w.get::<MappingPins>(f).pins() == 0,
             Need::DaxEntry(at) => !w.get::<CacheSlot>(at).dax_locked(),
             Need::PgmapDrained(d) => w.get::<DiskState>(d).pgmap_refs() == 0,
             Need::NotInvalidating(mm) => w.get::<MmState>(mm).invalidating() == 0,
-            Need::WorkQueued(k) => w.get::<Work>(k).kind() != WorkKind::None,
+            Need::WorkQueued(k) => {
+                let work = w.get::<Work>(k);
+                work.kind() != WorkKind::None || work.extents()
+            }
             Need::WorkerIdle(k) => w.get::<Work>(k).kind() == WorkKind::None,
             Need::NoDio(f) => w.get::<FileState>(f).dio_count() == 0,
             Need::RegionQuiet(r) => w.get::<RegionState>(r).in_flight() == 0,
@@ -117,6 +138,8 @@ impl Need {
             Need::XlatQuiet(p) => w.get::<Xlat>(p).busy() == 0,
             Need::TeardownDue(r) => w.get::<RegionState>(r).teardown_due(),
             Need::SeqPassed(mm, seq) => w.get::<MmState>(mm).invalidate_seq() != seq,
+            Need::CommandPage(pages) => w.get::<CommandPool>(One(0)).used() < pages,
+            Need::FreeFrame => w.get::<FreeList>(One(0)).count() > 0,
             Need::LeaseAnswered(f) => w.get::<Lease>(f).state() != LeaseState::Breaking,
             Need::LeaseBreaking(f) => w.get::<Lease>(f).state() == LeaseState::Breaking,
             Need::LeaseAsked(f) => {
@@ -139,6 +162,7 @@ impl Need {
             Need::Posted(e) => w.cell::<EventState>(e),
             Need::IrqsOn(c) => w.cell::<CpuState>(c),
             Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => w.cell::<Counts>(frame),
+            Need::MappingUnpinned(f) => w.cell::<MappingPins>(f),
             Need::DaxEntry(at) => w.cell::<CacheSlot>(at),
             Need::NotInvalidating(mm) | Need::MmLive(mm) | Need::SeqPassed(mm, _) => {
                 w.cell::<MmState>(mm)
@@ -150,10 +174,42 @@ impl Need {
             | Need::RegionUsable(r)
             | Need::TeardownDue(r) => w.cell::<RegionState>(r),
             Need::XlatQuiet(p) => w.cell::<Xlat>(p),
+            Need::CommandPage(_) => w.cell::<CommandPool>(One(0)),
+            Need::FreeFrame => w.cell::<FreeList>(One(0)),
             Need::LeaseAnswered(f) | Need::LeaseBreaking(f) | Need::LeaseAsked(f) => {
                 w.cell::<Lease>(f)
             }
         })
+    }
+
+    /// Whether a design makes somebody wait like this: for the end of a pin, a transfer, a
+    /// notifier's section, a lease. All others are waits that every design has.
+    pub fn by_design(self) -> bool {
+        !matches!(
+            self,
+            Need::Nothing
+                | Need::Never
+                | Need::Lock(..)
+                | Need::FolioLock(_)
+                | Need::WritebackEnd(_)
+                | Need::FreeTag(_)
+                | Need::BioSubmitted(_)
+                | Need::BioDone(_)
+                | Need::Posted(_)
+                | Need::IrqsOn(_)
+                | Need::DaxEntry(_)
+                | Need::WorkQueued(_)
+                | Need::WorkerIdle(_)
+                | Need::NoDio(_)
+                // A driver's own stop, and a thread that waits for its own transfers.
+                | Need::RegionQuiet(_)
+                | Need::RegionReady(_)
+                | Need::RegionUsable(_)
+                | Need::TeardownDue(_)
+                | Need::LeaseBreaking(_)
+                | Need::LeaseAsked(_)
+                | Need::MmLive(_)
+        )
     }
 
     /// The one agent that stands in the way, for needs of which that can be told at once;
@@ -195,6 +251,12 @@ impl Need {
             Need::BioDone(t) => each(vec![map.tag_actor(t)]),
             Need::IrqsOn(c) => packed(w.get::<CpuState>(c).irq_off()),
             Need::DaxIdle { frame, .. } | Need::Unpinned(frame) => pinners(w, frame),
+            Need::MappingUnpinned(f) => {
+                let pinned = (0..w.map.frames())
+                    .map(Frame)
+                    .filter(|&p| w.home_of(p) == Some(f) && w.get::<Holders>(w.head(p)).pins() > 0);
+                pinned.flat_map(|p| pinners(w, p)).collect()
+            }
             Need::DaxEntry(at) => packed(w.get::<CacheSlot>(at).dax_owner()),
             Need::PgmapDrained(d) => {
                 let disk = Disk::pack(Some(d)) as u16;
@@ -209,6 +271,7 @@ impl Need {
             Need::RegionQuiet(r) => each(transferring(w, r)),
             Need::XlatQuiet(p) => each(transferring(w, map.region_of(p))),
             Need::WorkerIdle(k) => each(vec![map.worker_actor(k)]),
+            Need::CommandPage(_) => vec![whoever(w, |a| w.get::<Engaged>(a).command())],
             Need::LeaseAnswered(f) => packed(w.get::<Lease>(f).holder()),
             Need::Posted(e) => vec![map.posters(e).to_vec()],
             Need::RegionReady(r) | Need::RegionUsable(r) => vec![map.registrars(r).to_vec()],
@@ -219,7 +282,8 @@ impl Need {
             | Need::WorkQueued(_)
             | Need::TeardownDue(_)
             | Need::LeaseBreaking(_)
-            | Need::LeaseAsked(_) => Vec::new(),
+            | Need::LeaseAsked(_)
+            | Need::FreeFrame => Vec::new(),
         }
     }
 
@@ -252,6 +316,10 @@ impl Need {
                 format!("the last reference to {} to be dropped", map.frame_name(frame))
             }
             Need::Unpinned(f) => format!("the last pin of {} to be released", map.frame_name(f)),
+            Need::MappingUnpinned(f) => {
+                let file = &map.plan.files[f.index()].name;
+                format!("the last pin of any page of {file} to be released")
+            }
             Need::DaxEntry(at) => format!("the DAX entry lock of {}", map.file_page_name(at)),
             Need::PgmapDrained(d) => {
                 format!("the live references of {}", map.plan.disks[d.index()].name)
@@ -275,6 +343,8 @@ impl Need {
             Need::TeardownDue(r) => {
                 format!("a late teardown of {}", map.plan.regions[r.index()].name)
             }
+            Need::CommandPage(_) => "a command page of the driver".into(),
+            Need::FreeFrame => "a free frame".into(),
             Need::SeqPassed(mm, _) => {
                 format!("the end of an invalidation in {}", map.plan.mms[mm.index()].name)
             }

@@ -6,7 +6,9 @@
 use super::cell::{Facet, Field, Kind, RefKind};
 use super::contents::Contents;
 use super::ids::*;
+pub use super::pins::MappingPins;
 use bitfield_struct::bitfield;
+use std::hash::{Hash, Hasher};
 
 /// Defines an enumeration that fits into a bit field.
 macro_rules! small {
@@ -120,7 +122,8 @@ pub struct Counts {
     /// `page_mapcount()`: page table entries that map the folio.
     #[bits(16)]
     pub maps: i16,
-    /// `folio_pincount`: exact, for larger folios only.
+    /// The count of pins where the design keeps one beside the reference: `folio_pincount`, exact,
+    /// for larger folios only; or a count in struct page, in a structure behind it, in a table.
     #[bits(16)]
     pub pins: u16,
 }
@@ -174,13 +177,28 @@ pub struct Flags {
     /// Bumped each time the frame is freed.
     #[bits(16)]
     pub generation: u16,
-    #[bits(18)]
+    /// PageDmaPinned: a page of this mapping has been pinned (`--pin mapping-counter`); the page is
+    /// off its LRU list for the time of its pins (`--pin off-lru`).
+    pub dma_pinned: bool,
+    /// page->private leads to the structure in which pins are counted (`--pin page-private`).
+    pub pin_private: bool,
+    /// That structure keeps the filesystem's buffers until the last unpin.
+    pub hidden_buffers: bool,
+    /// The processor in whose batch the page waits to be put on its LRU list, + 1. Kept under
+    /// `--pin off-lru` only, where it makes a difference.
+    #[bits(8)]
+    pub batch: u8,
+    /// pmem: the block is on the list of busy extents, and the last reference to the page takes it
+    /// off (`--truncate busy-extents`).
+    pub delayed_free: bool,
+    #[bits(6)]
     __: u32,
 }
 facet!(Flags of Frame {
     dirty: flag, writeback: flag, uptodate: flag, referenced: flag, lru: flag, active: flag,
     reclaim: flag, swapbacked: flag, mlocked: flag, buffers: flag, prepared: flag,
-    exclusive: flag, free: flag, removed: flag, order: int, generation: int,
+    exclusive: flag, free: flag, removed: flag, dma_pinned: flag, pin_private: flag,
+    hidden_buffers: flag, batch: int, delayed_free: flag, order: int, generation: int,
 });
 
 small! {
@@ -252,22 +270,31 @@ pub struct Holders {
     /// The filesystem's private data (buffers).
     pub private: bool,
     /// Page table entries.
-    #[bits(16)]
+    #[bits(15)]
     pub ptes: u16,
     /// Plain references in the hands of agents, bios and pipes.
     #[bits(16)]
-    pub refs: u16,
-    /// Pins: FOLL_PIN, or what was meant as one where the strategy counts none.
-    #[bits(16)]
-    pub pins: u16,
-    #[bits(5)]
-    __: u8,
+    pub refs: u32,
+    /// Pins: FOLL_PIN, or what was meant as one where the strategy counts none. More than the 2^21
+    /// that the counting bias leaves room for.
+    #[bits(22)]
+    pub pins: u32,
+}
+
+impl Holders {
+    /// The largest number of plain references that can be told apart; a count that goes below zero
+    /// wraps around to it and is found out of balance.
+    pub const MOST_REFS: u32 = (1 << Holders::REFS_BITS) - 1;
+    /// The same for pins.
+    pub const MOST_PINS: u32 = (1 << Holders::PINS_BITS) - 1;
+    /// The same for page table entries.
+    pub const MOST_PTES: u16 = (1 << Holders::PTES_BITS) - 1;
 }
 facet!(Holders of Frame { cache: int, private: flag, ptes: int, refs: int, pins: int, });
 
 /// An entry of a page table.
 #[bitfield(u64)]
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq)]
 pub struct Pte {
     /// Maps a frame.
     pub present: bool,
@@ -295,6 +322,13 @@ facet!(Pte of VPage {
     present: flag, writable: flag, dirty: flag, young: flag, special: flag, devmap: flag,
     migration: flag, stale: flag, frame_bits: frame,
 });
+
+impl Hash for Pte {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.frame().hash(state);
+        state.write_u64(self.with_frame_bits(0).into_bits());
+    }
+}
 
 impl Pte {
     /// The frame that a present entry maps (or a migration entry names).
@@ -404,12 +438,16 @@ pub struct CacheSlot {
     pub tag_writeback: bool,
     /// The lock bit of a DAX entry.
     pub dax_locked: bool,
+    /// Truncate waits for references to the page: it gets no new pin (`--truncate wait-flag`), or
+    /// cannot be faulted in (`block-refault`).
+    pub barred: bool,
     /// Ghost: who holds it, packed.
-    #[bits(32)]
+    #[bits(31)]
     pub dax_owner: u32,
 }
 facet!(CacheSlot of FilePage {
     frame_bits: frame, tag_dirty: flag, tag_towrite: flag, tag_writeback: flag, dax_locked: flag,
+    barred: flag,
 });
 
 impl CacheSlot {
@@ -443,7 +481,7 @@ pub struct FileState {
     /// `i_dio_count`: direct I/O in flight on this inode.
     #[bits(16)]
     pub dio_count: u16,
-    /// Blocks detached from the file that wait for the last pin.
+    /// Blocks detached from the file, on the list of busy extents.
     #[bits(15)]
     pub busy: u16,
     /// The last error recorded is ENOSPC; else it is EIO.
@@ -483,3 +521,16 @@ pub struct Lease {
     __: u32,
 }
 facet!(Lease of File { state: word, holder: actor, });
+
+/// Ghost: how many versions were written, where programs go round for ever; no part of what a
+/// state is ([`Ranks`](super::view::Ranks)).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// The number of the youngest.
+    #[bits(32)]
+    pub count: u32,
+    #[bits(32)]
+    __: u32,
+}
+facet!(Versions of One { count: int, });

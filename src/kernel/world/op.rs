@@ -23,8 +23,8 @@ pub enum PinCall {
     /// `pin_user_pages_remote`: slow walk only, takes mmap_lock itself; FOLL_PIN, FOLL_TOUCH
     /// (process_vm_readv and process_vm_writev).
     PinRemote,
-    /// `get_user_pages_remote` with FOLL_FORCE: slow walk only; FOLL_GET, FOLL_TOUCH
-    /// (`access_remote_vm`: /proc/PID/mem, ptrace).
+    /// `get_user_pages_remote` with FOLL_FORCE, for ptrace and /proc/PID/mem: slow walk; FOLL_GET,
+    /// FOLL_TOUCH. What the mapping forbids is not asked; a private one gets a copy.
     GetForce,
 }
 
@@ -36,6 +36,10 @@ impl PinCall {
     /// Whether the lockless walk is tried first.
     pub fn is_fast(self) -> bool {
         matches!(self, PinCall::PinFast | PinCall::GetFast)
+    }
+    /// FOLL_FORCE.
+    pub fn forces(self) -> bool {
+        self == PinCall::GetForce
     }
 }
 
@@ -59,6 +63,8 @@ pub enum Redirty {
     SetDirty,
     /// `set_page_dirty_lock`: takes the folio lock, may sleep.
     SetDirtyLock,
+    /// page_mkwrite, then dirty: takes invalidate_lock and the folio lock, may sleep.
+    Mkwrite,
 }
 
 /// `madvise` advice.
@@ -102,7 +108,7 @@ pub struct SfrFlags {
 
 /// One operation of a program. Ranges of pages are `first` and `pages`.
 #[allow(missing_docs, reason = "the fields are named in the variant's own entry")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Op {
     /// A CPU load from a mapping; records the contents.
     Load { at: VPage },
@@ -128,8 +134,8 @@ pub enum Op {
     Truncate { file: File, size: u64 },
     /// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of whole pages.
     Punch { first: FilePage, pages: u32 },
-    /// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of bytes of a file.
-    PunchBytes { file: File, at: u64, len: u64 },
+    /// The same of bytes: from byte `from` of the first page to byte `to` of the last, exclusive.
+    PunchPart { first: FilePage, pages: u32, from: u16, to: u16 },
     /// `fallocate(ZERO_RANGE)` of whole pages: they read as zeroes and keep their blocks.
     ZeroRange { first: FilePage, pages: u32 },
     /// `fallocate(COLLAPSE_RANGE)` of whole pages: what follows takes their place.
@@ -153,12 +159,17 @@ pub enum Op {
     /// Releases all pages of a slot; `dirty`: the pages were written to. `how`: what the driver
     /// does about it; none: what the strategy's `--unpin` says.
     Unpin { slot: Slot, dirty: bool, how: Option<Redirty>, context: Context },
-    /// The kernel writes a new version into a page that a slot holds, through its own mapping.
-    CopyIn { slot: Slot, page: u32 },
-    /// The kernel reads a page that a slot holds; records the contents.
-    CopyOut { slot: Slot, page: u32 },
     /// `splice` of a page of a file into a pipe: the slot keeps a plain reference.
     Splice { from: FilePage, slot: Slot },
+    /// Takes that many pins of a page, or plain references to it, and keeps them.
+    Hoard { at: VPage, count: u32, pin: bool },
+    /// The kernel writes a new version to a page that a slot holds: `access_remote_vm`,
+    /// process_vm_writev, any driver that fills a user's page by itself (case 5 of
+    /// pin_user_pages.rst).
+    WritePinned { slot: Slot, page: u32 },
+    /// The kernel copies out of a page that a slot holds, as read(2) of a pipe that vmsplice has
+    /// filled; records the contents.
+    ReadPinned { slot: Slot, page: u32 },
     /// Registers a region: pins (or subscribes, with a notifier) and programs the device.
     Register { region: Region, first: VPage, pages: u32, write: bool, longterm: bool },
     /// Deregisters a region: stops the device, then releases.
@@ -187,6 +198,8 @@ pub enum Op {
     Verify { taken: OpId },
     /// The holder of a layout lease takes it.
     TakeLease { file: File },
+    /// The holder waits until it is asked to let go (the signal of a lease break).
+    AwaitBreak { file: File },
     /// The holder answers a lease break: it has let go.
     AnswerLease { file: File },
     /// Power loss: RAM and volatile caches are gone, the run ends.

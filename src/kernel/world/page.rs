@@ -114,10 +114,10 @@ impl World {
     #[inline]
     pub fn hold(&mut self, frame: Frame, holder: Holder, n: i32) {
         let head = self.head(frame);
-        let add = |count: u16| count.wrapping_add(n as u16);
+        let add = |count: u32, most: u32| count.wrapping_add(n as u32) & most;
         self.update::<Holders>(head, |h| match holder {
-            Holder::Ref => h.with_refs(add(h.refs())),
-            Holder::Pin => h.with_pins(add(h.pins())),
+            Holder::Ref => h.with_refs(add(h.refs(), Holders::MOST_REFS)),
+            Holder::Pin => h.with_pins(add(h.pins(), Holders::MOST_PINS)),
             Holder::Private => h.with_private(n > 0),
         });
     }
@@ -132,17 +132,6 @@ impl World {
     pub fn drop_ref(&mut self, frame: Frame) -> bool {
         self.hold(frame, Holder::Ref, -1);
         self.put_refs(frame, 1)
-    }
-
-    /// Whether a folio's counts say that it may be pinned: the question of
-    /// `folio_maybe_dma_pinned` for those who wait for the answer to change.
-    pub fn counts_say_pinned(&self, frame: Frame) -> bool {
-        let head = self.head(frame);
-        let counts = self.get::<Counts>(head);
-        match self.get::<Flags>(head).order() {
-            0 => self.rules.pin_refs > 1 && counts.refs() as u32 >= self.rules.pin_refs as u32,
-            _ => counts.pins() > 0,
-        }
     }
 
     // --- allocator ----------------------------------------------------------------------------
@@ -224,10 +213,18 @@ impl World {
         !was
     }
 
-    /// Attaches buffers (`create_empty_buffers`), which hold a reference.
+    /// Attaches buffers (`create_empty_buffers`), which hold a reference. A structure of pins that
+    /// is in their place (`--pin page-private`) is lost, and with it the count.
     pub fn attach_buffers(&mut self, frame: Frame) {
-        if !self.flags(frame).buffers() {
-            self.change_flags(frame, |f| f.with_buffers(true));
+        let flags = self.flags(frame);
+        if !flags.buffers() {
+            if flags.pin_private() {
+                let head = self.head(frame);
+                self.update::<Counts>(head, |c| c.with_pins(0));
+            }
+            self.change_flags(frame, |f| {
+                f.with_buffers(true).with_pin_private(false).with_hidden_buffers(false)
+            });
             self.add_refs(frame, 1);
             self.hold(frame, Holder::Private, 1);
         }
@@ -257,7 +254,9 @@ impl World {
             for (frame, n) in [(from, -1i32), (to, 1)] {
                 if let Some(frame) = frame {
                     let head = self.head(frame);
-                    let add = |h: Holders| h.with_ptes(h.ptes().wrapping_add(n as u16));
+                    let add = |h: Holders| {
+                        h.with_ptes(h.ptes().wrapping_add(n as u16) & Holders::MOST_PTES)
+                    };
                     self.update::<Holders>(head, add);
                 }
             }
@@ -377,7 +376,7 @@ impl World {
 
     /// A new version of the logical page that a frame holds, written by an operation.
     /// `private` is the logical page if the frame is not a page of a file.
-    pub fn fresh(&self, frame: Frame, op: OpId, part: Part, private: u32) -> Contents {
+    pub fn fresh(&mut self, frame: Frame, op: OpId, part: Part, private: u32) -> Contents {
         let mut seq = self.patches.max_seq(self.data(frame));
         let origin = match self.logical_page(frame) {
             Some(at) => {
@@ -386,7 +385,8 @@ impl World {
             }
             None => private,
         };
-        let version = Version { origin, seq: seq + 1, author: op, whole: part == WHOLE };
+        let seq = self.next_version(seq);
+        let version = Version { origin, seq, author: op, whole: part == WHOLE };
         Contents::of(version)
     }
 

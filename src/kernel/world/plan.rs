@@ -209,6 +209,25 @@ pub struct DevicePlan {
     pub name: String,
     /// The kind.
     pub kind: DeviceKind,
+    /// Its driver stops it and gives a pinned page back when the kernel asks (`--writeback
+    /// revoke`); else it does not answer.
+    pub revocable: bool,
+    /// Its translation table can be changed while it runs. Else it breaks if that is done
+    /// ("freaks out", claim 30).
+    pub redirects: bool,
+    /// It has a command that ends the transfers of one memory region. Else it can only be reset.
+    pub terminates: bool,
+    /// It survives an access that the IOMMU refuses (claim 29). Else it is gone.
+    pub survives_faults: bool,
+}
+
+impl DevicePlan {
+    /// A device that can do all of it.
+    pub fn new(name: impl Into<String>, kind: DeviceKind) -> DevicePlan {
+        let name = name.into();
+        let (revocable, redirects, terminates, survives_faults) = (true, true, true, true);
+        DevicePlan { name, kind, revocable, redirects, terminates, survives_faults }
+    }
 }
 
 /// The kind of a DMA device.
@@ -254,7 +273,7 @@ pub struct SlotPlan {
 }
 
 /// What a thread is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// A user thread in this address space.
     User(Mm),
@@ -327,6 +346,13 @@ impl Plan {
                 at - n..at
             })
             .collect()
+    }
+}
+
+impl ThreadPlan {
+    /// Whether its program goes round for ever.
+    pub fn is_endless(&self) -> bool {
+        self.program.iter().any(|op| matches!(op, Op::Repeat { times: 0, .. }))
     }
 }
 

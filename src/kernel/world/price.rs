@@ -2,6 +2,9 @@
 //!
 //! Prices are no part of the state: not hashed, not undone. They mean something in runs that go
 //! forward from the first state (a timed run, a replay), and nothing in a search.
+//!
+//! The world has no clock: prices in nanoseconds, and those of calls that wait, are counted by
+//! the [meter](crate::kernel::sim::Meter) of a timed run.
 
 macro_rules! prices {
     ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
@@ -15,6 +18,10 @@ macro_rules! prices {
             pub const ALL: &[Price] = &[$(Price::$name,)+];
             /// Number of prices.
             pub const COUNT: usize = Price::ALL.len();
+            /// The price of this name.
+            pub fn find(name: &str) -> Option<Price> {
+                match name { $($label => Some(Price::$name),)+ _ => None }
+            }
             /// The name in tables, JSON and CSV.
             pub fn name(self) -> &'static str {
                 match self { $(Price::$name => $label,)+ }
@@ -32,17 +39,13 @@ prices! {
     Pins = "pins",
     /// Pages unpinned.
     Unpins = "unpins",
-    /// `nr_foll_pin_acquired`: times that a page was pinned, by attempts that were given up as
-    /// well.
-    FollPinAcquired = "foll-pin-acquired",
-    /// `nr_foll_pin_released`: times that such a pin was dropped.
-    FollPinReleased = "foll-pin-released",
     /// Page faults that were handled, those of GUP as well (`min_flt` and `maj_flt`).
     Faults = "faults",
     /// Those of them that did not find their page in the page cache, or allocated a block of a DAX
     /// file (VM_FAULT_MAJOR: `maj_flt`).
     MajorFaults = "major-faults",
-    /// Atomic operations on shared cache lines, by pin and unpin.
+    /// Atomic operations on counts and bits of pages and mappings, by GUP calls and the release of
+    /// what they took.
     PinAtomics = "pin-atomics",
     /// Locks taken by pin and unpin on account of the count alone.
     PinLocks = "pin-locks",
@@ -50,6 +53,8 @@ prices! {
     FastHits = "fast-hits",
     /// Pages that GUP-fast gave up on, so that the slow path had to take them.
     FastMisses = "fast-misses",
+    /// Lookups of a structure beside `struct page`, on account of a pin or of asking for one.
+    SideLookups = "side-lookups",
     /// Lookups of a dev_pagemap by GUP-fast.
     PgmapLookups = "pgmap-lookups",
     /// Allocations that the design needs and another does not.
@@ -70,7 +75,7 @@ prices! {
     BouncePages = "bounce-pages",
     /// Bytes copied into bounce pages.
     BounceBytes = "bounce-bytes",
-    /// Times that cleaning passed over a dirty page because it was pinned.
+    /// Times that a pass of writeback left a dirty page alone because it was pinned.
     Skipped = "skipped",
     /// Waiters woken by the end of a pin.
     Wakes = "wakes",
@@ -84,8 +89,58 @@ prices! {
     KilledTransfers = "killed-transfers",
     /// Translations pointed at another page while a device used them.
     Redirected = "redirected",
-    /// System calls that failed because of a pin (not only of a fault injected).
+    /// System calls and page faults that failed because of a pin (not only of a fault injected).
     FailedCalls = "failed-calls",
+    /// Invalidations begun again because a callback had failed and the caller may not fail.
+    NotifierRetries = "notifier-retries",
+    /// Interrupts that TLB flushes sent to other processors and waited for.
+    Ipis = "ipis",
+    /// System calls that a signal ended while they waited.
+    Interrupted = "interrupted",
+    /// System calls that waited for the end of a pin, a transfer, a notifier's section or a
+    /// lease, or for what somebody held who did.
+    BlockedCalls = "blocked-calls",
+    /// The longest that one of them waited in this way, in simulated nanoseconds.
+    BlockedNs = "blocked-ns",
+    /// The longest truncate or hole punch, in simulated nanoseconds.
+    TruncateNs = "truncate-ns",
+    /// The longest that a block was neither free nor part of a file, in simulated nanoseconds.
+    BusyBlockNs = "busy-block-ns",
+    /// The longest that a page of a file stayed tagged dirty (what a crash would have lost), in
+    /// simulated nanoseconds.
+    DirtyAgeNs = "dirty-age-ns",
+    /// Time that callers of MMU notifiers waited in them, all waits together, in simulated
+    /// nanoseconds.
+    NotifierNs = "notifier-ns",
+}
+
+impl Price {
+    /// Whether it is the greatest value seen, rather than a sum.
+    pub fn is_peak(self) -> bool {
+        matches!(
+            self,
+            Price::RefsPeak
+                | Price::BlockedNs
+                | Price::TruncateNs
+                | Price::BusyBlockNs
+                | Price::DirtyAgeNs
+        )
+    }
+
+    /// Whether it is harm that a design does by refusing, ending or making wait, rather than work
+    /// that it does.
+    pub fn is_harm(self) -> bool {
+        matches!(
+            self,
+            Price::RefusedPins
+                | Price::KilledTransfers
+                | Price::Redirected
+                | Price::FailedCalls
+                | Price::Interrupted
+                | Price::BlockedCalls
+                | Price::BlockedNs
+        )
+    }
 }
 
 /// The counts of a run.
@@ -116,5 +171,15 @@ impl Prices {
     pub fn peak(&mut self, price: Price, value: u64) {
         let slot = &mut self.0[price as usize];
         *slot = (*slot).max(value);
+    }
+
+    /// Adds another count: greatest values stay the greatest, all others are summed.
+    pub fn merge(&mut self, other: &Prices) {
+        for &price in Price::ALL {
+            match price.is_peak() {
+                true => self.peak(price, other.get(price)),
+                false => self.add(price, other.get(price)),
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::plan::*;
 use std::sync::Arc;
 
 /// Number of objects behind each facet.
-fn size(map: &Layout, kind: Kind) -> u32 {
+fn size(map: &Layout, rules: Rules, kind: Kind) -> u32 {
     use Kind::*;
     let plan = &map.plan;
     let count = |n: usize| n as u32;
@@ -39,13 +39,14 @@ fn size(map: &Layout, kind: Kind) -> u32 {
         EventState => count(plan.events.len()),
         OpResult | OpValue => plan.ops(),
         FreeList => 1 + count(plan.disks.len()),
-        Budget | Power | Verdict => 1,
+        Budget | CommandPool | Power | Verdict | Versions => 1,
+        MappingPins => count(plan.files.len()) * u32::from(rules.pin.of_mapping),
     }
 }
 
 /// The world before the first step.
 pub fn world(map: Arc<Layout>, rules: Rules) -> World {
-    let mut w = World::new(map.clone(), rules, |kind| size(&map, kind));
+    let mut w = World::new(map.clone(), rules, |kind| size(&map, rules, kind));
     let faults = map.plan.faults;
     w.set(One(0), Budget::new().with_io_errors(faults.io_errors).with_enomem(faults.enomem));
     struct_pages(&mut w, i32::from(!rules.mapped_refs));

@@ -207,14 +207,20 @@ impl World {
         self.held(by).fold(folios, |bits, l| bits | bit(self.map.lock_class(l)))
     }
 
-    /// States that an agent calls something that may sleep, and whether it runs where it must
-    /// not: in an interrupt, or with its processor's interrupts off.
+    /// Whether an agent runs where it must not sleep: in an interrupt, or with its processor's
+    /// interrupts off.
     #[inline]
-    pub fn may_sleep(&mut self, actor: Actor) {
+    pub fn in_atomic(&self, actor: Actor) -> bool {
         let cpu = self.map.plan.threads.get(actor.index()).map(|t| t.cpu);
         let me = Actor::pack(Some(actor));
         let irq_off = cpu.is_some_and(|c| self.get::<CpuState>(c).irq_off() == me);
-        let atomic = irq_off || self.get::<ActorState>(actor).in_irq();
+        irq_off || self.get::<ActorState>(actor).in_irq()
+    }
+
+    /// States that an agent calls something that may sleep, and whether it must not.
+    #[inline]
+    pub fn may_sleep(&mut self, actor: Actor) {
+        let atomic = self.in_atomic(actor);
         self.facts.push(Fact::MaySleep { actor, atomic });
     }
 

@@ -3,7 +3,7 @@
 use super::access;
 use super::program::Program;
 use super::template;
-use crate::kernel::world::ids::{Disk, File, FilePage, OpId};
+use crate::kernel::world::ids::{Disk, OpId};
 use crate::kernel::world::plan::{DiskKind, Op, PAGE_SIZE, SfrFlags, SyncMode, WHOLE};
 use crate::scenario::limits;
 use crate::scenario::op::{self, Do};
@@ -82,7 +82,8 @@ impl Program<'_, '_> {
                     return Some(Op::Punch { first: cached.first, pages: cached.pages });
                 }
                 self.report.ok(at, access::single(cached.pages))?;
-                Some(self.punch_part(cached.first, cached.part))
+                let (first, (from, to)) = (cached.first, cached.part);
+                Some(Op::PunchPart { first, pages: 1, from, to })
             }
             Do::ZeroRange(place) | Do::CollapseRange(place) => {
                 let cached = self.cached(place, at)?;
@@ -96,17 +97,6 @@ impl Program<'_, '_> {
             Do::Reflink(reflink) => self.reflink(reflink, at),
             _ => None,
         }
-    }
-
-    /// A punch of a part of one page.
-    fn punch_part(&self, page: FilePage, part: (u16, u16)) -> Op {
-        let (mut file, mut index) = (0, page.0);
-        while index >= self.plan.files[file].capacity {
-            index -= self.plan.files[file].capacity;
-            file += 1;
-        }
-        let at = u64::from(index) * u64::from(PAGE_SIZE) + u64::from(part.0);
-        Op::PunchBytes { file: File(file as u32), at, len: u64::from(part.1 - part.0) }
     }
 
     pub(super) fn truncate(&mut self, truncate: &op::Truncate, at: &At) -> Option<Op> {
@@ -193,6 +183,7 @@ impl Program<'_, '_> {
             | Do::WritebackIntegrity(name)
             | Do::DropCaches(name)
             | Do::TakeLease(name)
+            | Do::AwaitBreak(name)
             | Do::AnswerLease(name) => {
                 let file = self.file_named(name, at)?;
                 Some(match op {
@@ -202,6 +193,7 @@ impl Program<'_, '_> {
                     Do::WritebackIntegrity(_) => Op::Writeback { file, mode: SyncMode::Integrity },
                     Do::DropCaches(_) => Op::DropCaches { file },
                     Do::TakeLease(_) => Op::TakeLease { file },
+                    Do::AwaitBreak(_) => Op::AwaitBreak { file },
                     _ => Op::AnswerLease { file },
                 })
             }

@@ -26,25 +26,11 @@ impl Program<'_, '_> {
     }
 
     pub(super) fn holding(&mut self, op: &Do, at: &At) -> Option<Op> {
-        match op {
-            Do::Splice(splice) => {
-                let from = self.whole_page(&splice.from, &at.key("from"))?.first;
-                let slot = self.held_slot(splice.slot.as_deref(), at)?;
-                let spot = self.spot(at);
-                self.ledger.fill_slot(slot, 1, &spot, self.plan);
-                Some(Op::Splice { from, slot })
-            }
-            Do::CopyIn(held) | Do::CopyOut(held) => {
-                let slot = self.held_slot(held.slot.as_deref(), at)?;
-                let page = held.page.unwrap_or(0);
-                let spot = self.spot(at);
-                self.ledger.use_slot(slot, spot);
-                Some(match op {
-                    Do::CopyIn(_) => Op::CopyIn { slot, page },
-                    _ => Op::CopyOut { slot, page },
-                })
-            }
-            _ => None,
-        }
+        let Do::Splice(splice) = op else { return None };
+        let from = self.whole_page(&splice.from, &at.key("from"))?.first;
+        let slot = self.held_slot(splice.slot.as_deref(), at)?;
+        let spot = self.spot(at);
+        self.ledger.fill_slot(slot, 1, &spot, self.plan);
+        Some(Op::Splice { from, slot })
     }
 }

@@ -278,6 +278,13 @@ pub fn devices(section: &Section, plan: &mut Plan, tables: &mut Tables, report: 
             types::DeviceKind::Gpu => DeviceKind::Gpu,
             types::DeviceKind::Capture => DeviceKind::Capture,
         };
-        plan.devices.push(DevicePlan { name, kind });
+        let able = |said: Option<bool>| said.unwrap_or(true);
+        plan.devices.push(DevicePlan {
+            revocable: able(device.revocable),
+            redirects: able(device.redirects),
+            terminates: able(device.terminates),
+            survives_faults: able(device.survives_faults),
+            ..DevicePlan::new(name, kind)
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! Operations on memory and devices: accesses, mappings, pins, regions, transfers.
 
 use super::access;
+use super::place;
 use super::program::Program;
 use super::template;
 use super::threads::only_device;
@@ -13,6 +14,10 @@ use crate::scenario::problem::Problem;
 /// The slot and region that are meant where none is named.
 const DEFAULT_SLOT: &str = "pin";
 const DEFAULT_REGION: &str = "mr";
+
+/// What one `hoard` can take: the holders of a folio are counted so far, with room for a few more.
+const MOST_REFS: u32 = 60_000;
+const MOST_PINS: u32 = 4_000_000;
 
 impl Program<'_, '_> {
     pub(super) fn access(&mut self, op: &Do, at: &At) -> Option<Op> {
@@ -123,6 +128,18 @@ impl Program<'_, '_> {
         None
     }
 
+    pub(super) fn hoard(&mut self, hoard: &op::Hoard, at: &At) -> Option<Op> {
+        let mapped = self.mapped_page(&hoard.at, &at.key("at"))?;
+        self.report.ok(&at.key("at"), access::whole(mapped.part))?;
+        let most = if hoard.pin { MOST_PINS } else { MOST_REFS };
+        if hoard.count > most {
+            let what = format!("{} is more than the {most} that one page can have", hoard.count);
+            self.report.value(&at.key("count"), Problem::general(what).help("take fewer"));
+            return None;
+        }
+        Some(Op::Hoard { at: mapped.first, count: hoard.count, pin: hoard.pin })
+    }
+
     pub(super) fn pinning(&mut self, op: &Do, at: &At) -> Option<Op> {
         let (Do::Pin(op::Pin { slot, .. }) | Do::Unpin(op::Unpin { slot, .. })) = op else {
             return None;
@@ -157,6 +174,20 @@ impl Program<'_, '_> {
                 Some(Op::Unpin { slot, dirty: unpin.dirty, how: redirty(unpin.how), context })
             }
             _ => None,
+        }
+    }
+
+    /// An access of the kernel to a page that a slot holds.
+    pub(super) fn pinned_page(&mut self, op: &Do, text: &str, at: &At) -> Option<Op> {
+        let place = self.report.ok(at, place::parse(text))?;
+        let slot = self.ledger.slot(place.name, self.place.i, self.plan, self.tables);
+        let slot = self.report.ok(at, slot)?;
+        let page = place.pages.map_or(0, |pages| pages.0);
+        let spot = self.spot(at);
+        self.ledger.use_slot(slot, spot);
+        match op {
+            Do::WritePinned(_) => Some(Op::WritePinned { slot, page }),
+            _ => Some(Op::ReadPinned { slot, page }),
         }
     }
 
@@ -233,5 +264,6 @@ fn redirty(how: Option<op::Redirty>) -> Option<Redirty> {
         op::Redirty::Plain => Redirty::Plain,
         op::Redirty::SetDirty => Redirty::SetDirty,
         op::Redirty::SetDirtyLock => Redirty::SetDirtyLock,
+        op::Redirty::Mkwrite => Redirty::Mkwrite,
     })
 }

@@ -26,10 +26,11 @@ fn who(op: &Do) -> u8 {
         Do::Load(_) | Do::Store(_) | Do::DioRead(_) | Do::DioWrite(_) => USER,
         Do::Msync(_) | Do::MsyncAsync(_) | Do::Mmap(_) | Do::Munmap(_) => USER,
         Do::MsyncInvalidate(_) | Do::Mlock(_) | Do::Munlock(_) => USER,
-        Do::CollapseRange(_) => USER | KERNEL,
-        Do::CopyIn(_) | Do::CopyOut(_) | Do::Splice(_) | Do::ZeroRange(_) => USER | KERNEL,
-        Do::Mprotect(_) | Do::Madvise(_) | Do::Fork(_) | Do::Pin(_) | Do::Register(_) => USER,
+        Do::CollapseRange(_) | Do::ZeroRange(_) | Do::Splice(_) => USER | KERNEL,
+        Do::Mprotect(_) | Do::Madvise(_) | Do::Fork(_) | Do::Pin(_) | Do::Hoard(_) => USER,
+        Do::Register(_) => USER,
         // A driver may release from the completion interrupt of its device.
+        Do::WritePinned(_) | Do::ReadPinned(_) => USER | KERNEL,
         Do::Unpin(_) | Do::Deregister(_) | Do::DmaWait(_) => USER | KERNEL | DEVICE,
         Do::DmaWrite(_) | Do::DmaRead(_) => DEVICE,
         Do::TakeFrame(_) | Do::TakeBlock(_) | Do::Verify(_) => NEIGHBOUR,
@@ -39,7 +40,7 @@ fn who(op: &Do) -> u8 {
         Do::SyncFileRange(_) | Do::Truncate(_) | Do::Punch(_) | Do::Reflink(_) => USER | KERNEL,
         Do::Writeback(_) | Do::WritebackIntegrity(_) | Do::Reclaim(_) => USER | KERNEL,
         Do::DropCaches(_) | Do::Migrate(_) | Do::Unbind(_) => USER | KERNEL,
-        Do::TakeLease(_) | Do::AnswerLease(_) => USER | KERNEL,
+        Do::TakeLease(_) | Do::AwaitBreak(_) | Do::AnswerLease(_) => USER | KERNEL,
     }
 }
 

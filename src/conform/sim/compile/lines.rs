@@ -216,7 +216,15 @@ impl Compiler<'_> {
             }
             Line::Truncate { size } => Op::Truncate { file: FILE, size },
             Line::Fallocate { mode: Falloc::Punch, bytes } => {
-                Op::PunchBytes { file: FILE, at: bytes.at, len: bytes.len }
+                let end = bytes.at + bytes.len;
+                let (first, pages) = (bytes.at / PAGE, end.div_ceil(PAGE) - bytes.at / PAGE);
+                let (from, to) = ((bytes.at % PAGE) as u16, ((end - 1) % PAGE + 1) as u16);
+                Op::PunchPart {
+                    first: self.page(FILE, first as u32),
+                    pages: pages as u32,
+                    from,
+                    to,
+                }
             }
             Line::Fallocate { mode: mode @ (Falloc::Zero | Falloc::Collapse), bytes } => {
                 if bytes.at % PAGE != 0 || bytes.len % PAGE != 0 {
@@ -289,8 +297,8 @@ impl Compiler<'_> {
                 Ok(Doing::Run(self.ops(thread, &[op]), Meaning::Register { pages }))
             }
             Line::Dma { page, value } => {
-                let ops = [Op::CopyIn { slot: self.ureg, page }];
-                Ok(Doing::Run(self.writes(thread, &ops, 0, value), Meaning::Plain))
+                let ops = [Op::WritePinned { slot: self.ureg, page }];
+                Ok(Doing::Run(self.writes(thread, &ops, 0, value), Meaning::Dma))
             }
             Line::Unregister => {
                 let slot = self.ureg;
@@ -330,7 +338,7 @@ impl Compiler<'_> {
         let first = self.plan.threads[thread].program.len() as u32;
         for (slot, _) in std::mem::take(&mut self.pipe) {
             pages.push((slot, first + ops.len() as u32));
-            ops.extend([Op::CopyOut { slot, page: 0 }, unpin(slot, false)]);
+            ops.extend([Op::ReadPinned { slot, page: 0 }, unpin(slot, false)]);
         }
         if ops.is_empty() {
             return Doing::Known("ENXIO");
@@ -342,8 +350,8 @@ impl Compiler<'_> {
     fn copy_through(&mut self, first: VPage, call: PinCall, write: bool) -> [Op; 3] {
         let slot = self.slot("remote", 1);
         let copy = match write {
-            true => Op::CopyIn { slot, page: 0 },
-            false => Op::CopyOut { slot, page: 0 },
+            true => Op::WritePinned { slot, page: 0 },
+            false => Op::ReadPinned { slot, page: 0 },
         };
         [Op::Pin { first, pages: 1, write, longterm: false, call, slot }, copy, unpin(slot, write)]
     }

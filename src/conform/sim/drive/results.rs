@@ -34,6 +34,8 @@ impl Driver {
             Meaning::Read => Outcome::of(ret),
             Meaning::Register { pages } if ret == *pages as i32 => Outcome::default(),
             Meaning::Register { .. } => Outcome::of(if ret < 0 { ret } else { -errno::EFAULT }),
+            Meaning::Dma if ret < 0 => Outcome::error("ENXIO"),
+            Meaning::Dma => Outcome::of(PAGE as i32),
             // The recorder's copy goes to the page that has been pinned, if one has.
             Meaning::Copied if ret < 0 => Outcome::of(ret),
             Meaning::Copied => Outcome::of(PAGE as i32),
@@ -50,7 +52,7 @@ impl Driver {
             Meaning::Drained { pages } => {
                 let op = |at: u32| self.op(part.thread, at);
                 let full = pages.iter().map(|&(_, at)| op(at));
-                let full = full.filter(|&op| values::ret(w, op).is_some_and(|ret| ret > 0));
+                let full = full.filter(|&op| values::ret(w, op).is_some_and(|ret| ret >= 0));
                 let found: Vec<String> =
                     full.map(|op| values.page(w, values::read(w, op), PAGE)).collect();
                 match found.len() {

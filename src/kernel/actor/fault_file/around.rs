@@ -41,7 +41,7 @@ impl FileFault {
         }
         let Some(frame) = cx.alloc_frame() else { return self.go(State::Find) };
         let me = cx.me;
-        cx.change_flags(frame, |f| f.with_lru(true));
+        cx.lru_add(frame);
         cx.cache_insert(page, frame);
         let extent = cx.get::<Extent>(page);
         match extent.block().filter(|_| extent.kind() == ExtentKind::Written) {

@@ -184,7 +184,7 @@ fn freeing_a_frame_whose_pin_is_not_counted_is_found() {
 fn only_a_wrong_no_misses_a_pin() {
     let mut b = Bench::new();
     let frame = b.cached(DATA);
-    let asked = |answer| Fact::PinAsked { frame, answer };
+    let asked = |answer| Fact::PinAsked { frame, answer, then: true };
     b.silent("pin-missed", |w| w.facts.push(asked(true)));
     b.pin(frame);
     b.holds("pin-missed", |w| w.facts.push(asked(true)));

@@ -15,6 +15,7 @@ use crate::kernel::world::machine::{RegionState, RegionUse};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Pte;
 use crate::kernel::world::page::Holder;
+use crate::kernel::world::pins::{PinCount, PinRules};
 use crate::kernel::world::plan::*;
 use crate::kernel::world::*;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ fn plan() -> Plan {
         mms: ["parent", "other"].map(|name| MmPlan { name: name.into(), child_of: None }).to_vec(),
         vmas: vec![vma(0, shows(0)), vma(0, shows(3)), vma(0, Backing::Anon), child],
         devices: [DeviceKind::Nic, DeviceKind::OdpNic]
-            .map(|kind| DevicePlan { name: format!("{kind:?}"), kind })
+            .map(|kind| DevicePlan::new(format!("{kind:?}"), kind))
             .to_vec(),
         regions: vec![region(0, 0), region(1, 0), region(2, 1), region(3, 0)],
         slots: (0..4).map(|n| SlotPlan { name: format!("mr{n}"), pages: 2 }).collect(),
@@ -170,7 +171,10 @@ impl Bench {
     }
 
     fn of(plan: Plan) -> Bench {
-        let rules = Rules { mapped_refs: false, devmap: true, pin_refs: 1024, pin_large: (1, 1) };
+        let small = PinCount { refs: 1024, pins: 0, maps: 0 };
+        let large = PinCount { refs: 1, pins: 1, maps: 0 };
+        let pin = PinRules { small, large, ..PinRules::default() };
+        let rules = Rules { mapped_refs: false, devmap: true, pin, endless: false };
         let map = Arc::new(Layout::new(plan));
         let needs = vec![Need::Never; map.actors() as usize];
         let mut w = setup::world(map, rules);

@@ -5,6 +5,7 @@ mod build;
 use super::contents::Version;
 use super::ids::*;
 use super::plan::{Backing, FilePlan, FsKind, Op, Plan, ThreadPlan, VmaPlan};
+use super::view::Origin;
 use std::ops::Range;
 
 /// TLB slots of each processor. Virtual pages share slots modulo this number, as in a
@@ -173,7 +174,8 @@ impl Layout {
         &self.vmas_of_file[file.index()]
     }
 
-    /// The processors on which threads of an address space run, ascending.
+    /// The processors on which threads of an address space run, ascending: those that can hold
+    /// translations of it (`mm_cpumask`).
     #[inline]
     pub fn cpus_of(&self, mm: Mm) -> &[Cpu] {
         &self.cpus_of[mm.index()]
@@ -324,6 +326,19 @@ impl Layout {
     /// The logical page that an operation of a neighbour writes to memory of its own.
     pub fn origin_of_neighbour(&self, op: OpId) -> u32 {
         (1 + self.file_page_count() + self.vma_of.len() as u32 + op.0) % Version::ORIGINS
+    }
+
+    /// Whose version one of an origin is; none for what no page and no neighbour wrote.
+    pub fn whose(&self, origin: u32) -> Option<Origin> {
+        let n = origin.checked_sub(1)?;
+        let Some(n) = n.checked_sub(self.file_page_count()) else {
+            return Some(Origin::File(FilePage(n)));
+        };
+        let pages = self.vma_of.len() as u32;
+        Some(match n.checked_sub(pages) {
+            None => Origin::Private(VPage(n)),
+            Some(op) => Origin::Neighbour(OpId(op)),
+        })
     }
 
     /// Number of all file pages.

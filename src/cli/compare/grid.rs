@@ -1,0 +1,103 @@
+//! Which designs are compared: presets, and every combination of values of some axes.
+
+use crate::cli::failure::Failure;
+use crate::kernel::strategy::{Preset, Strategy};
+use crate::scenario::strategy as words;
+use clap::{Arg, ArgMatches, Command, Error, FromArgMatches};
+
+/// Stands for every value of an axis, or every preset.
+const ALL: &str = "all";
+/// The flag that sets both truncate axes.
+const TRUNCATE: &str = "truncate";
+
+/// The designs as they were typed: lists of values.
+#[derive(Clone, Debug, Default)]
+pub struct Grid {
+    presets: Vec<String>,
+    /// Axis and values, in the order of the axes.
+    axes: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Grid {
+    /// Every design, as expectations describe one: `PRESET AXIS=VALUE ...`. All presets if nothing
+    /// was typed; without a preset, what is not typed comes from the scenario.
+    ///
+    /// # Errors
+    /// If there is no such preset or value.
+    pub fn designs(&self) -> Result<Vec<String>, Failure> {
+        let presets = match (self.presets.as_slice(), self.axes.is_empty()) {
+            ([], false) => vec![String::new()],
+            ([], true) => Preset::ALL.iter().map(|p| p.name.to_string()).collect(),
+            (typed, _) => all_or(typed, || Preset::ALL.iter().map(|p| p.name).collect()),
+        };
+        for name in presets.iter().filter(|name| !name.is_empty()) {
+            words::preset(name)?;
+        }
+        let mut designs = presets;
+        for (axis, typed) in &self.axes {
+            let flag = if *axis == TRUNCATE { "truncate-page-cache" } else { axis };
+            let info = Strategy::AXES.iter().find(|a| a.flag == flag);
+            let known = || info.map_or(Vec::new(), |a| a.values.iter().map(|v| v.name).collect());
+            let values = all_or(typed, known);
+            for value in &values {
+                words::value(&format!("{flag}={value}"))?;
+            }
+            let with = |design: &String| {
+                let gap = if design.is_empty() { "" } else { " " };
+                values.iter().map(|v| format!("{design}{gap}{axis}={v}")).collect::<Vec<_>>()
+            };
+            designs = designs.iter().flat_map(with).collect();
+        }
+        Ok(designs)
+    }
+
+    /// The presets that were typed.
+    pub fn presets(&self) -> &[String] {
+        &self.presets
+    }
+}
+
+fn all_or(typed: &[String], all: impl Fn() -> Vec<&'static str>) -> Vec<String> {
+    match typed.iter().any(|t| t == ALL) {
+        true => all().into_iter().map(String::from).collect(),
+        false => typed.to_vec(),
+    }
+}
+
+impl FromArgMatches for Grid {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Grid, Error> {
+        let get = |id: &str| -> Vec<String> {
+            matches.get_many::<String>(id).into_iter().flatten().cloned().collect()
+        };
+        let flags = Strategy::AXES.iter().map(|a| a.flag).chain([TRUNCATE]);
+        let axes = flags.map(|flag| (flag, get(flag))).filter(|(_, typed)| !typed.is_empty());
+        Ok(Grid { presets: get("preset"), axes: axes.collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Grid::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl clap::Args for Grid {
+    fn augment_args(command: Command) -> Command {
+        let list = |flag: &'static str, help: &str| {
+            Arg::new(flag)
+                .long(flag)
+                .value_name("VALUE,...")
+                .value_delimiter(',')
+                .help(help.to_string())
+                .help_heading("Designs (each a list of values, or `all`)")
+        };
+        let mut command = command.arg(list("preset", "Whole designs; what follows changes each"));
+        for axis in Strategy::AXES {
+            command = command.arg(list(axis.flag, axis.doc.trim().trim_end_matches('.')));
+        }
+        command.arg(list(TRUNCATE, "Both of truncate-page-cache and truncate-dax"))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Grid::augment_args(command)
+    }
+}
