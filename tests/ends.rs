@@ -191,7 +191,7 @@ fn describe(sim: &Sim) -> Vec<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 2_000,
+        cases: 30_000,
         failure_persistence: None,
         ..Default::default()
     })]
@@ -206,9 +206,10 @@ proptest! {
         if steps == LONGEST {
             return Ok(());
         }
-        prop_assert!(!stuck_for_nothing(&sim), "{:#?}", describe(&sim));
+        prop_assert!(!stuck_for_nothing(&sim), "{:?}: {:#?}", sim.strategy, describe(&sim));
         if sim.ending() == Ending::Finished {
-            prop_assert_eq!(leftovers(&sim), [""; 0]);
+            let threads = &sim.world.map.plan.threads;
+            prop_assert_eq!(leftovers(&sim), [""; 0], "{:?}: {:?}", sim.strategy, threads);
         }
     }
 

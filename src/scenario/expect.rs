@@ -174,7 +174,8 @@ fn what(
             report.value(
                 at,
                 problem.help(
-                    "give `invariant` or `starved` with `verdict`, or `exists`, `forall` or `price`",
+                    "give `invariant` or `starved` with `verdict`, or `exists`, `forall` or \
+                     `price`",
                 ),
             );
             None

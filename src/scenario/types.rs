@@ -369,7 +369,7 @@ pub enum Verdict {
 }
 
 section! {
-    /// An expectation: `invariant` or `starved` with `verdict`, or `exists`, or `forall`, or `price`.
+    /// An expectation: `invariant` or `starved` with `verdict`, or `exists`, `forall` or `price`.
     Expect {
         /// The invariant that is spoken of.
         invariant: Option<String>,

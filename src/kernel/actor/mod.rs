@@ -77,6 +77,8 @@ mod dax_tests;
 #[cfg(test)]
 mod file_tests;
 #[cfg(test)]
+mod fork_tests;
+#[cfg(test)]
 mod gup_fast_tests;
 #[cfg(test)]
 mod gup_slow_tests;
