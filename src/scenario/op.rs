@@ -126,11 +126,9 @@ ops! {
     "splice" Splice(Splice),
     /// Takes very many pins of a mapped page, or plain references to it, and keeps them.
     "hoard" Hoard(Hoard),
-    /// The kernel writes a new version to a page that a slot holds, the first if none is said
-    /// (process_vm_writev, ptrace, /proc/PID/mem, io_uring).
+    /// The kernel writes to a page that a slot holds (process_vm_writev, ptrace, /proc/PID/mem).
     "write_pinned" WritePinned(Place),
-    /// The kernel copies out of a page that a slot holds, the first if none is said (read(2) of a
-    /// pipe that vmsplice filled); records what it saw.
+    /// The kernel copies a page that a slot holds (read(2) of a pipe); records what it saw.
     "read_pinned" ReadPinned(Place),
     /// Registers a memory region with a device: pins (or subscribes) and programs the device.
     "register" Register(Register),

@@ -1,5 +1,6 @@
-//! What `ftruncate()` and `fallocate()` have in common where they take something away: they lock the inode against I/O
-//! and faults, meet whoever still uses the pages that go, and unlock in the end.
+//! What `ftruncate()` and `fallocate()` have in common where they take something away: they lock
+//! the inode against I/O and faults, meet whoever still uses the pages that go, and unlock in the
+//! end.
 
 use super::dax_layout::BreakLayouts;
 use super::errno::{EINVAL, EOPNOTSUPP};
@@ -149,8 +150,8 @@ impl What {
 }
 
 /// `ftruncate()` or `fallocate(PUNCH_HOLE | KEEP_SIZE)`, ZERO_RANGE, COLLAPSE_RANGE. Returns 0;
-/// -EINVAL or -EOPNOTSUPP if it cannot be done to this file; -EINTR if a signal ended the wait for a busy page, -EBUSY if the design does not wait
-/// (the file is untouched then).
+/// -EINVAL or -EOPNOTSUPP if it cannot be done to this file; -EINTR if a signal ended the wait for a
+/// busy page, -EBUSY if the design does not wait (the file is untouched then).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Cut {
     what: What,

@@ -1,6 +1,6 @@
 //! The kernel itself reads or writes a page that a GUP call has returned: `access_remote_vm` after
-//! its get_user_pages_remote (ptrace, /proc/PID/mem), process_vm_writev, io_uring's fixed buffers, a
-//! pipe that vmsplice has filled.
+//! its get_user_pages_remote (ptrace, /proc/PID/mem), process_vm_writev, io_uring's fixed buffers,
+//! a pipe that vmsplice has filled.
 //!
 //! The page is reached through the kernel's own mapping; page tables, TLBs and the user's
 //! protection are not asked, no entry becomes dirty, the filesystem is not told: whoever wrote has

@@ -34,7 +34,7 @@ use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::plan::{Advice, Op, Role};
-use crate::kernel::world::{Actor, OpId, World};
+use crate::kernel::world::{Actor, OpId, VPage, World};
 
 /// The bottom of every thread's stack. It makes no steps of its own: the next operation begins
 /// in the step in which the last one ended.
@@ -156,15 +156,7 @@ fn start(op: Op) -> Routine {
         Op::Mmap { vma } => MapCall::map(vma).into(),
         Op::Munmap { vma } => MapCall::unmap(vma).into(),
         Op::Mprotect { vma, read, write } => Protect::new(vma, read, write).into(),
-        Op::Madvise { first, pages, advice: Advice::DontNeed } => {
-            Advise::dont_need(first, pages).into()
-        }
-        Op::Madvise { first, pages, advice: Advice::PopulateRead } => {
-            Advise::populate(first, pages, false).into()
-        }
-        Op::Madvise { first, pages, advice: Advice::PopulateWrite } => {
-            Advise::populate(first, pages, true).into()
-        }
+        Op::Madvise { first, pages, advice } => advise(first, pages, advice),
         Op::Register { region, first, pages, write, longterm } => {
             Register::new(region, first, pages, write, longterm).into()
         }
@@ -187,17 +179,23 @@ fn start(op: Op) -> Routine {
         Op::DioWrite { to, from } => Dio::write(to, from).into(),
         Op::Reclaim { page } => Reclaim::new(page).into(),
         Op::DropCaches { file } => DropCaches::new(file).into(),
-        Op::Madvise { first, pages, advice: Advice::PageOut } => PageOut::now(first, pages).into(),
-        Op::Madvise { first, pages, advice: Advice::Cold } => PageOut::cool(first, pages).into(),
-        Op::Madvise { first, pages, advice: Advice::Remove } => {
-            RemovePages::new(first, pages).into()
-        }
         Op::Mlock { first, pages, lock } => Mlock::new(first, pages, lock).into(),
         Op::CollapseRange { first, pages } => Cut::new(What::Collapse { first, pages }).into(),
         Op::ZeroRange { first, pages } => Cut::new(What::Zeroes { first, pages }).into(),
-        Op::Madvise { first, pages, advice: Advice::Free } => PageOut::lazily(first, pages).into(),
         Op::Migrate { page } => Migrate::new(page).into(),
         Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
+    }
+}
+
+fn advise(first: VPage, pages: u32, advice: Advice) -> Routine {
+    match advice {
+        Advice::DontNeed => Advise::dont_need(first, pages).into(),
+        Advice::PopulateRead => Advise::populate(first, pages, false).into(),
+        Advice::PopulateWrite => Advise::populate(first, pages, true).into(),
+        Advice::PageOut => PageOut::now(first, pages).into(),
+        Advice::Cold => PageOut::cool(first, pages).into(),
+        Advice::Free => PageOut::lazily(first, pages).into(),
+        Advice::Remove => RemovePages::new(first, pages).into(),
     }
 }

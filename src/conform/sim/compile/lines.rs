@@ -1,7 +1,7 @@
 //! Each line of a sequence, as operations of a thread.
 
 use super::super::super::sequence::{
-    At, Fadvice, Falloc, Gate, Madvice, Msync, Op as Line, PAGE, Prot, SLOTS, Sharing,
+    At, Bytes, Fadvice, Falloc, Gate, Madvice, Msync, Op as Line, PAGE, Prot, SLOTS, Sharing,
 };
 use super::super::machine::*;
 use super::{Child, Compile, Compiler, Doing, Meaning, missing, part_of, unpin};
@@ -215,29 +215,7 @@ impl Compiler<'_> {
                 return Ok(Doing::Run(self.writes(thread, &[op], 0, value), Meaning::Plain));
             }
             Line::Truncate { size } => Op::Truncate { file: FILE, size },
-            Line::Fallocate { mode: Falloc::Punch, bytes } => {
-                let end = bytes.at + bytes.len;
-                let (first, pages) = (bytes.at / PAGE, end.div_ceil(PAGE) - bytes.at / PAGE);
-                let (from, to) = ((bytes.at % PAGE) as u16, ((end - 1) % PAGE + 1) as u16);
-                Op::PunchPart {
-                    first: self.page(FILE, first as u32),
-                    pages: pages as u32,
-                    from,
-                    to,
-                }
-            }
-            Line::Fallocate { mode: mode @ (Falloc::Zero | Falloc::Collapse), bytes } => {
-                if bytes.at % PAGE != 0 || bytes.len % PAGE != 0 {
-                    return missing("zero or collapse of parts of pages");
-                }
-                let first = self.page(FILE, (bytes.at / PAGE) as u32);
-                let pages = (bytes.len / PAGE) as u32;
-                match mode {
-                    Falloc::Zero => Op::ZeroRange { first, pages },
-                    _ => Op::CollapseRange { first, pages },
-                }
-            }
-            Line::Fallocate { mode: Falloc::Plain, .. } => return missing("falloc"),
+            Line::Fallocate { mode, bytes } => self.fallocate(mode, bytes)?,
             Line::Fsync { data_only } => Op::Fsync { file: FILE, data_only },
             Line::Sfr { before, write, after } => {
                 let flags = SfrFlags { wait_before: before, write, wait_after: after };
@@ -257,6 +235,24 @@ impl Compiler<'_> {
             _ => return missing("this operation"),
         };
         Ok(self.plain(thread, op))
+    }
+
+    fn fallocate(&self, mode: Falloc, bytes: Bytes) -> Result<Op, String> {
+        if bytes.len == 0 {
+            return Err("fallocate of nothing".to_string());
+        }
+        let end = bytes.at + bytes.len;
+        let first = self.page(FILE, (bytes.at / PAGE) as u32);
+        let pages = (end.div_ceil(PAGE) - bytes.at / PAGE) as u32;
+        let (from, to) = ((bytes.at % PAGE) as u16, ((end - 1) % PAGE + 1) as u16);
+        let whole = from == 0 && u64::from(to) == PAGE;
+        match mode {
+            Falloc::Punch => Ok(Op::PunchPart { first, pages, from, to }),
+            Falloc::Zero if whole => Ok(Op::ZeroRange { first, pages }),
+            Falloc::Collapse if whole => Ok(Op::CollapseRange { first, pages }),
+            Falloc::Plain => Err("falloc".to_string()),
+            _ => Err("zero or collapse of parts of pages".to_string()),
+        }
     }
 
     // --- those who hold pages -----------------------------------------------------------------
