@@ -150,8 +150,8 @@ impl What {
 }
 
 /// `ftruncate()` or `fallocate(PUNCH_HOLE | KEEP_SIZE)`, ZERO_RANGE, COLLAPSE_RANGE. Returns 0;
-/// -EINVAL or -EOPNOTSUPP if it cannot be done to this file; -EINTR if a signal ended the wait for a
-/// busy page, -EBUSY if the design does not wait (the file is untouched then).
+/// -EINVAL or -EOPNOTSUPP if it cannot be done to this file; -EINTR if a signal ended the wait for
+/// a busy page, -EBUSY if the design does not wait (the file is untouched then).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Cut {
     what: What,
