@@ -4,6 +4,7 @@
 pub mod check;
 pub mod cli;
 pub mod compare;
+pub mod conform;
 pub mod engine;
 pub mod fuzz;
 pub mod generate;

@@ -51,6 +51,9 @@ fn labels() -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(page::root("src/kernel/actor")).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         for body in text.split("fn label(self) -> Label {").skip(1) {
             let body = body.split("\n    }\n").next().unwrap();

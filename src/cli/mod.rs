@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod compare;
 mod completions;
+mod conform;
 mod exit;
 mod explain;
 mod explore;
@@ -89,6 +90,7 @@ enum Command {
     Compare(compare::Args),
     Shrink(shrink::Args),
     Selftest(selftest::Args),
+    Conform(conform::Args),
     List(list::Args),
     Explain(explain::Args),
     Schema(schema::Args),
@@ -120,6 +122,7 @@ pub fn run() -> Exit {
         Command::Compare(args) => compare::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Selftest(args) => selftest::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::List(args) => list::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -165,6 +165,7 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Msync { vma: v, sync } => {
             format!("msync({}, {})", vma(v), if sync { "MS_SYNC" } else { "MS_ASYNC" })
         }
+        Op::MsyncInvalidate { vma: v } => format!("msync({}, MS_INVALIDATE)", vma(v)),
         Op::SyncFileRange { file: f, flags: s } => {
             let set =
                 [(s.wait_before, "WAIT_BEFORE"), (s.write, "WRITE"), (s.wait_after, "WAIT_AFTER")];
@@ -189,6 +190,19 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Madvise { first, pages, advice } => {
             format!("madvise({}{}, {})", at(first), count(pages), advice_name(advice))
         }
+        Op::Mlock { first, pages, lock } => {
+            let call = if lock { "mlock" } else { "munlock" };
+            format!("{call}({}{})", at(first), count(pages))
+        }
+        Op::PunchPart { first, pages, from, to } => {
+            format!("fallocate(PUNCH_HOLE, {}{}, bytes {from} to {to})", page(first), count(pages))
+        }
+        Op::CollapseRange { first, pages } => {
+            format!("fallocate(COLLAPSE_RANGE, {}{})", page(first), count(pages))
+        }
+        Op::ZeroRange { first, pages } => {
+            format!("fallocate(ZERO_RANGE, {}{})", page(first), count(pages))
+        }
         Op::Fork { child } => format!("fork({})", map.plan.mms[child.index()].name),
         Op::Pin { first, pages, write, longterm, call, slot: s } => {
             let set = [(write, "FOLL_WRITE"), (longterm, "FOLL_LONGTERM")];
@@ -199,8 +213,9 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Unpin { slot: s, dirty: true, .. } => {
             format!("unpin_user_pages_dirty_lock({})", slot(s))
         }
-        Op::WritePinned { slot: s } => format!("write to the first page of {}", slot(s)),
-        Op::ReadPinned { slot: s } => format!("copy from the first page of {}", slot(s)),
+        Op::Splice { from, slot: s } => format!("splice({}) = {}", page(from), slot(s)),
+        Op::WritePinned { slot: s, page } => format!("write to {}[{page}]", slot(s)),
+        Op::ReadPinned { slot: s, page } => format!("copy from {}[{page}]", slot(s)),
         Op::Register { region: r, first, pages, write, longterm } => {
             let set = [(write, "WRITE"), (longterm, "LONGTERM")];
             format!("register {} over {}{}, {}", region(r), at(first), count(pages), flags(&set))
@@ -248,6 +263,8 @@ fn advice_name(advice: Advice) -> &'static str {
         Advice::DontNeed => "MADV_DONTNEED",
         Advice::PageOut => "MADV_PAGEOUT",
         Advice::Free => "MADV_FREE",
+        Advice::Cold => "MADV_COLD",
+        Advice::Remove => "MADV_REMOVE",
         Advice::PopulateRead => "MADV_POPULATE_READ",
         Advice::PopulateWrite => "MADV_POPULATE_WRITE",
     }
@@ -259,6 +276,7 @@ fn call_name(call: PinCall) -> &'static str {
         PinCall::PinSlow => "pin_user_pages",
         PinCall::GetFast => "get_user_pages_fast",
         PinCall::GetSlow => "get_user_pages",
+        PinCall::PinRemote => "pin_user_pages_remote",
         PinCall::GetForce => "get_user_pages_remote(FOLL_FORCE)",
     }
 }

@@ -90,12 +90,18 @@ ops! {
     "msync" Msync(Name),
     /// `msync(MS_ASYNC)` of a mapping, which does nothing.
     "msync_async" MsyncAsync(Name),
+    /// `msync(MS_INVALIDATE)` of a mapping, which fails if any of it is locked.
+    "msync_invalidate" MsyncInvalidate(Name),
     /// `sync_file_range` over a whole file.
     "sync_file_range" SyncFileRange(SyncFileRange),
     /// `ftruncate`, shrinking or extending.
     "truncate" Truncate(Truncate),
-    /// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of whole pages of a file.
+    /// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of pages of a file, or of a part of one page.
     "punch" Punch(Place),
+    /// `fallocate(ZERO_RANGE)` of whole pages of a file.
+    "zero_range" ZeroRange(Place),
+    /// `fallocate(COLLAPSE_RANGE)` of whole pages of a file: what follows takes their place.
+    "collapse_range" CollapseRange(Place),
     /// Reflink of pages of a file: both ranges share blocks until one is written.
     "reflink" Reflink(Reflink),
     /// `mmap` of a mapping that is declared with `"mapped": false`.
@@ -106,20 +112,24 @@ ops! {
     "mprotect" Mprotect(Mprotect),
     /// `madvise` of pages of a mapping.
     "madvise" Madvise(Madvise),
+    /// `mlock` of pages of a mapping.
+    "mlock" Mlock(Place),
+    /// `munlock` of pages of a mapping.
+    "munlock" Munlock(Place),
     /// `fork` into an address space that is declared with `child_of`.
     "fork" Fork(Name),
     /// One GUP call; the slot keeps what it returns.
     "pin" Pin(Pin),
     /// Releases all pages of a slot.
     "unpin" Unpin(Unpin),
+    /// `splice` of a page of a file into a pipe, which keeps a plain reference in a slot.
+    "splice" Splice(Splice),
     /// Takes very many pins of a mapped page, or plain references to it, and keeps them.
     "hoard" Hoard(Hoard),
-    /// The kernel writes a new version to the first page that a slot holds (ptrace,
-    /// /proc/PID/mem).
-    "write_pinned" WritePinned(Name),
-    /// The kernel copies out of the first page that a slot holds (read(2) of a pipe that vmsplice
-    /// filled); records what it saw.
-    "read_pinned" ReadPinned(Name),
+    /// The kernel writes to a page that a slot holds (process_vm_writev, ptrace, /proc/PID/mem).
+    "write_pinned" WritePinned(Place),
+    /// The kernel copies a page that a slot holds (read(2) of a pipe); records what it saw.
+    "read_pinned" ReadPinned(Place),
     /// Registers a memory region with a device: pins (or subscribes) and programs the device.
     "register" Register(Register),
     /// Deregisters a region: stops the device, then releases.
@@ -217,6 +227,16 @@ section! {
 }
 
 section! {
+    /// `splice` of a page of a file into a pipe.
+    Splice {
+        /// A page of a file.
+        from: Place,
+        /// The slot; `pin` if absent.
+        slot: Option<Name>,
+    }
+}
+
+section! {
     /// Reflink.
     Reflink {
         /// Pages of a file.
@@ -248,6 +268,10 @@ pub enum Advice {
     Pageout,
     /// MADV_FREE: lazily frees anonymous pages.
     Free,
+    /// MADV_COLD: makes the range the next to be reclaimed.
+    Cold,
+    /// MADV_REMOVE: punches a hole into the file that is mapped there.
+    Remove,
     /// MADV_POPULATE_READ: faults in for reading.
     PopulateRead,
     /// MADV_POPULATE_WRITE: faults in for writing.
@@ -292,6 +316,8 @@ pub enum PinCall {
     GetFast,
     /// `get_user_pages`
     GetSlow,
+    /// `pin_user_pages_remote`, as process_vm_readv and process_vm_writev call it
+    PinRemote,
     /// `get_user_pages_remote` with FOLL_FORCE (ptrace, /proc/PID/mem)
     GetForce,
 }

@@ -47,6 +47,16 @@ pub fn start(cx: &mut Step, how: Bounce, disk: Disk, frame: Frame, block: Block)
     CopyPage { tag, summed, second: false }
 }
 
+/// A loop device: its own write of the backing file has a copy before the submission returns
+/// (`lo_rw_aio`; kernel truth: later stores do not reach what is held there). Nobody can tell when
+/// the halves were copied: it is one step.
+pub fn at_once(cx: &mut Step, tag: Tag) {
+    let Some(frame) = Frame::unpack(cx.get::<Bio>(tag).frame_bits()) else { return };
+    let data = cx.data(frame);
+    cx.set(tag, BioData(data));
+    cx.update::<Bio>(tag, |b| b.with_bounced(true));
+}
+
 fn has_filesystem_sum(cx: &Step, frame: Frame) -> bool {
     let at = cx.get::<Owner>(frame).file_page();
     at.is_some_and(|at| cx.map.fs_of(at) == FsKind::Btrfs)

@@ -1,8 +1,9 @@
-//! What `ftruncate()` and `fallocate(PUNCH_HOLE)` have in common: they lock the inode against I/O
-//! and faults, meet whoever still uses the pages that go, and unlock in the end.
+//! What `ftruncate()` and `fallocate()` have in common where they take something away: they lock
+//! the inode against I/O and faults, meet whoever still uses the pages that go, and unlock in the
+//! end.
 
 use super::dax_layout::BreakLayouts;
-use super::errno::EINVAL;
+use super::errno::{EINVAL, EOPNOTSUPP};
 use super::punch::Punch;
 use super::routine::call;
 use super::step::*;
@@ -13,7 +14,7 @@ use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{CacheSlot, FileState, Size};
-use crate::kernel::world::plan::{FsKind, PAGE_SIZE};
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{File, FilePage, Id, Lock};
 
@@ -27,8 +28,26 @@ pub enum What {
         /// Its new size.
         size: u64,
     },
-    /// Whole pages in the middle.
+    /// PUNCH_HOLE: bytes in the middle.
     Hole {
+        /// The first page of which anything goes.
+        first: FilePage,
+        /// How many such pages there are.
+        pages: u32,
+        /// From this byte of the first page on ...
+        from: u16,
+        /// ... to this byte of the last one, exclusive.
+        to: u16,
+    },
+    /// ZERO_RANGE: whole pages, whose blocks stay.
+    Zeroes {
+        /// The first.
+        first: FilePage,
+        /// How many.
+        pages: u32,
+    },
+    /// COLLAPSE_RANGE: whole pages, and what follows takes their place.
+    Collapse {
         /// The first.
         first: FilePage,
         /// How many.
@@ -37,15 +56,23 @@ pub enum What {
 }
 
 impl What {
+    /// A hole of whole pages.
+    pub fn hole(first: FilePage, pages: u32) -> What {
+        What::Hole { first, pages, from: 0, to: PAGE_SIZE as u16 }
+    }
+
     /// The file.
     pub fn file(self, map: &Layout) -> File {
         match self {
             What::Tail { file, .. } => file,
-            What::Hole { first, .. } => map.file_of(first),
+            What::Hole { first, .. }
+            | What::Zeroes { first, .. }
+            | What::Collapse { first, .. } => map.file_of(first),
         }
     }
 
-    /// The pages that go as a whole: the first, and how many.
+    /// The pages that leave the page cache as a whole: the first, and how many. A collapse drops
+    /// all that follows.
     pub fn gone(self, map: &Layout) -> (FilePage, u32) {
         match self {
             What::Tail { file, size } => {
@@ -53,23 +80,79 @@ impl What {
                 let keep = size.div_ceil(u64::from(PAGE_SIZE)).min(pages.len() as u64) as u32;
                 (FilePage(pages.start + keep), pages.len() as u32 - keep)
             }
-            What::Hole { first, pages } => (first, pages),
+            What::Hole { first, pages, from, to } => {
+                let (cut, open) = (from > 0, u32::from(to) < PAGE_SIZE);
+                let parts = u32::from(cut) + u32::from(open);
+                (first.plus(u32::from(cut)), pages.saturating_sub(parts))
+            }
+            What::Zeroes { first, pages } => (first, pages),
+            What::Collapse { first, .. } => {
+                (first, map.file_pages[map.file_of(first).index()].end - first.0)
+            }
         }
     }
 
-    /// Nothing beyond the last page of the file is punched.
+    /// The parts of pages at its edges that become zeroes.
+    pub fn edges(self) -> [Option<(FilePage, Part)>; 2] {
+        let What::Hole { first, pages, from, to } = self else { return [None; 2] };
+        let whole = PAGE_SIZE as u16;
+        match (pages, from > 0, to < whole) {
+            (0, ..) => [None; 2],
+            (1, false, false) => [None; 2],
+            (1, ..) => [Some((first, (from, to))), None],
+            (_, cut, open) => [
+                cut.then_some((first, (from, whole))),
+                open.then_some((first.plus(pages - 1), (0, to))),
+            ],
+        }
+    }
+
+    /// Nothing beyond the last page of the file is punched or zeroed.
     fn clamp(self, cx: &Step) -> What {
-        let What::Hole { first, pages } = self else { return self };
-        let size = cx.get::<Size>(cx.map.file_of(first)).bytes();
-        let end = size.div_ceil(u64::from(PAGE_SIZE)) as u32;
-        let left = end.saturating_sub(cx.map.index_in_file(first));
-        What::Hole { first, pages: pages.min(left) }
+        let left = |first: FilePage, from: u16| {
+            let page = u64::from(PAGE_SIZE);
+            let size = cx.get::<Size>(cx.map.file_of(first)).bytes();
+            let index = u64::from(cx.map.index_in_file(first));
+            match index * page + u64::from(from) < size {
+                true => (size.div_ceil(page) - index) as u32,
+                false => 0,
+            }
+        };
+        match self {
+            What::Hole { first, pages, from, .. } if left(first, from) < pages => {
+                What::Hole { first, pages: left(first, from), from, to: PAGE_SIZE as u16 }
+            }
+            What::Zeroes { first, pages } => {
+                What::Zeroes { first, pages: pages.min(left(first, 0)) }
+            }
+            _ => self,
+        }
+    }
+
+    /// Why it cannot be done, if so. A collapse ends before the end of the file, and is not for
+    /// btrfs and tmpfs.
+    fn refused(self, cx: &Step) -> Option<Ret> {
+        let (map, page) = (&cx.map, u64::from(PAGE_SIZE));
+        match self {
+            What::Tail { file, size } => {
+                (size > page * map.pages_of(file).count() as u64).then_some(-EINVAL)
+            }
+            What::Collapse { first, pages } => {
+                let end = u64::from(map.index_in_file(first) + pages) * page;
+                match map.fs_of(first) {
+                    FsKind::Btrfs | FsKind::Tmpfs => Some(-EOPNOTSUPP),
+                    _ if end >= cx.get::<Size>(map.file_of(first)).bytes() => Some(-EINVAL),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
     }
 }
 
-/// `ftruncate()` or `fallocate(PUNCH_HOLE | KEEP_SIZE)`. Returns 0; -EINVAL if the file cannot grow
-/// so far; -EINTR if a signal ended the wait for a busy page, -EBUSY if the design does not wait
-/// (the file is untouched then).
+/// `ftruncate()` or `fallocate(PUNCH_HOLE | KEEP_SIZE)`, ZERO_RANGE, COLLAPSE_RANGE. Returns 0;
+/// -EINVAL or -EOPNOTSUPP if it cannot be done to this file; -EINTR if a signal ended the wait for
+/// a busy page, -EBUSY if the design does not wait (the file is untouched then).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Cut {
     what: What,
@@ -128,8 +211,10 @@ impl Cut {
     fn cut(self, cx: &mut Step) -> Next {
         match self.what {
             What::Tail { file, size } => TruncateFile::new(file, size).begin(cx),
-            What::Hole { pages: 0, .. } => self.at(State::Unlock(0)),
-            What::Hole { first, pages } => Punch::new(first, pages).begin(cx),
+            What::Hole { pages: 0, .. } | What::Zeroes { pages: 0, .. } => {
+                self.at(State::Unlock(0))
+            }
+            what => Punch::new(what).begin(cx),
         }
     }
 }
@@ -172,9 +257,8 @@ impl Machine for Cut {
         let file = self.what.file(&map);
         match self.state {
             State::Lock => {
-                let room = u64::from(PAGE_SIZE) * map.pages_of(file).count() as u64;
-                if matches!(self.what, What::Tail { size, .. } if size > room) {
-                    return Next::Return(-EINVAL);
+                if let Some(ret) = self.what.refused(cx) {
+                    return Next::Return(ret);
                 }
                 if cx.strategy.keeps(Guard::CutInodeLock) {
                     cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);

@@ -5,16 +5,18 @@
 //! transfer (`bio_set_pages_dirty`) and looks again at completion (`bio_check_pages_dirty`): a
 //! page that was written back meanwhile is clean, and a worker has to dirty it again.
 //!
-//! Not modelled: O_DIRECT of a tmpfs file (EINVAL, as before 6.6). btrfs files are written through
-//! the page cache, because a buffer that changes under way would not match its checksum (6.15);
-//! there, and where a dirty page cannot be invalidated, the user's page is not looked at. A read
-//! of a DAX file does not touch it either.
+//! btrfs files are read and written through the page cache, because a buffer that changes under way
+//! would not match its checksum (6.15), tmpfs files because there is nothing else (6.6; EINVAL
+//! before, which is not modelled). There, and where a hole is read, the user's page is written by
+//! the processor through its mapping and not pinned. Where a dirty page cannot be invalidated, and
+//! for a buffered or DAX write, the user's page is not looked at.
 
 use super::dax_io::DaxIo;
 use super::disk::{provisional, reap, set_error, submit};
-use super::errno::{EBUSY, EFAULT, EINVAL, EIO, ENOSPC};
-use super::file_io::{WriteFile, file_lock, grow, grown, show};
+use super::errno::{EBUSY, EFAULT, EIO, ENOSPC};
+use super::file_io::{ReadFile, WriteFile, file_lock, grow, grown, show};
 use super::invalidate_pages::InvalidatePages;
+use super::memory::Memory;
 use super::pin::{GupFlags, PinPages};
 use super::release::Release;
 use super::routine::call;
@@ -24,7 +26,7 @@ use super::writeback_wait::WaitPages;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::facts::{Page, Toucher};
+use crate::kernel::world::facts::Page;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
@@ -60,8 +62,12 @@ enum Place {
     Pinning(Option<Block>),
     /// A read: `bio_set_pages_dirty`, before the transfer.
     SetDirty { block: Block, frame: Frame, folio: Frame },
-    /// A read of a hole: zeroes the user's page (`iomap_dio_hole_iter`).
-    ZeroHole(Frame),
+    /// A read of a hole: the user's page is being zeroed (`iomap_dio_hole_iter`).
+    ZeroHole,
+    /// The file is being read by other means.
+    Buffered,
+    /// ... and what was read copied to the user's page (`copy_page_to_iter`).
+    Copying(Ret),
     /// `submit_bio`.
     Submit { block: Block, frame: Frame },
     /// Waits for the completion; then `bio_check_pages_dirty` or `bio_release_pages`.
@@ -101,10 +107,14 @@ impl Dio {
     /// Filesystems on which direct I/O takes another way.
     fn elsewhere(self, cx: &mut Step) -> Option<Next> {
         match (cx.map.fs_of(self.at), self.write) {
-            (FsKind::Tmpfs, _) => Some(Next::Return(-EINVAL)),
             (FsKind::Dax, true) => Some(DaxIo::write(self.at, WHOLE).into()),
-            (FsKind::Dax, false) => Some(DaxIo::read(self.at).into()),
-            (FsKind::Btrfs, true) => Some(WriteFile::new(self.at, WHOLE).into()),
+            (FsKind::Dax, false) => {
+                Some(call(DaxIo::read(self.at), Dio { place: Place::Buffered, ..self }))
+            }
+            (FsKind::Btrfs | FsKind::Tmpfs, true) => Some(WriteFile::new(self.at, WHOLE).into()),
+            (FsKind::Tmpfs, false) => {
+                Some(call(ReadFile::new(self.at), Dio { place: Place::Buffered, ..self }))
+            }
             _ => None,
         }
     }
@@ -134,6 +144,9 @@ impl Dio {
         if invalidates && cx.cached(self.at).is_some() {
             let then = Dio { place: Place::Invalidating, ..self };
             return call(InvalidatePages::clean(self.at, 1), then);
+        }
+        if !self.write && cx.map.fs_of(self.at) == FsKind::Btrfs {
+            return self.to(Place::Unlock(-EBUSY));
         }
         self.to(Place::Begin)
     }
@@ -165,7 +178,13 @@ impl Dio {
         }
         let extent = cx.get::<Extent>(self.at);
         let block = extent.block().filter(|_| extent.kind() == ExtentKind::Written);
-        self.pin(cx, block)
+        match block {
+            Some(_) => self.pin(cx, block),
+            None => {
+                show(cx, self.at, Contents::ZERO);
+                call(Memory::store(self.user, WHOLE), Dio { place: Place::ZeroHole, ..self })
+            }
+        }
     }
 
     fn count(self, cx: &mut Step, n: i16) {
@@ -208,7 +227,6 @@ impl Dio {
                 let folio = cx.head(frame);
                 self.to(Place::SetDirty { block, frame, folio })
             }
-            (Some(frame), None) if ret > 0 => self.to(Place::ZeroHole(frame)),
             (_, block) => {
                 let ret = if ret < 0 { ret } else { -EFAULT };
                 match block.filter(|_| self.write) {
@@ -276,19 +294,13 @@ impl Dio {
         call(InvalidatePages::clean(self.at, 1), Dio { place: Place::Again, ..self })
     }
 
-    fn zero_hole(self, cx: &mut Step, frame: Frame) -> Next {
-        if let Some(page) = self.pinned(cx) {
-            cx.touch(page, true, Toucher::Kernel);
-            cx.fill(frame, WHOLE, Contents::ZERO);
-            cx.completed(frame, WHOLE, Contents::ZERO);
-        }
-        show(cx, self.at, Contents::ZERO);
-        self.release(cx, PAGE_SIZE as Ret, false)
-    }
-
     fn unlock(self, cx: &mut Step, ret: Ret) -> Next {
         let (me, lock) = (cx.me, file_lock(cx, LockClass::IRwsem, self.at));
         cx.unlock(me, lock);
+        if ret == -EBUSY && !self.write {
+            // The checksum of what is read might not match: falls back to a buffered read.
+            return call(ReadFile::new(self.at), Dio { place: Place::Buffered, ..self });
+        }
         if ret == -EBUSY {
             // -ENOTBLK: falls back to a buffered write.
             return WriteFile::new(self.at, WHOLE).into();
@@ -322,7 +334,7 @@ impl Machine for Dio {
             Place::Begin => Label::new("", "inode_dio_begin", Cost::Atomic),
             Place::Map => Label::new("", "iomap_begin", Cost::Journal),
             Place::SetDirty { .. } => Label::new("", "bio_set_pages_dirty", Cost::Lock),
-            Place::ZeroHole(_) => Label::new("", "iomap_dio_hole_iter", Cost::Copy),
+            Place::ZeroHole => Label::new("", "iomap_dio_hole_iter", Cost::Copy),
             Place::Submit { .. } => Label::new("", "submit_bio", Cost::Submit),
             Place::Wait(_) if self.write => Label::new("", "bio_release_pages", Cost::Wake),
             Place::Wait(_) => Label::new("", "bio_check_pages_dirty", Cost::Wake),
@@ -346,7 +358,6 @@ impl Machine for Dio {
                 }
                 self.to(Place::End(ret))
             }
-            Place::ZeroHole(frame) => self.zero_hole(cx, frame),
             Place::Submit { block, frame } => self.submit(cx, block, frame),
             Place::Wait(tag) => self.completed(cx, tag),
             Place::Grow => {
@@ -382,6 +393,13 @@ impl Machine for Dio {
                 None => self.invalidate_again(cx),
             },
             Place::Releasing(ret) => self.to(Place::End(ret)),
+            Place::ZeroHole => self.to(Place::End(if ret < 0 { ret } else { PAGE_SIZE as Ret })),
+            Place::Buffered if ret > 0 => {
+                let part = (0, ret as u16);
+                call(Memory::store(self.user, part), Dio { place: Place::Copying(ret), ..self })
+            }
+            Place::Buffered => Next::Return(ret),
+            Place::Copying(read) => Next::Return(if ret < 0 { ret } else { read }),
             Place::Again if ret != 0 => self.to(Place::Stale),
             _ => self.to(Place::End(PAGE_SIZE as Ret)),
         }

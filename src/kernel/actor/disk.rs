@@ -5,6 +5,7 @@
 //! (kernel-facts B10, 3.2). The second half carries the device's verdict; completion (B11) is a
 //! step of its own, in the interrupt.
 
+use super::bounce;
 use super::errno::{EIO, ENOSPC};
 use super::step::*;
 use crate::kernel::strategy::Guard;
@@ -39,6 +40,9 @@ pub fn submit(
     let tag = take_tag(cx, disk, kind, frame, block);
     if writes(kind) && has_checksum(cx, tag) {
         take_checksum(cx, tag);
+    }
+    if writes(kind) && cx.map.plan.loops.contains(&disk) {
+        bounce::at_once(cx, tag);
     }
     if let (BioKind::ReadIn, Some(folio)) = (kind, frame) {
         let service = cx.map.tag_actor(tag);
@@ -225,7 +229,7 @@ fn transfer(cx: &mut Step, tag: Tag, half: Part) {
     match bio.kind() {
         BioKind::Flush => {}
         // The copy is all there from the start.
-        BioKind::Writeback if bio.bounced() => {}
+        _ if bio.bounced() => {}
         BioKind::Writeback | BioKind::DioWrite => {
             cx.touch(page, false, Toucher::Device);
             let (so_far, data) = (cx.get::<BioData>(tag).0, cx.data(page.frame));

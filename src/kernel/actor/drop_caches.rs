@@ -54,6 +54,10 @@ impl DropCaches {
             // Neither has a page cache that could be had from the disk again.
             return Next::Return(0);
         }
+        if self.index == 0 {
+            // lru_add_drain()
+            cx.mlock_drain();
+        }
         let mut left = (pages.start + self.index..pages.end).map(FilePage);
         let cached = left.find_map(|at| Some((at, cx.cached(at)?)));
         let Some((at, frame)) = cached else { return Next::Return(0) };

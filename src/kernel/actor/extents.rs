@@ -7,7 +7,7 @@ use crate::kernel::world::machine::*;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::Holder;
 use crate::kernel::world::plan::Part;
-use crate::kernel::world::{Block, Contents, FilePage, Frame, World};
+use crate::kernel::world::{Block, Contents, FilePage, Frame, Id, World};
 
 /// Removes pages of a file from its extent map (`ext4_ext_remove_space`, `xfs_bunmapi`) and frees
 /// their blocks, which anybody may be given at once, unless the design keeps busy ones back.
@@ -22,6 +22,40 @@ pub fn remove(cx: &mut Step, first: FilePage, pages: u32) {
             release(cx, block, at);
         }
         forget(cx, at, (0, 4096));
+    }
+}
+
+/// Makes pages of a file read as zeroes and gives each a block that nothing has been written to
+/// (`ext4_zero_range`: extents are converted to unwritten ones, holes are allocated).
+pub fn unwrite(w: &mut World, first: FilePage, pages: u32) {
+    for at in (0..pages).map(|n| first.plus(n)) {
+        let disk = w.map.file(w.map.file_of(at)).disk;
+        let block = w.get::<Extent>(at).block();
+        let block = block.or_else(|| disk.and_then(|disk| w.alloc_block(disk, at)));
+        if let Some(block) = block {
+            w.set(at, Extent::at(ExtentKind::Unwritten, block));
+        }
+        forget(w, at, (0, 4096));
+    }
+}
+
+/// Removes pages from a file, so that what follows takes their place (`ext4_ext_shift_extents`). No
+/// page of the file from the first on is cached.
+pub fn collapse(cx: &mut Step, first: FilePage, pages: u32) {
+    remove(cx, first, pages);
+    let end = cx.map.file_pages[cx.map.file_of(first).index()].end;
+    for to in (first.0..end).map(FilePage) {
+        let from = to.plus(pages);
+        let (extent, newest, promised) = match from.0 < end {
+            true => (cx.get::<Extent>(from), cx.get::<Newest>(from), cx.get::<Promised>(from)),
+            false => Default::default(),
+        };
+        cx.set(to, extent);
+        cx.set(to, newest);
+        cx.set(to, promised);
+        if let Some(block) = extent.block() {
+            cx.update::<BlockState>(block, |b| b.with_link(to.0 + 1));
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! The caller holds mmap_lock shared. Its siblings carry on: [`FileFault`] (page cache),
 //! [`Mkwrite`] (a shared page becomes writable), [`Cow`] (copy on write), [`DaxFault`].
-//! Not modelled: fault-around (`do_fault_around`), which maps cached neighbours of a page that is
-//! read; huge pages; swap.
+//! Not modelled: huge pages; swap.
 
 use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault_cow::Cow;
@@ -148,6 +147,8 @@ impl Fault {
         };
         if cx.map.fs_of(page) == FsKind::Dax {
             DaxFault::new(self.at, want).into()
+        } else if cx.map.plan.around && want == Want::Read {
+            FileFault::around(self.at, self.retry).into()
         } else {
             FileFault::new(self.at, want, self.retry).into()
         }
@@ -257,6 +258,15 @@ pub fn beyond_eof(w: &World, page: FilePage) -> bool {
     u64::from(w.map.index_in_file(page)) * u64::from(PAGE_SIZE) >= size
 }
 
+/// `vmf_anon_prepare`: a private mapping of a file is about to get a page of its own, and keeps the
+/// sign of it (`vma->anon_vma`) even if it does not. Anonymous memory needs none here.
+pub fn anon_prepare(cx: &mut Step, at: VPage) {
+    let vma = cx.map.vma_of(at);
+    if cx.map.backing(at).is_some() && !cx.get::<VmaState>(vma).anon_vma() {
+        cx.update::<VmaState>(vma, |v| v.with_anon_vma(true));
+    }
+}
+
 /// Whether truncate, which waits for a page, keeps it from being faulted in again
 /// (`--truncate block-refault`, claims 70, 71): SIGBUS, which beyond the new end of a file is right
 /// and in a hole is not.
@@ -318,6 +328,14 @@ pub fn maybe_unlock_mmap(cx: &mut Step, at: VPage, retry: Retry, dropped: bool) 
     let me = cx.me;
     cx.unlock(me, lock);
     true
+}
+
+/// `mm_account_fault` of a fault that has returned. One that dropped mmap_lock and was complete
+/// (VM_FAULT_COMPLETED) has been counted where it did so; one that was retried is counted when it
+/// is handled, and is a major one only if its page was not there (a retry under the lock of the
+/// mapping alone does not set FAULT_FLAG_TRIED).
+pub fn account_fault(cx: &mut Step, ret: Ret) {
+    cx.w.prices.add(Price::Faults, u64::from(ret >= 0));
 }
 
 /// What a fault returns that may have dropped mmap_lock.

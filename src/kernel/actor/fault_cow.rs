@@ -1,7 +1,7 @@
 //! Copy on write: `wp_page_copy`.
 
 use super::errno::ENOMEM;
-use super::fault::{FAULT_WRITE, alloc_page, copy_page, map_anon};
+use super::fault::{FAULT_WRITE, alloc_page, anon_prepare, copy_page, map_anon};
 use super::notifier::{RangeEnd, RangeStart};
 use super::routine::call;
 use super::step::*;
@@ -118,10 +118,13 @@ impl Machine for Cow {
 
     fn step(self, cx: &mut Step, outcome: u8) -> Next {
         match self.state {
-            State::Alloc => match alloc_page(cx, outcome) {
-                Some(new) => self.go(State::Copy(new)),
-                None => self.leave(-ENOMEM),
-            },
+            State::Alloc => {
+                anon_prepare(cx, self.at);
+                match alloc_page(cx, outcome) {
+                    Some(new) => self.go(State::Copy(new)),
+                    None => self.leave(-ENOMEM),
+                }
+            }
             State::Copy(new) => {
                 copy_page(cx, self.old, new);
                 if self.notified(cx) { self.range_start(new) } else { self.go(State::Install(new)) }

@@ -17,6 +17,7 @@ use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Actor, Contents, FilePage, Frame, Lock, VPage, World};
 
@@ -118,6 +119,8 @@ impl DaxFault {
             cx.touch(page, true, Toucher::Kernel);
             cx.set(frame, Data(Contents::ZERO));
             cx.set(at, Extent::at(ExtentKind::Written, block));
+            // IOMAP_F_NEW: VM_FAULT_MAJOR
+            cx.w.prices.add(Price::MajorFaults, 1);
         }
         self.go(State::Access(frame))
     }
@@ -225,10 +228,13 @@ impl Machine for DaxFault {
         let Some(at) = cx.map.backing(self.at) else { return Next::Return(-EFAULT) };
         let me = cx.me;
         match self.state {
-            State::Prealloc => match alloc_page(cx, outcome) {
-                Some(copy) => DaxFault { copy: Some(copy), ..self }.go(State::Invalidate),
-                None => Next::Return(-ENOMEM),
-            },
+            State::Prealloc => {
+                anon_prepare(cx, self.at);
+                match alloc_page(cx, outcome) {
+                    Some(copy) => DaxFault { copy: Some(copy), ..self }.go(State::Invalidate),
+                    None => Next::Return(-ENOMEM),
+                }
+            }
             State::Invalidate => {
                 if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.lock(me, lock, Mode::Shared);

@@ -2,15 +2,20 @@
 //! does with the page that it returns.
 //!
 //! A page that is not cached is read in; it is found, locked and looked at again as the kernel
-//! does, since truncate may have taken it away meanwhile. Not modelled: readahead; folios of
-//! larger order are cached only from the start of a run, a page read in is a base page. Before
-//! 5.15 the filesystem took what is invalidate_lock here (i_mmap_sem) around the whole fault.
+//! does, since truncate may have taken it away meanwhile. Where the plan says so, the neighbours
+//! are mapped or read with it (`do_fault_around`, `do_sync_mmap_readahead`; kernel truth: of the
+//! same mapping, within 64 KiB). Not modelled: folios of larger order but those cached from the
+//! start of a run, a page read in is a base page. Before 5.15 the filesystem took what is
+//! invalidate_lock here (i_mmap_sem) around the whole fault.
+
+mod around;
 
 use super::disk::submit;
 use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault::*;
 use super::fault_mkwrite::Mkwrite;
 use super::step::*;
+use super::writeback::disk_of;
 use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
@@ -19,6 +24,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::Holder;
 use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Block, Contents, FilePage, Frame, Lock, VPage, World};
 
@@ -53,6 +59,10 @@ pub struct FileFault {
 enum State {
     /// `do_cow_fault`: before the copy is allocated.
     Prealloc,
+    /// `do_fault_around`: before what is cached is mapped (`filemap_map_pages`).
+    Around,
+    /// `page_cache_ra_unbounded`: before this page of the file (by index) is read, if it is absent.
+    Ahead(u32),
     /// Before `i_size` is read.
     Size,
     /// Before the cache is looked up.
@@ -96,6 +106,11 @@ impl FileFault {
     pub fn new(at: VPage, want: Want, retry: Retry) -> FileFault {
         let state = if want == Want::Cow { State::Prealloc } else { State::Size };
         FileFault { at, want, retry, dropped: false, invalidate: false, copy: None, state }
+    }
+
+    /// A fault for reading that first maps what is cached.
+    pub fn around(at: VPage, retry: Retry) -> FileFault {
+        FileFault { state: State::Around, ..FileFault::new(at, Want::Read, retry) }
     }
 
     fn go(self, state: State) -> Next {
@@ -158,7 +173,10 @@ impl FileFault {
                 }
             }
             None if self.invalidate || shmem => self.go(State::Alloc),
-            None => self.go(State::Invalidate(None)),
+            None => {
+                cx.w.prices.add(Price::MajorFaults, 1);
+                self.go(State::Invalidate(None))
+            }
         }
     }
 
@@ -186,6 +204,7 @@ impl FileFault {
             cx.unlock_folio(frame);
             return self.go(State::Again(frame));
         }
+        buffers_uptodate(cx, frame);
         if cx.flags(frame).uptodate() {
             // mmap_lock was dropped on the way: the mapping has to be found again.
             let next = State::Unlock(frame, true, -EAGAIN);
@@ -296,6 +315,15 @@ impl FileFault {
     }
 }
 
+/// `block_read_full_folio` of a locked folio of which a part was zeroed and dirtied
+/// ([`ZeroTail`](super::zero_tail::ZeroTail)): its buffers are uptodate, nothing is read.
+pub fn buffers_uptodate(cx: &mut Step, frame: Frame) {
+    let flags = cx.flags(frame);
+    if flags.dirty() && !flags.uptodate() {
+        cx.change_flags(frame, |f| f.with_uptodate(true));
+    }
+}
+
 /// Sets an entry for a page of the page cache (`set_pte_range`): the reference that the caller
 /// holds passes to the entry.
 pub fn map_file_page(cx: &mut Step, at: VPage, frame: Frame, write: bool, dirty: bool) {
@@ -315,6 +343,10 @@ impl Machine for FileFault {
             },
             State::Lock(frame) | State::Reading(frame) => Need::FolioLock(cx.w.head(frame)),
             State::Submit(_, block) => Need::FreeTag(cx.w.map.disk_of(block)),
+            State::Ahead(_) => match self.file_page(cx.w).and_then(|at| disk_of(cx.w, at)) {
+                Some(disk) => Need::FreeTag(disk),
+                None => Need::Nothing,
+            },
             _ => Need::Nothing,
         }
     }
@@ -332,6 +364,8 @@ impl Machine for FileFault {
     fn label(self) -> Label {
         let (name, cost) = match self.state {
             State::Prealloc => ("do_cow_fault: allocate", Cost::Alloc),
+            State::Around => ("filemap_map_pages", Cost::Lock),
+            State::Ahead(_) => ("page_cache_ra_unbounded", Cost::Submit),
             State::Size => ("filemap_fault: i_size", Cost::Step),
             State::Find => ("filemap_get_folio", Cost::Walk),
             State::Invalidate(_) => ("filemap_invalidate_lock_shared", Cost::Lock),
@@ -360,10 +394,15 @@ impl Machine for FileFault {
         let Some(at) = self.file_page(cx) else { return self.leave(None, -EFAULT) };
         let me = cx.me;
         match self.state {
-            State::Prealloc => match alloc_page(cx, outcome) {
-                Some(copy) => FileFault { copy: Some(copy), ..self }.go(State::Size),
-                None => self.leave(None, -ENOMEM),
-            },
+            State::Prealloc => {
+                anon_prepare(cx, self.at);
+                match alloc_page(cx, outcome) {
+                    Some(copy) => FileFault { copy: Some(copy), ..self }.go(State::Size),
+                    None => self.leave(None, -ENOMEM),
+                }
+            }
+            State::Around => self.map_around(cx),
+            State::Ahead(n) => self.read_ahead(cx, at, n),
             State::Size if beyond_eof(cx, at) || barred(cx, at) => self.leave(None, -EFAULT),
             State::Size => self.go(State::Find),
             State::Find => self.find(cx, at),
@@ -372,6 +411,9 @@ impl Machine for FileFault {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 let holding = FileFault { invalidate: true, ..self };
+                if folio.is_none() && cx.map.plan.around {
+                    return holding.go(State::Ahead(0));
+                }
                 holding.go(folio.map_or(State::Find, State::Trylock))
             }
             State::Alloc => match alloc_page(cx, outcome) {

@@ -14,6 +14,7 @@ use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::{DiskKind, FsKind};
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{FilePage, Frame, Lock, VPage, World};
 
@@ -250,6 +251,7 @@ impl Machine for Mkwrite {
             }
             State::Balance => {
                 let dropped = maybe_unlock_mmap(cx, self.at, self.retry, false);
+                cx.w.prices.add(Price::Faults, u64::from(dropped));
                 self.end(true, dropped)
             }
             State::Put { dropped } => {

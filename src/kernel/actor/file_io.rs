@@ -5,6 +5,7 @@ use super::folio::{GrabFolio, LetGo};
 use super::routine::call;
 use super::step::*;
 use super::writeback::bytes_inside;
+use super::zero_tail::ZeroTail;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
@@ -74,6 +75,8 @@ pub struct WriteFile {
 enum WritePlace {
     /// Takes `i_rwsem`.
     LockInode,
+    /// A write behind the end of the file: the old last page's tail is being zeroed.
+    OldTail,
     /// `write_begin`: the folio is being looked up, created, read.
     Grabbing,
     /// `folio_wait_stable`.
@@ -100,6 +103,24 @@ impl WriteFile {
 
     fn to(self, place: WritePlace) -> Next {
         WriteFile { place, ..self }.into()
+    }
+
+    fn grab(self) -> Next {
+        let grab = GrabFolio::new(self.at, self.part != WHOLE);
+        call(grab, WriteFile { place: WritePlace::Grabbing, ..self })
+    }
+
+    /// A write that begins behind the end leaves a gap: filesystems that zero the old last page
+    /// when the file grows do so here, too (`ext4_block_zero_eof`, `xfs_zero_range`; kernel truth:
+    /// not when it is direct I/O that grows the file).
+    fn old_tail(self, cx: &Step) -> Option<ZeroTail> {
+        let (file, page) = (cx.map.file_of(self.at), u64::from(PAGE_SIZE));
+        let size = cx.get::<Size>(file).bytes();
+        let start = u64::from(cx.map.index_in_file(self.at)) * page + u64::from(self.part.0);
+        let byte = (size % page) as u16;
+        let zeroes = cx.strategy.eof_tail.zeroes(cx.map.file(file).fs);
+        let at = cx.map.file_page(file, (size / page) as u32)?;
+        (start > size && byte > 0 && zeroes).then(|| ZeroTail::new(at, byte))
     }
 
     fn bytes(self) -> Ret {
@@ -171,8 +192,10 @@ impl Machine for WriteFile {
                     let lock = file_lock(cx, LockClass::IRwsem, self.at);
                     cx.lock(me, lock, Mode::Exclusive);
                 }
-                let grab = GrabFolio::new(self.at, self.part != WHOLE);
-                call(grab, WriteFile { place: WritePlace::Grabbing, ..self })
+                match self.old_tail(cx) {
+                    Some(zero) => call(zero, WriteFile { place: WritePlace::OldTail, ..self }),
+                    None => self.grab(),
+                }
             }
             WritePlace::Stable(folio) => self.to(WritePlace::Prepare(folio)),
             WritePlace::Prepare(folio) => self.prepare(cx, folio),
@@ -198,12 +221,13 @@ impl Machine for WriteFile {
                 Next::Return(ret)
             }
             // In the hands of another machine; see `resume`.
-            WritePlace::Grabbing | WritePlace::LettingGo => Next::Return(0),
+            WritePlace::OldTail | WritePlace::Grabbing | WritePlace::LettingGo => Next::Return(0),
         }
     }
 
     fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match (self.place, self.folio(cx)) {
+            (WritePlace::OldTail, _) => self.grab(),
             (WritePlace::LettingGo, _) => self.to(WritePlace::UnlockInode(self.bytes())),
             (_, Some(folio)) if ret == 0 => {
                 let stable = stable_pages(cx, self.at) && cx.strategy.keeps(Guard::WriteStable);
@@ -247,6 +271,8 @@ enum ReadPlace {
     LettingGo(Ret),
     /// The folio was not what was looked for: once more.
     Retry,
+    /// The folio is there, not uptodate, and nobody reads it.
+    Unread,
     /// xfs releases `i_rwsem`.
     End(Ret),
 }
@@ -347,13 +373,17 @@ impl Machine for ReadFile {
                 cx.lock(me, lock, Mode::Shared);
                 self.to(ReadPlace::Lookup)
             }
-            ReadPlace::Lookup | ReadPlace::Retry | ReadPlace::Creating => self.lookup(cx),
+            ReadPlace::Lookup | ReadPlace::Retry | ReadPlace::Creating | ReadPlace::Unread => {
+                self.lookup(cx)
+            }
             ReadPlace::Wait(folio) => {
                 let ours = cx.cached(self.at).is_some_and(|f| cx.head(f) == folio);
                 if ours && cx.flags(folio).uptodate() {
                     return self.to(ReadPlace::Copy(folio));
                 }
-                call(LetGo::Put(folio), ReadFile { place: ReadPlace::Retry, ..self })
+                // Nobody reads it: `filemap_update_page` has it read.
+                let place = if ours { ReadPlace::Unread } else { ReadPlace::Retry };
+                call(LetGo::Put(folio), ReadFile { place, ..self })
             }
             ReadPlace::LockInvalidate => {
                 if cx.strategy.keeps(Guard::ReadInvalidateLock) {
@@ -395,6 +425,7 @@ impl Machine for ReadFile {
             (ReadPlace::Creating, Some(folio)) if ret == 0 => self.to(ReadPlace::Unlock(folio)),
             (ReadPlace::Creating, _) => self.to(ReadPlace::Fail(ret)),
             (ReadPlace::LettingGo(ret), _) => self.end(cx, ret),
+            (ReadPlace::Unread, _) => self.to(ReadPlace::LockInvalidate),
             _ => self.to(ReadPlace::Lookup),
         }
     }

@@ -357,7 +357,7 @@ fn pageout_evicts_a_clean_mapped_page_and_refuses_a_locked_mapping() {
     assert_eq!((result(&sim, id), sim.world.cached(PAGE)), (Some(0), None));
     at_rest(&sim);
     let mut sim = Sim::new(plan, preset("linux-6.18"));
-    sim.world.update::<VmaState>(Vma(0), |v| v.with_locked(true));
+    sim.world.update::<VmaState>(Vma(0), |v| v.with_locked(1));
     run(&mut sim);
     assert_eq!(result(&sim, id), Some(-super::errno::EINVAL), "kernel truth D31");
 }

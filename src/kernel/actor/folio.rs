@@ -2,6 +2,7 @@
 
 use super::disk::submit;
 use super::errno::ENOMEM;
+use super::fault_file::buffers_uptodate;
 use super::step::*;
 use super::writeback::disk_of;
 use crate::kernel::strategy::Guard;
@@ -57,7 +58,10 @@ impl GrabFolio {
     }
 
     /// The folio is locked and in the cache: whether there is something to be read.
-    fn locked(self, cx: &Step, folio: Frame) -> Next {
+    fn locked(self, cx: &mut Step, folio: Frame) -> Next {
+        if self.uptodate {
+            buffers_uptodate(cx, folio);
+        }
         if !self.uptodate || cx.flags(folio).uptodate() {
             return Next::Return(0);
         }

@@ -1,8 +1,7 @@
 //! fork: `dup_mmap`, `copy_page_range`, `copy_present_ptes`.
 //!
-//! The child's address space and mappings are declared in the plan. Shared mappings are not
-//! copied, nor are private mappings of files without anonymous pages (no anon_vma): the child
-//! faults their pages in. Not modelled: other threads of the child before fork returns.
+//! The child's mappings are declared in the plan. Shared ones are not copied, nor are private ones
+//! of files without anon_vma: faults will do. Not modelled: threads of the child before fork ends.
 
 use super::errno::{EAGAIN, EINVAL, ENOMEM};
 use super::fault::{alloc_page, copy_page, map_anon};
@@ -107,16 +106,11 @@ impl ForkMm {
         !w.map.notified(w.map.mm_of(self.pages(w).0)).is_empty()
     }
 
-    /// `vma_needs_copy`: private, with an anon_vma (here: with anonymous pages).
+    /// `vma_needs_copy`: private, with an anon_vma, which anonymous memory is taken to have.
     fn needs_copy(self, w: &World) -> bool {
-        let (first, _, pages) = self.pages(w);
-        let anon = |n: u32| {
-            let pte = w.get::<Pte>(first.plus(n));
-            let frame = pte.frame().filter(|_| pte.present());
-            frame.is_some_and(|f| w.get::<Owner>(w.head(f)).kind() == OwnerKind::Anon)
-        };
-        let private = !w.map.vma(Vma(self.vma)).shared;
-        private && (w.map.is_anon(first) || (0..pages).any(anon))
+        let first = self.pages(w).0;
+        let anon = w.map.is_anon(first) || w.get::<VmaState>(w.map.vma_of(first)).anon_vma();
+        !w.map.vma(Vma(self.vma)).shared && anon
     }
 
     fn dup(self, cx: &mut Step) -> Next {
@@ -124,7 +118,8 @@ impl ForkMm {
             return ForkMm { vma: 0, ..self }.flush(cx, 0);
         };
         let state = cx.get::<VmaState>(parent);
-        cx.set(Vma(this.vma), state);
+        // VM_LOCKED is not inherited; the pieces are.
+        cx.set(Vma(this.vma), state.with_locked(0).with_cuts(state.edges()));
         if !state.mapped() || !this.needs_copy(cx) {
             return ForkMm { vma: this.vma + 1, ..this }.go(State::Dup);
         }

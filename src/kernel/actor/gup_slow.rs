@@ -7,7 +7,7 @@
 //! mmap_lock, taken and released here for it, and never drop it.
 
 use super::errno::*;
-use super::fault::{Access, FAULT_WRITE, Fault, Retry, is_shared};
+use super::fault::{Access, FAULT_WRITE, Fault, Retry, account_fault, is_shared};
 use super::gup_fast::{live_ref, put_live_ref};
 use super::pin::*;
 use super::pin_count::CountPin;
@@ -100,7 +100,8 @@ impl GupSlow {
 
     /// FOLL_UNLOCKABLE.
     fn unlockable(self) -> bool {
-        self.request.flags.call.is_fast()
+        let call = self.request.flags.call;
+        call.is_fast() || call == PinCall::PinRemote
     }
 
     /// FOLL_TOUCH: set by every call but plain pin_user_pages().
@@ -246,10 +247,9 @@ impl GupSlow {
 /// `set_page_dirty` as GUP and drivers call it. DAX has no dirty tag to set for it
 /// (noop_dirty_folio).
 pub fn touch_dirty(cx: &mut Step, frame: Frame) {
-    use crate::kernel::world::facts::Fact;
     if cx.flags(frame).pmem() {
         cx.change_flags(frame, |f| f.with_dirty(true));
-        cx.facts.push(Fact::Dirtied { frame });
+        cx.facts.push(crate::kernel::world::facts::Fact::Dirtied { frame });
     } else {
         cx.mark_dirty(frame);
     }
@@ -321,6 +321,7 @@ impl Machine for GupSlow {
         if let State::Counted(frame) = self.state {
             return self.go(if ret < 0 { State::Put(frame, ret) } else { State::Keep(frame) });
         }
+        account_fault(cx, ret);
         match ret {
             0 => self.go(State::Follow),
             FAULT_WRITE => {

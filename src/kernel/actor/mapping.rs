@@ -345,7 +345,10 @@ impl Advise {
             return Next::Return(-ENOMEM);
         }
         let refused = match what {
-            What::DontNeed => state.locked(),
+            What::DontNeed => {
+                let start = map.vma_pages[vma.index()].start;
+                state.any_locked(self.first.0 - start, self.pages)
+            }
             What::Populate { write } => !(if write { state.write() } else { state.read() }),
         };
         if refused {

@@ -7,7 +7,7 @@
 //! mmap_lock.
 
 use super::errno::{EAGAIN, EFAULT, EINTR};
-use super::fault::{Access, Fault, Retry};
+use super::fault::{Access, Fault, Retry, account_fault};
 use super::routine::call;
 use super::step::*;
 use crate::kernel::world::VPage;
@@ -141,10 +141,11 @@ impl Machine for Memory {
     }
 
     /// A fault that gave up mmap_lock is retried once without doing so again (FAULT_FLAG_TRIED).
-    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         if ret == -EAGAIN {
             return Memory { retry: Retry::Tried, ..self }.go(State::Access);
         }
+        account_fault(cx, ret);
         self.go(State::Unlock(ret))
     }
 }

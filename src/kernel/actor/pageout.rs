@@ -1,4 +1,4 @@
-//! madvise(MADV_PAGEOUT) and madvise(MADV_FREE).
+//! madvise(MADV_PAGEOUT), madvise(MADV_COLD) and madvise(MADV_FREE).
 //!
 //! MADV_PAGEOUT reclaims pages that are mapped here and nowhere else; without swap, anonymous
 //! ones stay (kernel truth D10, D12, D13). MADV_FREE marks anonymous pages as free to be dropped;
@@ -24,8 +24,19 @@ pub struct PageOut {
     pages: u32,
     /// Pages done.
     done: u32,
-    lazily: bool,
+    what: What,
     place: Place,
+}
+
+/// What is done with the pages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum What {
+    /// They are reclaimed.
+    Reclaim,
+    /// They may be dropped.
+    Free,
+    /// They are the next to be reclaimed: nothing that could be seen.
+    Cool,
 }
 
 /// The place of a call.
@@ -42,12 +53,17 @@ enum Place {
 impl PageOut {
     /// MADV_PAGEOUT
     pub fn now(first: VPage, pages: u32) -> PageOut {
-        PageOut { first, pages, done: 0, lazily: false, place: Place::Lock }
+        PageOut { first, pages, done: 0, what: What::Reclaim, place: Place::Lock }
     }
 
     /// MADV_FREE
     pub fn lazily(first: VPage, pages: u32) -> PageOut {
-        PageOut { lazily: true, ..PageOut::now(first, pages) }
+        PageOut { what: What::Free, ..PageOut::now(first, pages) }
+    }
+
+    /// MADV_COLD
+    pub fn cool(first: VPage, pages: u32) -> PageOut {
+        PageOut { what: What::Cool, ..PageOut::now(first, pages) }
     }
 
     fn to(self, place: Place) -> Next {
@@ -69,7 +85,12 @@ impl PageOut {
         cx.lock_briefly(me, LockClass::Ptl);
         let pte = cx.get::<Pte>(at);
         let Some(frame) = pte.frame().filter(|_| pte.present()) else { return then.on() };
-        if self.lazily {
+        if self.what == What::Cool {
+            cx.set_pte(at, pte.with_young(false));
+            cx.change_flags(frame, |f| f.with_referenced(false).with_active(false));
+            return then.on();
+        }
+        if self.what == What::Free {
             if cx.get::<Owner>(frame).kind() != OwnerKind::Anon {
                 return then.on();
             }
@@ -101,7 +122,7 @@ impl Machine for PageOut {
     }
 
     fn label(self) -> Label {
-        match (self.place, self.lazily) {
+        match (self.place, self.what == What::Free) {
             (Place::Lock, _) => Label::new("", "madvise: mmap_read_lock", Cost::Syscall),
             (Place::Entry, false) => {
                 Label::new("", "madvise_cold_or_pageout_pte_range", Cost::Walk)
@@ -117,9 +138,12 @@ impl Machine for PageOut {
             Place::Lock => {
                 cx.lock(me, lock, Mode::Shared);
                 let vma = cx.map.vma_of(self.first);
-                if cx.get::<VmaState>(vma).locked() {
+                let start = cx.map.vma_pages[vma.0 as usize].start;
+                if cx.get::<VmaState>(vma).any_locked(self.first.0 - start, self.pages) {
                     return self.to(Place::Unlock(-EINVAL));
                 }
+                // lru_add_drain()
+                cx.mlock_drain();
                 self.on()
             }
             Place::Entry => self.entry(cx),

@@ -103,6 +103,7 @@ impl Machine for PinPages {
             PinCall::PinSlow => "pin_user_pages: mm_set_has_pinned_flag",
             PinCall::GetFast => "get_user_pages_fast",
             PinCall::GetSlow => "get_user_pages",
+            PinCall::PinRemote => "pin_user_pages_remote: mm_set_has_pinned_flag",
             PinCall::GetForce => "get_user_pages_remote(FOLL_FORCE)",
         };
         Label::new("F0", name, Cost::Syscall)

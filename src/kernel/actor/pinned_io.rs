@@ -1,8 +1,11 @@
 //! The kernel itself reads or writes a page that a GUP call has returned: `access_remote_vm` after
-//! its get_user_pages_remote (ptrace, /proc/PID/mem), a pipe that vmsplice has filled.
+//! its get_user_pages_remote (ptrace, /proc/PID/mem), process_vm_writev, io_uring's fixed buffers,
+//! a pipe that vmsplice has filled.
 //!
 //! The page is reached through the kernel's own mapping; page tables, TLBs and the user's
-//! protection are not asked. access_remote_vm keeps mmap_lock (for reading) until it has written;
+//! protection are not asked, no entry becomes dirty, the filesystem is not told: whoever wrote has
+//! to say so when he lets go ([`Release`](super::release::Release)). Copies of parts of a page are
+//! not modelled. access_remote_vm keeps mmap_lock (for reading) until it has written;
 //! here the lock is gone with the GUP call.
 
 use super::errno::EBADF;
@@ -13,24 +16,44 @@ use crate::kernel::world::machine::Pinned;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Owner, OwnerKind};
 use crate::kernel::world::plan::WHOLE;
-use crate::kernel::world::{Frame, Slot};
+use crate::kernel::world::{FilePage, Frame, Id, Slot, VPage, World};
 
-/// One access to the first page of a slot. Returns 0, or -EBADF if the slot holds none.
+/// One access to a page of a slot. Returns 0, or -EBADF if the slot holds none there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PinnedIo {
     slot: Slot,
+    page: u32,
     write: bool,
 }
 
 impl PinnedIo {
-    /// `copy_to_user_page` into the page.
-    pub fn write(slot: Slot) -> PinnedIo {
-        PinnedIo { slot, write: true }
+    /// `copy_to_user_page`, `copy_page_from_iter` into the page.
+    pub fn write(slot: Slot, page: u32) -> PinnedIo {
+        PinnedIo { slot, page, write: true }
     }
 
     /// `copy_page_to_iter` from the page.
-    pub fn read(slot: Slot) -> PinnedIo {
-        PinnedIo { slot, write: false }
+    pub fn read(slot: Slot, page: u32) -> PinnedIo {
+        PinnedIo { slot, page, write: false }
+    }
+}
+
+/// A page that a slot holds, as it was when it was taken.
+pub fn held(w: &World, slot: Slot, page: u32) -> Option<Page> {
+    let pages = w.map.slot_pages[slot.index()].len() as u32;
+    let kept = w.get::<Pinned>((page < pages).then(|| w.map.slot_page(slot, page))?);
+    Some(Page { frame: Frame::unpack(kept.frame_bits())?, generation: kept.generation() })
+}
+
+/// The logical page that a frame shows which is no page of a file, or not any more.
+fn origin(w: &World, frame: Frame) -> u32 {
+    let owner = w.get::<Owner>(w.head(frame));
+    let n = owner.link().wrapping_sub(1);
+    match owner.kind() {
+        // The virtual page for which the frame was allocated.
+        OwnerKind::Anon => w.map.origin_of_vpage(VPage(n)),
+        OwnerKind::Detached => w.map.origin_of_file(FilePage(n)),
+        _ => 0,
     }
 }
 
@@ -47,24 +70,15 @@ impl Machine for PinnedIo {
     }
 
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
-        let kept = cx.get::<Pinned>(cx.map.slot_page(self.slot, 0));
-        let Some(frame) = Frame::unpack(kept.frame_bits()) else { return Next::Return(-EBADF) };
-        let page = Page { frame, generation: kept.generation() };
+        let Some(page) = held(cx, self.slot, self.page) else { return Next::Return(-EBADF) };
         if self.write {
-            let owner = cx.get::<Owner>(frame);
-            // Anonymous memory: the virtual page for which the frame was allocated.
-            let private = match owner.kind() {
-                OwnerKind::Anon => {
-                    cx.map.origin_of_vpage(crate::kernel::world::VPage(owner.link() - 1))
-                }
-                _ => 0,
-            };
+            let private = origin(cx, page.frame);
             cx.write_frame(page, WHOLE, private, Toucher::Kernel);
-            return Next::Return(0);
+        } else {
+            cx.touch(page, false, Toucher::Kernel);
+            let contents = cx.data(page.frame);
+            cx.read_result(contents);
         }
-        cx.touch(page, false, Toucher::Kernel);
-        let contents = cx.data(frame);
-        cx.read_result(contents);
         Next::Return(0)
     }
 }

@@ -12,15 +12,18 @@ use super::lease::LeaseCall;
 use super::mapping::{Advise, MapCall, Protect};
 use super::memory::Memory;
 use super::migrate::Migrate;
+use super::mlock::Mlock;
 use super::neighbour::Neighbour;
 use super::pageout::PageOut;
 use super::pin::{GupFlags, PinPages};
 use super::pinned_io::PinnedIo;
+use super::punch::RemovePages;
 use super::reclaim::Reclaim;
 use super::reflink::Reflink;
 use super::region::{Deregister, Register};
 use super::release::Release;
 use super::routine::{Routine, call};
+use super::splice::SpliceRead;
 use super::step::*;
 use super::sync::Sync;
 use super::sync_calls::{Fsync, Msync, SyncFileRange};
@@ -31,7 +34,7 @@ use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::plan::{Advice, Op, Role};
-use crate::kernel::world::{Actor, OpId, World};
+use crate::kernel::world::{Actor, OpId, VPage, World};
 
 /// The bottom of every thread's stack. It makes no steps of its own: the next operation begins
 /// in the step in which the last one ended.
@@ -130,6 +133,7 @@ fn start(op: Op) -> Routine {
         Op::Wait { event } => Sync::Wait(event).into(),
         Op::Fsync { file, data_only } => Fsync::new(file, data_only).into(),
         Op::Msync { vma, sync } => Msync::new(vma, sync).into(),
+        Op::MsyncInvalidate { vma } => Msync::invalidate(vma).into(),
         Op::SyncFileRange { file, flags } => SyncFileRange::new(file, flags).into(),
         Op::Writeback { file, mode } => WritebackInode::new(file, mode).into(),
         Op::Load { at } => Memory::load(at).into(),
@@ -138,25 +142,21 @@ fn start(op: Op) -> Routine {
             PinPages::new(first, pages, slot, GupFlags { write, longterm, call }).into()
         }
         Op::Unpin { slot, dirty, how, context } => Release::op(slot, dirty, how, context).into(),
+        Op::Splice { from, slot } => SpliceRead::new(from, slot).into(),
         Op::Hoard { at, count, pin } => Hoard { at, count, pin }.into(),
-        Op::WritePinned { slot } => PinnedIo::write(slot).into(),
-        Op::ReadPinned { slot } => PinnedIo::read(slot).into(),
+        Op::WritePinned { slot, page } => PinnedIo::write(slot, page).into(),
+        Op::ReadPinned { slot, page } => PinnedIo::read(slot, page).into(),
         Op::Fork { child } => ForkMm::new(child).into(),
         Op::Truncate { file, size } => Cut::new(What::Tail { file, size }).into(),
-        Op::Punch { first, pages } => Cut::new(What::Hole { first, pages }).into(),
+        Op::Punch { first, pages } => Cut::new(What::hole(first, pages)).into(),
+        Op::PunchPart { first, pages, from, to } => {
+            Cut::new(What::Hole { first, pages, from, to }).into()
+        }
         Op::Unbind { disk } => UnbindDevice::new(disk).into(),
         Op::Mmap { vma } => MapCall::map(vma).into(),
         Op::Munmap { vma } => MapCall::unmap(vma).into(),
         Op::Mprotect { vma, read, write } => Protect::new(vma, read, write).into(),
-        Op::Madvise { first, pages, advice: Advice::DontNeed } => {
-            Advise::dont_need(first, pages).into()
-        }
-        Op::Madvise { first, pages, advice: Advice::PopulateRead } => {
-            Advise::populate(first, pages, false).into()
-        }
-        Op::Madvise { first, pages, advice: Advice::PopulateWrite } => {
-            Advise::populate(first, pages, true).into()
-        }
+        Op::Madvise { first, pages, advice } => advise(first, pages, advice),
         Op::Register { region, first, pages, write, longterm } => {
             Register::new(region, first, pages, write, longterm).into()
         }
@@ -179,10 +179,23 @@ fn start(op: Op) -> Routine {
         Op::DioWrite { to, from } => Dio::write(to, from).into(),
         Op::Reclaim { page } => Reclaim::new(page).into(),
         Op::DropCaches { file } => DropCaches::new(file).into(),
-        Op::Madvise { first, pages, advice: Advice::PageOut } => PageOut::now(first, pages).into(),
-        Op::Madvise { first, pages, advice: Advice::Free } => PageOut::lazily(first, pages).into(),
+        Op::Mlock { first, pages, lock } => Mlock::new(first, pages, lock).into(),
+        Op::CollapseRange { first, pages } => Cut::new(What::Collapse { first, pages }).into(),
+        Op::ZeroRange { first, pages } => Cut::new(What::Zeroes { first, pages }).into(),
         Op::Migrate { page } => Migrate::new(page).into(),
         Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),
+    }
+}
+
+fn advise(first: VPage, pages: u32, advice: Advice) -> Routine {
+    match advice {
+        Advice::DontNeed => Advise::dont_need(first, pages).into(),
+        Advice::PopulateRead => Advise::populate(first, pages, false).into(),
+        Advice::PopulateWrite => Advise::populate(first, pages, true).into(),
+        Advice::PageOut => PageOut::now(first, pages).into(),
+        Advice::Cold => PageOut::cool(first, pages).into(),
+        Advice::Free => PageOut::lazily(first, pages).into(),
+        Advice::Remove => RemovePages::new(first, pages).into(),
     }
 }

@@ -100,10 +100,18 @@ impl RmapWalk {
         let state = w.get::<VmaState>(vma);
         let allowed = match self.purpose {
             Purpose::Clean => w.map.vma(vma).shared,
-            Purpose::Unmap => !state.locked(),
+            // Folios are base pages where anything is locked: see `mlock`.
+            Purpose::Unmap => state.locked() == 0 || !self.locked_in(w, vma, state),
             Purpose::ToMigration | Purpose::FromMigration => true,
         };
         state.mapped() && allowed && self.window(w, vma).is_some()
+    }
+
+    /// Whether the part of the mapping that shows the folio is locked.
+    fn locked_in(self, w: &World, vma: Vma, state: VmaState) -> bool {
+        let start = w.map.vma_pages[vma.0 as usize].start;
+        let window = self.window(w, vma);
+        window.is_some_and(|(first, pages)| state.any_locked(first.0 - start, pages))
     }
 
     fn notifies(self) -> bool {

@@ -204,6 +204,12 @@ routines! {
     PinnedIo(pinned_io::PinnedIo),
     /// Moves a page of a file to another frame.
     Migrate(migrate::Migrate),
+    /// `mlock()` and `munlock()`.
+    Mlock(mlock::Mlock),
+    /// `madvise(MADV_REMOVE)`.
+    RemovePages(punch::RemovePages),
+    /// `splice()` of a page of a file into a pipe.
+    SpliceRead(splice::SpliceRead),
     /// Reflink: two ranges of files share blocks.
     Reflink(reflink::Reflink),
 }

@@ -1,7 +1,7 @@
 //! fsync, msync, sync_file_range (kernel-facts 3.6).
 
 use super::disk::{reap, submit};
-use super::errno::{EIO, ENOMEM, ENOSPC};
+use super::errno::{EBUSY, EIO, ENOMEM, ENOSPC};
 use super::routine::call;
 use super::step::*;
 use super::writeback::WritePages;
@@ -188,13 +188,20 @@ impl Machine for Fsync {
 pub struct Msync {
     vma: Vma,
     sync: bool,
+    /// MS_INVALIDATE: locked memory is refused, and nothing else is done.
+    invalidate: bool,
 }
 
 impl Msync {
     /// msync of a mapping; without `sync` (MS_ASYNC) it writes nothing. Returns 0, -EIO, or
     /// -ENOMEM if nothing is mapped there.
     pub fn new(vma: Vma, sync: bool) -> Msync {
-        Msync { vma, sync }
+        Msync { vma, sync, invalidate: false }
+    }
+
+    /// msync with MS_INVALIDATE. Returns 0, -EBUSY if any page is locked, or -ENOMEM.
+    pub fn invalidate(vma: Vma) -> Msync {
+        Msync { invalidate: true, ..Msync::new(vma, false) }
     }
 
     fn lock(self, w: &World) -> Lock {
@@ -215,8 +222,12 @@ impl Machine for Msync {
         // mmap_lock is dropped before the file is synced: only the lookup is under it.
         let (me, lock) = (cx.me, self.lock(cx));
         cx.lock(me, lock, Mode::Shared);
-        let mapped = cx.get::<VmaState>(self.vma).mapped();
+        let state = cx.get::<VmaState>(self.vma);
+        let mapped = state.mapped();
         cx.unlock(me, lock);
+        if self.invalidate && state.locked() != 0 {
+            return Next::Return(-EBUSY);
+        }
         let plan = cx.map.vma(self.vma);
         match plan.backing {
             _ if !mapped => Next::Return(-ENOMEM),

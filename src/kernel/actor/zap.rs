@@ -151,6 +151,11 @@ fn clear_pte(cx: &mut Step, at: VPage, pte: Pte, frame: Frame) -> bool {
             drop_everywhere(cx, at);
         }
     }
+    if pte.dirty() && pmem && cx.rules.mapped_refs && !cx.flags(frame).dirty() {
+        // A DAX page has PG_dirty for ever once it was zapped dirty (noop_dirty_folio): seen as
+        // dirty memory in smaps, heeded by nobody.
+        cx.change_flags(frame, |f| f.with_dirty(true));
+    }
     if frame == ZERO_PAGE || (pmem && !cx.rules.mapped_refs) {
         return false;
     }

@@ -163,7 +163,7 @@ impl Meter {
         let (blocked, lasted) = (std::mem::take(&mut wait.blocked_ns), now - wait.began);
         wait.began = now;
         let Some(op) = op else { return };
-        if matches!(op, Op::Truncate { .. } | Op::Punch { .. }) {
+        if matches!(op, Op::Truncate { .. } | Op::Punch { .. } | Op::PunchPart { .. }) {
             self.prices.peak(Price::TruncateNs, lasted);
         }
         if blocked > 0 && is_call(op) {

@@ -197,7 +197,10 @@ fn of_op(plan: &Plan, op: &Op) -> Situation {
             let dax = plan.fs == FsKind::Dax;
             Situation { removes: !dax, removes_dax: dax, grows: size > plan.size, ..none }
         }
-        Op::Punch { first, .. } => {
+        Op::Punch { first, .. }
+        | Op::PunchPart { first, .. }
+        | Op::ZeroRange { first, .. }
+        | Op::CollapseRange { first, .. } => {
             let dax = is_dax(plan, first);
             Situation { removes: !dax, removes_dax: dax, ..none }
         }

@@ -29,6 +29,7 @@ pub mod price;
 pub mod setup;
 pub mod storage;
 pub mod view;
+mod vma;
 mod words;
 
 pub use cell::{Facet, Kind};

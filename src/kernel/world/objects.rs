@@ -387,12 +387,20 @@ pub struct VmaState {
     pub read: bool,
     /// VM_WRITE
     pub write: bool,
-    /// VM_LOCKED
-    pub locked: bool,
-    #[bits(60)]
+    /// VM_LOCKED: pages that mlock has locked, one bit each (of the first 16). The kernel splits
+    /// the mapping there.
+    #[bits(16)]
+    pub locked: u16,
+    /// Where else the mapping is split, one bit for each page with which a piece begins: what a
+    /// fork copied in pieces stays in pieces.
+    #[bits(16)]
+    pub cuts: u16,
+    /// `vma->anon_vma` of a private mapping of a file: it has had a copy of a page, or tried to.
+    pub anon_vma: bool,
+    #[bits(28)]
     __: u64,
 }
-facet!(VmaState of Vma { mapped: flag, read: flag, write: flag, locked: flag, });
+facet!(VmaState of Vma { mapped: flag, read: flag, write: flag, locked: int, });
 
 /// An address space.
 #[bitfield(u64)]

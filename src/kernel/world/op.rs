@@ -20,15 +20,18 @@ pub enum PinCall {
     GetFast,
     /// `get_user_pages`: slow walk only; FOLL_GET.
     GetSlow,
-    /// `get_user_pages_remote` with FOLL_FORCE, for ptrace and /proc/PID/mem: slow walk; FOLL_GET.
-    /// What the mapping forbids is not asked; a private one gets a copy.
+    /// `pin_user_pages_remote`: slow walk only, takes mmap_lock itself; FOLL_PIN, FOLL_TOUCH
+    /// (process_vm_readv and process_vm_writev).
+    PinRemote,
+    /// `get_user_pages_remote` with FOLL_FORCE, for ptrace and /proc/PID/mem: slow walk; FOLL_GET,
+    /// FOLL_TOUCH. What the mapping forbids is not asked; a private one gets a copy.
     GetForce,
 }
 
 impl PinCall {
     /// FOLL_PIN (else FOLL_GET).
     pub fn is_pin(self) -> bool {
-        matches!(self, PinCall::PinFast | PinCall::PinSlow)
+        matches!(self, PinCall::PinFast | PinCall::PinSlow | PinCall::PinRemote)
     }
     /// Whether the lockless walk is tried first.
     pub fn is_fast(self) -> bool {
@@ -73,6 +76,10 @@ pub enum Advice {
     PageOut,
     /// Lazily free anonymous pages.
     Free,
+    /// Make the range the next to be reclaimed.
+    Cold,
+    /// Punch a hole into the file that is mapped there.
+    Remove,
     /// Fault in for reading.
     PopulateRead,
     /// Fault in for writing.
@@ -119,12 +126,20 @@ pub enum Op {
     Fsync { file: File, data_only: bool },
     /// `msync` of a mapping, MS_SYNC (else MS_ASYNC, which does nothing).
     Msync { vma: Vma, sync: bool },
+    /// `msync` of a mapping, MS_INVALIDATE: does nothing but fail if any of it is locked.
+    MsyncInvalidate { vma: Vma },
     /// `sync_file_range` over the whole file.
     SyncFileRange { file: File, flags: SfrFlags },
     /// `ftruncate` to `size` bytes, shrinking or extending.
     Truncate { file: File, size: u64 },
     /// `fallocate(PUNCH_HOLE | KEEP_SIZE)` of whole pages.
     Punch { first: FilePage, pages: u32 },
+    /// The same of bytes: from byte `from` of the first page to byte `to` of the last, exclusive.
+    PunchPart { first: FilePage, pages: u32, from: u16, to: u16 },
+    /// `fallocate(ZERO_RANGE)` of whole pages: they read as zeroes and keep their blocks.
+    ZeroRange { first: FilePage, pages: u32 },
+    /// `fallocate(COLLAPSE_RANGE)` of whole pages: what follows takes their place.
+    CollapseRange { first: FilePage, pages: u32 },
     /// Reflink (snapshot) of `pages` pages: the two ranges share blocks until one is written.
     Reflink { from: FilePage, to: FilePage, pages: u32 },
     /// `mmap` of a mapping that the scenario declared unmapped.
@@ -135,6 +150,8 @@ pub enum Op {
     Mprotect { vma: Vma, read: bool, write: bool },
     /// `madvise` of pages of a mapping.
     Madvise { first: VPage, pages: u32, advice: Advice },
+    /// `mlock` of pages of a mapping (`lock`), or `munlock`.
+    Mlock { first: VPage, pages: u32, lock: bool },
     /// `fork`: the child's address space and mappings are declared in the plan.
     Fork { child: Mm },
     /// One GUP call.
@@ -142,14 +159,17 @@ pub enum Op {
     /// Releases all pages of a slot; `dirty`: the pages were written to. `how`: what the driver
     /// does about it; none: what the strategy's `--unpin` says.
     Unpin { slot: Slot, dirty: bool, how: Option<Redirty>, context: Context },
+    /// `splice` of a page of a file into a pipe: the slot keeps a plain reference.
+    Splice { from: FilePage, slot: Slot },
     /// Takes that many pins of a page, or plain references to it, and keeps them.
     Hoard { at: VPage, count: u32, pin: bool },
-    /// The kernel writes a new version to the first page that a slot holds: `access_remote_vm`, any
-    /// driver that fills a user's page by itself (case 5 of pin_user_pages.rst).
-    WritePinned { slot: Slot },
-    /// The kernel copies out of the first page that a slot holds, as read(2) of a pipe that
-    /// vmsplice has filled; records the contents.
-    ReadPinned { slot: Slot },
+    /// The kernel writes a new version to a page that a slot holds: `access_remote_vm`,
+    /// process_vm_writev, any driver that fills a user's page by itself (case 5 of
+    /// pin_user_pages.rst).
+    WritePinned { slot: Slot, page: u32 },
+    /// The kernel copies out of a page that a slot holds, as read(2) of a pipe that vmsplice has
+    /// filled; records the contents.
+    ReadPinned { slot: Slot, page: u32 },
     /// Registers a region: pins (or subscribes, with a notifier) and programs the device.
     Register { region: Region, first: VPage, pages: u32, write: bool, longterm: bool },
     /// Deregisters a region: stops the device, then releases.

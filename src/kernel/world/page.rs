@@ -248,6 +248,9 @@ impl World {
         let mapped = |p: Pte| p.frame().filter(|&f| p.present() && f != ZERO_PAGE);
         let (from, to) = (mapped(old), mapped(pte));
         if from != to {
+            if self.map.mlocks {
+                self.mlock_moved(at, to);
+            }
             for (frame, n) in [(from, -1i32), (to, 1)] {
                 if let Some(frame) = frame {
                     let head = self.head(frame);
@@ -256,6 +259,48 @@ impl World {
                     };
                     self.update::<Holders>(head, add);
                 }
+            }
+        }
+    }
+
+    /// Whether a virtual page is locked (VM_LOCKED).
+    fn is_locked(&self, at: VPage) -> bool {
+        let vma = self.map.vma_of(at);
+        let start = self.map.vma_pages[vma.index()].start;
+        let state = self.get::<VmaState>(vma);
+        state.mapped() && state.any_locked(at.0 - start, 1)
+    }
+
+    /// `mlock_vma_folio`: a locked page is mapped. That it is unmapped is put into a batch only
+    /// (`munlock_vma_folio`): PG_mlocked stays until [`World::mlock_drain`].
+    fn mlock_moved(&mut self, at: VPage, to: Option<Frame>) {
+        if let Some(frame) = to.filter(|_| self.is_locked(at)) {
+            self.mlock_folio(frame);
+        }
+    }
+
+    /// `mlock_folio`: not of the zero page, nor of pmem.
+    pub fn mlock_folio(&mut self, frame: Frame) {
+        if frame != ZERO_PAGE && !self.flags(frame).pmem() && !self.flags(frame).mlocked() {
+            self.change_flags(frame, |f| f.with_mlocked(true));
+        }
+    }
+
+    /// `mlock_drain_local`: PG_mlocked goes where no locked mapping shows the folio any more
+    /// (`mlock_count`).
+    pub fn mlock_drain(&mut self) {
+        if !self.map.mlocks {
+            return;
+        }
+        for frame in (1..self.map.ram).map(Frame) {
+            let shows = |at: VPage| {
+                let pte = self.get::<Pte>(at);
+                pte.present() && pte.frame() == Some(frame) && self.is_locked(at)
+            };
+            let stale = self.get::<Flags>(frame).mlocked()
+                && !(0..self.map.plan.vpages()).map(VPage).any(shows);
+            if stale {
+                self.change_flags(frame, |f| f.with_mlocked(false));
             }
         }
     }

@@ -43,6 +43,12 @@ pub struct Plan {
     pub workers: u32,
     /// Pipe buffers that vmsplice and splice may fill.
     pub pipe_slots: u32,
+    /// A fault maps what is cached around its page and reads what is not (fault-around,
+    /// read-around); without it, as if `fault_around_bytes` were 4096 and `read_ahead_kb` 0.
+    pub around: bool,
+    /// Disks that are loop devices: their driver has taken a copy of what is to be written by the
+    /// time that the submission returns.
+    pub loops: Vec<Disk>,
     /// Faults that may happen.
     pub faults: Faults,
     /// How long things take in timed runs.

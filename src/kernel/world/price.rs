@@ -39,6 +39,11 @@ prices! {
     Pins = "pins",
     /// Pages unpinned.
     Unpins = "unpins",
+    /// Page faults that were handled, those of GUP as well (`min_flt` and `maj_flt`).
+    Faults = "faults",
+    /// Those of them that did not find their page in the page cache, or allocated a block of a DAX
+    /// file (VM_FAULT_MAJOR: `maj_flt`).
+    MajorFaults = "major-faults",
     /// Atomic operations on counts and bits of pages and mappings, by GUP calls and the release of
     /// what they took.
     PinAtomics = "pin-atomics",

@@ -221,6 +221,9 @@ fn private(w: &mut World, page: VPage, contents: Contents) {
     w.set_pte(page, pte.with_frame(frame));
     w.map_page(frame, 1);
     w.drop_ref(frame);
+    if w.map.backing(page).is_some() {
+        w.update::<VmaState>(w.map.vma_of(page), |v| v.with_anon_vma(true));
+    }
 }
 
 /// A page table entry that exists at the start: of a page of a file that is cached (or DAX), or

@@ -4,7 +4,7 @@ use super::access;
 use super::program::Program;
 use super::template;
 use crate::kernel::world::ids::{Disk, OpId};
-use crate::kernel::world::plan::{DiskKind, Op, PAGE_SIZE, SfrFlags, SyncMode};
+use crate::kernel::world::plan::{DiskKind, Op, PAGE_SIZE, SfrFlags, SyncMode, WHOLE};
 use crate::scenario::limits;
 use crate::scenario::op::{self, Do};
 use crate::scenario::path::At;
@@ -78,8 +78,21 @@ impl Program<'_, '_> {
             Do::Truncate(truncate) => self.truncate(truncate, at),
             Do::Punch(place) => {
                 let cached = self.cached(place, at)?;
+                if cached.part == WHOLE {
+                    return Some(Op::Punch { first: cached.first, pages: cached.pages });
+                }
+                self.report.ok(at, access::single(cached.pages))?;
+                let (first, (from, to)) = (cached.first, cached.part);
+                Some(Op::PunchPart { first, pages: 1, from, to })
+            }
+            Do::ZeroRange(place) | Do::CollapseRange(place) => {
+                let cached = self.cached(place, at)?;
                 self.report.ok(at, access::whole(cached.part))?;
-                Some(Op::Punch { first: cached.first, pages: cached.pages })
+                let (first, pages) = (cached.first, cached.pages);
+                Some(match op {
+                    Do::ZeroRange(_) => Op::ZeroRange { first, pages },
+                    _ => Op::CollapseRange { first, pages },
+                })
             }
             Do::Reflink(reflink) => self.reflink(reflink, at),
             _ => None,

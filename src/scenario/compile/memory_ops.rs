@@ -1,6 +1,7 @@
 //! Operations on memory and devices: accesses, mappings, pins, regions, transfers.
 
 use super::access;
+use super::place;
 use super::program::Program;
 use super::template;
 use super::threads::only_device;
@@ -52,7 +53,11 @@ impl Program<'_, '_> {
     }
 
     pub(super) fn mapping(&mut self, op: &Do, at: &At) -> Option<Op> {
-        let (Do::Msync(name) | Do::MsyncAsync(name) | Do::Mmap(name) | Do::Munmap(name)) = op
+        let (Do::Msync(name)
+        | Do::MsyncAsync(name)
+        | Do::MsyncInvalidate(name)
+        | Do::Mmap(name)
+        | Do::Munmap(name)) = op
         else {
             return None;
         };
@@ -63,6 +68,7 @@ impl Program<'_, '_> {
         match op {
             Do::Msync(_) => Some(Op::Msync { vma, sync: true }),
             Do::MsyncAsync(_) => Some(Op::Msync { vma, sync: false }),
+            Do::MsyncInvalidate(_) => Some(Op::MsyncInvalidate { vma }),
             Do::Munmap(_) => Some(Op::Munmap { vma }),
             _ => {
                 self.ledger.maps(vma);
@@ -88,6 +94,8 @@ impl Program<'_, '_> {
                     op::Advice::Dontneed => Advice::DontNeed,
                     op::Advice::Pageout => Advice::PageOut,
                     op::Advice::Free => Advice::Free,
+                    op::Advice::Cold => Advice::Cold,
+                    op::Advice::Remove => Advice::Remove,
                     op::Advice::PopulateRead => Advice::PopulateRead,
                     op::Advice::PopulateWrite => Advice::PopulateWrite,
                 };
@@ -149,6 +157,7 @@ impl Program<'_, '_> {
                     op::PinCall::PinSlow => PinCall::PinSlow,
                     op::PinCall::GetFast => PinCall::GetFast,
                     op::PinCall::GetSlow => PinCall::GetSlow,
+                    op::PinCall::PinRemote => PinCall::PinRemote,
                     op::PinCall::GetForce => PinCall::GetForce,
                 };
                 let (write, longterm) = (pin.write, pin.longterm);
@@ -169,14 +178,16 @@ impl Program<'_, '_> {
     }
 
     /// An access of the kernel to a page that a slot holds.
-    pub(super) fn pinned_page(&mut self, op: &Do, slot: &str, at: &At) -> Option<Op> {
-        let slot = self.ledger.slot(slot, self.place.i, self.plan, self.tables);
+    pub(super) fn pinned_page(&mut self, op: &Do, text: &str, at: &At) -> Option<Op> {
+        let place = self.report.ok(at, place::parse(text))?;
+        let slot = self.ledger.slot(place.name, self.place.i, self.plan, self.tables);
         let slot = self.report.ok(at, slot)?;
+        let page = place.pages.map_or(0, |pages| pages.0);
         let spot = self.spot(at);
         self.ledger.use_slot(slot, spot);
         match op {
-            Do::WritePinned(_) => Some(Op::WritePinned { slot }),
-            _ => Some(Op::ReadPinned { slot }),
+            Do::WritePinned(_) => Some(Op::WritePinned { slot, page }),
+            _ => Some(Op::ReadPinned { slot, page }),
         }
     }
 

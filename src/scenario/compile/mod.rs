@@ -7,6 +7,7 @@ pub mod report;
 pub mod template;
 
 mod file_ops;
+mod held_ops;
 mod ledger;
 mod machine;
 mod mappings;

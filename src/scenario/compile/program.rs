@@ -165,6 +165,9 @@ impl<'c, 'r> Program<'c, 'r> {
         match op {
             Do::Load(_) | Do::Store(_) | Do::DioRead(_) | Do::DioWrite(_) => self.access(op, at),
             Do::Msync(_) | Do::MsyncAsync(_) | Do::Mmap(_) | Do::Munmap(_) => self.mapping(op, at),
+            Do::MsyncInvalidate(_) => self.mapping(op, at),
+            Do::Mlock(_) | Do::Munlock(_) => self.locking(op, at),
+            Do::Splice(_) => self.holding(op, at),
             Do::Mprotect(_) | Do::Madvise(_) | Do::Fork(_) => self.space(op, at),
             Do::Pin(_) | Do::Unpin(_) => self.pinning(op, at),
             Do::Hoard(hoard) => self.hoard(hoard, at),
@@ -177,6 +180,7 @@ impl<'c, 'r> Program<'c, 'r> {
             Do::Write(_) | Do::Read(_) | Do::Truncate(_) | Do::Punch(_) | Do::Reflink(_) => {
                 self.contents(op, at)
             }
+            Do::ZeroRange(_) | Do::CollapseRange(_) => self.contents(op, at),
             _ => self.file(op, at),
         }
     }

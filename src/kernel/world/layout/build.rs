@@ -62,6 +62,8 @@ impl Layout {
         layout.find_notified();
         layout.index_programs();
         layout.find_syncers();
+        let programs = || layout.plan.threads.iter().flat_map(|t| &t.program);
+        layout.mlocks = programs().any(|op| matches!(op, Op::Mlock { .. }));
         layout
     }
 
@@ -84,7 +86,9 @@ impl Layout {
                 match *op {
                     Op::Post { event } => note(&mut posters, event.index(), actor),
                     Op::Fork { child } => note(&mut forkers, child.index(), actor),
-                    Op::Pin { slot, .. } => note(&mut users, slot.index(), actor),
+                    Op::Pin { slot, .. } | Op::Splice { slot, .. } => {
+                        note(&mut users, slot.index(), actor)
+                    }
                     Op::Unpin { slot, .. } => {
                         note(&mut users, slot.index(), actor);
                         note(&mut releasers, slot.index(), actor);

@@ -63,6 +63,8 @@ pub struct Layout {
     synced: Vec<Vec<(File, u32)>>,
     /// Number of asked pages.
     asked: u32,
+    /// Whether any program locks memory.
+    pub mlocks: bool,
 }
 
 impl Layout {

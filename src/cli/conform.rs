@@ -1,0 +1,113 @@
+//! `gupsim conform`: the simulator held against what real kernels did.
+
+use super::{Exit, failure::Failure, out};
+use crate::conform::bundled;
+use crate::conform::read;
+use crate::conform::record::{self, Recording};
+use crate::conform::report::{self, Filter, Report};
+use crate::conform::sequence::Suite;
+use crate::kernel::strategy::Preset;
+use crate::scenario::strategy as words;
+use std::path::{Path, PathBuf};
+
+/// Hold the simulator against recordings of real kernels
+///
+/// Each recorded sequence is run in the simulator, and everything that is deterministic is compared
+/// after every operation: results, faults, pins, page identity, mapcounts, dirty and writeback
+/// state, contents in memory and on disk. Without files, all recordings that come with gupsim and
+/// are of the preset's kernel.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Sequences of operations
+    #[arg(value_name = "FILE.seq", requires = "recording")]
+    sequences: Option<PathBuf>,
+    /// What a kernel did, packed (gzip) or not
+    #[arg(value_name = "FILE.jsonl")]
+    recording: Option<PathBuf>,
+    /// The design to be held against them
+    #[arg(long, value_name = "NAME", default_value = Preset::DEFAULT)]
+    preset: String,
+    /// Only sequences whose names begin like this
+    #[arg(long, value_name = "PREFIX")]
+    only: Option<String>,
+    /// Only on this file system
+    #[arg(long, value_name = "FS")]
+    fs: Option<String>,
+    /// Runs that differ to be shown at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    show: usize,
+    /// Show every step of a run that differs, not only those of the operation in which it does
+    #[arg(long)]
+    trace: bool,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Style::Text)]
+    format: Style,
+}
+
+/// How the report is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Style {
+    /// Lines for a terminal
+    Text,
+    /// One JSON document
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gupsim conform
+  gupsim conform --only e03 --fs ext4 --trace
+  gupsim conform my.seq my.jsonl --preset linux-6.18
+
+Exits with 0 if everything that can be simulated agrees, 1 if anything differs, 2 if the input
+could not be read.";
+
+/// Compares and says what differs.
+pub fn run(args: &Args) -> Result<Exit, Failure> {
+    let strategy = words::preset(&args.preset)?;
+    let filter = Filter { seq: args.only.clone(), fs: args.fs.clone() };
+    let mut report = Report { preset: args.preset.clone(), ..Report::default() };
+    for (name, suite, recording) in load(args)? {
+        let runs = report::runs(&name, &suite, &recording, strategy, &filter);
+        report.add(&suite, &recording, runs);
+    }
+    if report.runs.is_empty() {
+        let what = format!("there is no recorded run of this kind for {}", args.preset);
+        return Err(Failure::usage(what, "--only and --fs choose among what is recorded"));
+    }
+    out::print(&match args.format {
+        Style::Text => report.text(args.show, args.trace),
+        Style::Json => report.json(),
+    })?;
+    Ok(if report.mismatched() { Exit::Violated } else { Exit::Clean })
+}
+
+/// The recordings that are meant: their names, sequences and rows.
+fn load(args: &Args) -> Result<Vec<(String, Suite, Recording)>, Failure> {
+    if let (Some(sequences), Some(recording)) = (&args.sequences, &args.recording) {
+        let text = bytes(sequences)?;
+        let text = record::unpack(&sequences.display().to_string(), &text)?;
+        let suite = read::suite(&sequences.display().to_string(), &text)?;
+        let name = recording.display().to_string();
+        let text = record::unpack(&name, &bytes(recording)?)?;
+        let rows = record::recording(&name, &text)?;
+        return Ok(vec![(name, suite, rows)]);
+    }
+    let mut found = Vec::new();
+    for bundled in bundled::ALL {
+        let text = record::unpack(bundled.name, bundled.recording)?;
+        let rows = record::recording(bundled.name, &text)?;
+        let (major, minor) = rows.version();
+        if args.preset == format!("linux-{major}.{minor}") {
+            let suite = read::suite(bundled.suite, bundled.sequences)?;
+            found.push((bundled.name.to_string(), suite, rows));
+        }
+    }
+    Ok(found)
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display()), ""))
+}

@@ -1,0 +1,21 @@
+//! Held against real kernels: sequences of operations, what a kernel did after each of them, and
+//! what the simulator does.
+//!
+//! `tests/data/kernel-truth/README.md` is the specification of both formats. [`read`] reads the
+//! language of sequences, [`expr`] its rules, [`record`] the recordings; [`compare`] says what of
+//! two observations has to agree, whoever made them: a recording, the simulator ([`sim`]), or a
+//! kernel that runs. None of the three knows the others.
+
+pub mod bundled;
+pub mod compare;
+
+pub mod env;
+pub mod expr;
+pub mod observation;
+pub mod read;
+pub mod record;
+pub mod report;
+pub mod rules;
+pub mod sequence;
+pub mod sim;
+mod words;

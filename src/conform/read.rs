@@ -1,0 +1,329 @@
+//! The reader of the language of sequences.
+
+use super::expr::Expr;
+use super::sequence::*;
+use super::words::Words;
+use crate::scenario::problem::{Problem, Problems, Source};
+use crate::scenario::suggest;
+use std::ops::Range;
+
+/// Reads a file of sequences.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn suite(name: &str, text: &str) -> Result<Suite, Problems> {
+    let mut reader = Reader { text, suite: Suite::default(), open: None, problems: Vec::new() };
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let end = at + line.len();
+        if let Err(problem) = reader.line(at..at + line.trim_end().len()) {
+            reader.problems.push(problem);
+        }
+        at = end;
+    }
+    if let Some(open) = reader.open.take() {
+        let message = format!("sequence '{}' has no end", open.sequence.name);
+        reader.problems.push(Problem::at(open.span, message).help("close it with a line `end`"));
+    }
+    match reader.problems.is_empty() {
+        true => Ok(reader.suite),
+        false => {
+            let source = Source { name: name.to_string(), text: text.to_string() };
+            Err(Problems::new(source, reader.problems))
+        }
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    suite: Suite,
+    open: Option<Open>,
+    problems: Vec<Problem>,
+}
+
+/// A sequence that has begun.
+struct Open {
+    sequence: Sequence,
+    rule: Option<usize>,
+    span: Range<usize>,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, span: Range<usize>) -> Result<(), Problem> {
+        let line = &self.text[span.clone()];
+        let lead = line.len() - line.trim_start().len();
+        let start = span.start + lead;
+        // A rule's text and an expression may hold anything but a line's end.
+        if let Some(expr) = line[lead..].strip_prefix('!') {
+            return self.assertion(span.end - expr.len()..span.end);
+        }
+        let end = line.find('#').map_or(span.end, |i| span.start + i);
+        let end = start + self.text[start.min(end)..end].trim_end().len();
+        if end <= start {
+            return Ok(());
+        }
+        let words = Words::of(self.text, start..end);
+        match (words.get(0), &mut self.open) {
+            ("seq", None) => self.begin(&words),
+            ("seq", Some(open)) => {
+                let message = format!("sequence '{}' has not ended", open.sequence.name);
+                Err(Problem::at(words.span.clone(), message).help("close it with a line `end`"))
+            }
+            ("rule", _) => self.rule(start..span.end),
+            (_, None) => Err(Problem::at(words.span.clone(), "an operation outside of a sequence")
+                .help("begin one with `seq NAME`")),
+            ("end", Some(_)) => {
+                self.suite.sequences.extend(self.open.take().map(|open| open.sequence));
+                Ok(())
+            }
+            (_, Some(open)) => {
+                let op = operation(&words)?;
+                let text = self.text[words.span.clone()].to_string();
+                open.sequence.lines.push(Line { op, text, span: words.span.clone() });
+                Ok(())
+            }
+        }
+    }
+
+    /// `seq NAME key=value...`
+    fn begin(&mut self, words: &Words) -> Result<(), Problem> {
+        let name = words.get(1).to_string();
+        if name.is_empty() || name.contains('=') {
+            let problem = Problem::at(words.span.clone(), "a sequence without a name");
+            return Err(problem.help("write `seq NAME key=value...`"));
+        }
+        if self.suite.sequences.iter().any(|s| s.name == name) {
+            return Err(Problem::at(words.place(1), format!("a second sequence '{name}'")));
+        }
+        let mut pages = 2;
+        let (mut size, mut on, mut init) = (None, Vec::new(), Init::Clean);
+        for n in 2..words.len() {
+            let (word, place) = (words.get(n), words.place(n));
+            let Some((key, _)) = word.split_once('=') else {
+                let problem = Problem::at(place, format!("'{word}' is no key=value"));
+                return Err(problem.help("the keys are fs, pages, size and init"));
+            };
+            let value = Words::of(self.text, place.start + key.len() + 1..place.end);
+            match key {
+                "fs" => on = value.get(0).split(',').map(str::to_string).collect(),
+                "pages" => pages = value.pages(0)?,
+                "size" => size = Some(value.bytes(0)?),
+                "init" => init = value.one_of(0, INITS)?,
+                _ => {
+                    let known = ["fs", "pages", "size", "init"];
+                    let problem = Problem::at(place, format!("unknown key '{key}'"));
+                    return Err(problem.help(suggest::cure(key, known, "")));
+                }
+            }
+        }
+        let size = size.unwrap_or(u64::from(pages) * PAGE);
+        let (lines, assertions) = (Vec::new(), Vec::new());
+        let sequence = Sequence { name, on, pages, size, init, lines, assertions };
+        self.open = Some(Open { sequence, rule: None, span: words.span.clone() });
+        Ok(())
+    }
+
+    /// `rule NAME text`
+    fn rule(&mut self, span: Range<usize>) -> Result<(), Problem> {
+        let mut parts = self.text[span.clone()].splitn(3, ' ').skip(1);
+        let (name, text) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let problem = |message: &str| Problem::at(span.clone(), message.to_string());
+        let Some(open) = &mut self.open else {
+            return Err(problem("a rule outside of a sequence"));
+        };
+        if name.is_empty() || text.is_empty() {
+            return Err(problem("a rule without a name or without words")
+                .help("write `rule NAME what it says`"));
+        }
+        if self.suite.rules.iter().any(|r| r.name == name) {
+            return Err(problem(&format!("a second rule '{name}'")));
+        }
+        open.rule = Some(self.suite.rules.len());
+        let sequence = self.suite.sequences.len();
+        let (name, text) = (name.to_string(), text.to_string());
+        self.suite.rules.push(Rule { name, text, sequence });
+        Ok(())
+    }
+
+    /// `! EXPR`
+    fn assertion(&mut self, span: Range<usize>) -> Result<(), Problem> {
+        let Some(open) = &mut self.open else {
+            return Err(Problem::at(span, "an assertion outside of a sequence"));
+        };
+        let text = self.text[span.clone()].trim();
+        let start = span.end - self.text[span.clone()].trim_start().len();
+        let expr = Expr::parse(text).map_err(|error| {
+            let at = start + error.at.start..start + error.at.end;
+            Problem::at(at, error.what).label(error.expected).help("an expression as Python has it")
+        })?;
+        let (step, rule) = (open.sequence.lines.len() as u32, open.rule);
+        open.sequence.assertions.push(Assertion { step, rule, text: text.to_string(), expr });
+        Ok(())
+    }
+}
+
+const INITS: &[(&str, Init)] =
+    &[("hole", Init::Hole), ("dirty", Init::Dirty), ("clean", Init::Clean), ("cold", Init::Cold)];
+
+const MADVICE: &[(&str, Madvice)] = &[
+    ("DONTNEED", Madvice::DontNeed),
+    ("FREE", Madvice::Free),
+    ("REMOVE", Madvice::Remove),
+    ("COLD", Madvice::Cold),
+    ("PAGEOUT", Madvice::PageOut),
+    ("POPULATE_READ", Madvice::PopulateRead),
+    ("POPULATE_WRITE", Madvice::PopulateWrite),
+    ("NORMAL", Madvice::Other("NORMAL")),
+    ("RANDOM", Madvice::Other("RANDOM")),
+    ("SEQUENTIAL", Madvice::Other("SEQUENTIAL")),
+    ("WILLNEED", Madvice::Other("WILLNEED")),
+    ("DONTFORK", Madvice::Other("DONTFORK")),
+    ("DOFORK", Madvice::Other("DOFORK")),
+    ("HUGEPAGE", Madvice::Other("HUGEPAGE")),
+    ("WIPEONFORK", Madvice::Other("WIPEONFORK")),
+    ("DONTNEED_LOCKED", Madvice::Other("DONTNEED_LOCKED")),
+];
+
+const GATES: &[(&str, Gate)] = &[
+    ("close", Gate::Close),
+    ("open", Gate::Open),
+    ("eio", Gate::Eio),
+    ("ok", Gate::Ok),
+    ("rclose", Gate::RawClose),
+    ("ropen", Gate::RawOpen),
+    ("fsrclose", Gate::ReadClose),
+    ("fsropen", Gate::ReadOpen),
+    ("wait", Gate::Wait),
+    ("rwait", Gate::RawWait),
+];
+
+const SHARING: &[(&str, Sharing)] =
+    &[("shared", Sharing::Shared), ("private", Sharing::Private), ("sync", Sharing::Sync)];
+const PROTS: &[(&str, Prot)] = &[("ro", Prot::Ro), ("rw", Prot::Rw), ("none", Prot::None)];
+const WRITES: &[(&str, bool)] = &[("rw", true), ("ro", false)];
+const MSYNC: &[(&str, Msync)] =
+    &[("sync", Msync::Sync), ("async", Msync::Async), ("inval", Msync::Invalidate)];
+const FADVICE: &[(&str, Fadvice)] = &[
+    ("DONTNEED", Fadvice::DontNeed),
+    ("WILLNEED", Fadvice::WillNeed),
+    ("RANDOM", Fadvice::Random),
+];
+const SEALS: &[(&str, Seal)] = &[
+    ("write", Seal::Write),
+    ("future", Seal::Future),
+    ("shrink", Seal::Shrink),
+    ("grow", Seal::Grow),
+];
+
+/// How to read the arguments of an operation.
+type Read = fn(&Words) -> Result<Op, Problem>;
+
+/// Every operation: its word, the words after it, and how they are read.
+const OPERATIONS: &[(&str, &str, Read)] = &[
+    ("mmap", "S shared|private|sync rw|ro OFFPAGE N", |w| {
+        let (slot, how) = (w.slot(1)?, w.one_of(2, SHARING)?);
+        let (write, first, pages) = (w.one_of(3, WRITES)?, w.page(4)?, w.pages(5)?);
+        Ok(Op::Mmap { slot, how, write, first, pages })
+    }),
+    ("anon", "S N", |w| Ok(Op::Anon { slot: w.slot(1)?, pages: w.pages(2)?, shared: false })),
+    ("munmap", "S", |w| Ok(Op::Munmap { slot: w.slot(1)? })),
+    ("mprotect", "S rw|ro|none", |w| {
+        Ok(Op::Mprotect { slot: w.slot(1)?, prot: w.one_of(2, PROTS)? })
+    }),
+    ("rd", "S P", |w| Ok(Op::Load { at: w.at(1)?, child: false })),
+    ("wr", "S P V", |w| Ok(Op::Store { at: w.at(1)?, value: w.value(3)?, child: false })),
+    ("wrb", "S BYTES LEN V", |w| {
+        Ok(Op::StoreBytes { slot: w.slot(1)?, bytes: w.range(2)?, value: w.value(4)? })
+    }),
+    ("pread", "P", |w| Ok(Op::Read { page: w.page(1)?, direct: false })),
+    ("pwrite", "P V", |w| Ok(Op::Write { page: w.page(1)?, value: w.value(2)?, direct: false })),
+    ("pwriteb", "BYTES LEN V", |w| Ok(Op::WriteBytes { bytes: w.range(1)?, value: w.value(3)? })),
+    ("dpread", "P", |w| Ok(Op::Read { page: w.page(1)?, direct: true })),
+    ("dpwrite", "P V", |w| Ok(Op::Write { page: w.page(1)?, value: w.value(2)?, direct: true })),
+    ("trunc", "BYTES", |w| Ok(Op::Truncate { size: w.bytes(1)? })),
+    ("punch", "OFF LEN", |w| Ok(Op::Fallocate { mode: Falloc::Punch, bytes: w.range(1)? })),
+    ("zero", "OFF LEN", |w| Ok(Op::Fallocate { mode: Falloc::Zero, bytes: w.range(1)? })),
+    ("falloc", "OFF LEN", |w| Ok(Op::Fallocate { mode: Falloc::Plain, bytes: w.range(1)? })),
+    ("collapse", "OFF LEN", |w| Ok(Op::Fallocate { mode: Falloc::Collapse, bytes: w.range(1)? })),
+    ("fsync", "", |_| Ok(Op::Fsync { data_only: false })),
+    ("fdatasync", "", |_| Ok(Op::Fsync { data_only: true })),
+    ("sfr", "LETTERS", sync_file_range),
+    ("msync", "S sync|async|inval", |w| {
+        Ok(Op::Msync { slot: w.slot(1)?, how: w.one_of(2, MSYNC)? })
+    }),
+    ("mlock", "S P N", |w| Ok(Op::Mlock { at: w.at(1)?, pages: w.pages(3)?, lock: true })),
+    ("munlock", "S P N", |w| Ok(Op::Mlock { at: w.at(1)?, pages: w.pages(3)?, lock: false })),
+    ("madv", "S P N ADVICE", |w| {
+        Ok(Op::Madvise { at: w.at(1)?, pages: w.pages(3)?, advice: w.one_of(4, MADVICE)? })
+    }),
+    ("fadv", "OFF LEN ADVICE", |w| {
+        Ok(Op::Fadvise { bytes: w.range(1)?, advice: w.one_of(3, FADVICE)? })
+    }),
+    ("dread", "S P K", |w| Ok(Op::DirectIn { at: w.at(1)?, value: w.value(3)?, raw: false })),
+    ("dreadg", "S P K", |w| Ok(Op::DirectIn { at: w.at(1)?, value: w.value(3)?, raw: true })),
+    ("dwrite", "S P", |w| Ok(Op::DirectOut { at: w.at(1)?, raw: false })),
+    ("dwriteg", "S P", |w| Ok(Op::DirectOut { at: w.at(1)?, raw: true })),
+    ("gdst", "", |_| Ok(Op::ReadRaw)),
+    ("dreads", "S P K", |w| Ok(Op::DirectSelf { at: w.at(1)?, page: w.page(3)? })),
+    ("ureg", "S P N", |w| Ok(Op::Register { at: w.at(1)?, pages: w.pages(3)? })),
+    ("udma", "I V", |w| Ok(Op::Dma { page: w.page(1)?, value: w.value(2)? })),
+    ("uunreg", "", |_| Ok(Op::Unregister)),
+    ("pinw", "S P", |w| Ok(Op::Pin { at: w.at(1)?, write: true })),
+    ("pinw_end", "V", |w| Ok(Op::PinEnd { value: Some(w.value(1)?) })),
+    ("pinr", "S P", |w| Ok(Op::Pin { at: w.at(1)?, write: false })),
+    ("pinr_end", "", |_| Ok(Op::PinEnd { value: None })),
+    ("pvw", "S P V", |w| Ok(Op::WriteVm { at: w.at(1)?, value: w.value(3)? })),
+    ("pmemw", "S P V", |w| Ok(Op::WriteMem { at: w.at(1)?, value: w.value(3)? })),
+    ("vms", "S P", |w| Ok(Op::Vmsplice { at: w.at(1)? })),
+    ("spl", "P", |w| Ok(Op::Splice { page: w.page(1)? })),
+    ("vdrain", "", |_| Ok(Op::Drain)),
+    ("fork", "", |_| Ok(Op::Fork)),
+    ("crd", "S P", |w| Ok(Op::Load { at: w.at(1)?, child: true })),
+    ("cwr", "S P V", |w| Ok(Op::Store { at: w.at(1)?, value: w.value(3)?, child: true })),
+    ("cmunmap", "S", |w| Ok(Op::ChildUnmap { slot: w.slot(1)? })),
+    ("cexit", "", |_| Ok(Op::ChildExit)),
+    ("seal", "write|future|shrink|grow", |w| Ok(Op::Seal(w.one_of(1, SEALS)?))),
+    ("sleep", "MS", |w| Ok(Op::Sleep { ms: w.number(1, 60_000)? as u32 })),
+    ("gate", "close|open|eio|ok|rclose|ropen|fsrclose|fsropen|wait|rwait", |w| {
+        Ok(Op::Gate(w.one_of(1, GATES)?))
+    }),
+    ("bgwait", "MS", |w| w.number(1, 600_000).map(|_| Op::BackgroundWait { second: false })),
+    ("bgwait2", "MS", |w| w.number(1, 600_000).map(|_| Op::BackgroundWait { second: true })),
+    ("bgsig", "0", |w| w.number(1, 0).map(|_| Op::BackgroundSignal { second: false })),
+    ("bgsig2", "0", |w| w.number(1, 0).map(|_| Op::BackgroundSignal { second: true })),
+];
+
+fn sync_file_range(w: &Words) -> Result<Op, Problem> {
+    let letters = w.get(1);
+    if letters.is_empty() || letters.chars().any(|c| !"bwa".contains(c)) {
+        let problem = Problem::at(w.place(1), format!("'{letters}' are no letters of sfr"));
+        return Err(problem.help("b is WAIT_BEFORE, w is WRITE, a is WAIT_AFTER"));
+    }
+    let has = |c| letters.contains(c);
+    Ok(Op::Sfr { before: has('b'), write: has('w'), after: has('a') })
+}
+
+/// Reads one operation.
+fn operation(words: &Words) -> Result<Op, Problem> {
+    let word = words.get(0);
+    if matches!(word, "bg" | "bg2") {
+        let inner = words.rest();
+        if inner.len() == 0 || matches!(inner.get(0), "bg" | "bg2") {
+            let problem = Problem::at(words.span.clone(), "nothing to run in the background");
+            return Err(problem.help(format!("write `{word} OP...`")));
+        }
+        let op = Box::new(operation(&inner)?);
+        return Ok(Op::Background { second: word == "bg2", op });
+    }
+    if word == "anon" && words.get(3) == "shared" && words.len() == 4 {
+        return Ok(Op::Anon { slot: words.slot(1)?, pages: words.pages(2)?, shared: true });
+    }
+    let Some(&(_, arguments, read)) = OPERATIONS.iter().find(|(name, ..)| *name == word) else {
+        let known = OPERATIONS.iter().map(|(name, ..)| *name).chain(["bg", "bg2", "end"]);
+        let problem = Problem::at(words.place(0), format!("unknown operation '{word}'"));
+        return Err(problem.help(suggest::cure(word, known, "")));
+    };
+    let usage = format!("write `{word} {arguments}`");
+    words.exactly(arguments.split_whitespace().count(), &usage)?;
+    read(words)
+}

@@ -1,0 +1,24 @@
+//! The simulator's side: a sequence becomes a plan, is executed operation by operation, and after
+//! each one the world is looked at as the recorder of the recordings looked at a kernel.
+//!
+//! [`machine`] says what the recorder's machine was like, [`compile`] makes operations of a
+//! sequence into programs of its threads, [`drive`] runs them one at a time (threads that block
+//! stay where they are; the gate decides which transfers go on), [`look`] is what user space sees,
+//! [`values`] says what a page holds in the words of the language.
+
+mod compile;
+mod drive;
+mod look;
+mod machine;
+mod values;
+
+pub use drive::{Simulated, simulate};
+
+/// Why a sequence cannot be simulated: the operation that the model does not have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unsupported {
+    /// The step of the sequence.
+    pub step: usize,
+    /// What is missing.
+    pub what: String,
+}

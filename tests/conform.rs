@@ -1,0 +1,241 @@
+//! The recordings of real kernels: every one is read, and the rules that hold on them are those
+//! that `rules.md` lists: an independent proof that reader and evaluator are right.
+
+use gupsim::conform::bundled::{self, Bundled};
+use gupsim::conform::compare::{View, compare};
+use gupsim::conform::observation::{Observation, Run};
+use gupsim::conform::read;
+use gupsim::conform::record::{self, Recording};
+use gupsim::conform::report::{self, Fate, Filter, Report};
+use gupsim::conform::rules::{self, Outcome};
+use gupsim::conform::sequence::Suite;
+use gupsim::kernel::strategy::Preset;
+
+const RULES: &str = include_str!("data/kernel-truth/rules.md");
+
+fn load(bundled: &Bundled) -> (Suite, Recording) {
+    let suite = read::suite(bundled.suite, bundled.sequences).unwrap();
+    let text = record::unpack(bundled.name, bundled.recording).unwrap();
+    (suite, record::recording(bundled.name, &text).unwrap())
+}
+
+fn find(name: &str) -> (Suite, Outcome) {
+    let bundled = bundled::ALL.iter().find(|b| b.name == name).unwrap();
+    let (suite, recording) = load(bundled);
+    let outcome = rules::evaluate(&suite, &recording);
+    (suite, outcome)
+}
+
+#[test]
+fn every_recording_is_read_and_belongs_to_its_sequences() {
+    let (mut runs, mut steps) = (0, 0);
+    for bundled in bundled::ALL {
+        let (suite, recording) = load(bundled);
+        for run in &recording.runs {
+            let sequence = suite.sequences.iter().find(|s| s.name == run.seq).unwrap();
+            assert!(sequence.runs_on(&run.fs), "{} on {}", run.seq, run.fs);
+            let texts = sequence.lines.iter().map(|l| l.text.as_str());
+            let ran = run.steps.iter().skip(1).map(|(op, _)| op.as_str());
+            if run.broken.is_none() {
+                assert!(texts.eq(ran), "{} on {}", run.seq, run.fs);
+                assert!(run.ended.is_some());
+            }
+            steps += run.steps.len();
+        }
+        runs += recording.runs.len();
+    }
+    assert_eq!(bundled::ALL.len(), 11);
+    // 101 + 3 x 41 + 77 + 41 curated, 3 x 28 DAX, 300 + 75 random ones.
+    assert_eq!(runs, 101 + 41 * 3 + 77 + 41 + 28 * 3 + 300 + 75);
+    assert!(steps > 7000, "{steps}");
+}
+
+#[test]
+fn the_suites_have_the_sequences_and_rules_that_they_should() {
+    let expected =
+        [("curated", 57, 127), ("dax", 14, 25), ("random", 150, 0), ("random-gate", 75, 0)];
+    for (name, sequences, rules) in expected {
+        let bundled = bundled::ALL.iter().find(|b| b.suite == name).unwrap();
+        let suite = read::suite(name, bundled.sequences).unwrap();
+        assert_eq!((suite.sequences.len(), suite.rules.len()), (sequences, rules), "{name}");
+    }
+}
+
+/// The cells of the rows of the table whose first column is a rule.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let section = RULES.split("## ").find(|s| s.starts_with(heading)).unwrap();
+    let rows = section.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| rule "));
+    let cells = |row: &str| -> Vec<String> {
+        let row = row.replace("\\|", "\u{1}");
+        let cells = row.trim_matches('|').split('|');
+        cells.map(|c| c.trim().replace('\u{1}', "|").replace("**", "")).collect()
+    };
+    rows.map(cells).collect()
+}
+
+/// `yes`, `no` or `-`: whether a rule held wherever it ran.
+fn word(outcomes: &[&Outcome], rule: &str) -> &'static str {
+    let on = outcomes.iter().filter_map(|o| o.rules.get(rule)).flatten();
+    match on.map(|&(_, held)| held).reduce(|a, b| a && b) {
+        None => "-",
+        Some(true) => "yes",
+        Some(false) => "no",
+    }
+}
+
+#[test]
+fn the_rules_of_the_page_cache_hold_where_the_list_says_so() {
+    let (suite, host) = find("curated-6.18");
+    let [journal, xfs, btrfs, old, old_gate] = [
+        "curated-6.18-ext4journal",
+        "curated-6.18-xfs",
+        "curated-6.18-btrfs",
+        "curated-6.1",
+        "curated-6.1-gate",
+    ]
+    .map(|name| find(name).1);
+    let rows = table("Rules, page cache");
+    assert_eq!(rows.len(), suite.rules.len());
+    for (row, rule) in rows.iter().zip(&suite.rules) {
+        assert_eq!(row[0], rule.name);
+        assert_eq!(row[2], suite.sequences[rule.sequence].name);
+        let held = host.rules[&rule.name].iter().filter(|(_, held)| *held);
+        let on: Vec<&str> = held.map(|(fs, _)| fs.as_str()).collect();
+        assert_eq!(row[3], on.join(","), "{}", rule.name);
+        assert_eq!(row[4], word(&[&journal], &rule.name), "{} ext4 journal", rule.name);
+        assert_eq!(row[5], word(&[&xfs], &rule.name), "{} xfs", rule.name);
+        assert_eq!(row[6], word(&[&btrfs], &rule.name), "{} btrfs", rule.name);
+        assert_eq!(row[9], word(&[&old, &old_gate], &rule.name), "{} 6.1", rule.name);
+    }
+    // On the host every rule holds wherever it ran.
+    assert_eq!(host.failures, []);
+}
+
+#[test]
+fn the_rules_of_dax_hold_where_the_list_says_so() {
+    let (suite, host) = find("dax-6.18.15");
+    let (_, middle) = find("dax-6.12.113");
+    let (_, old) = find("dax-6.1.0");
+    let rows = table("Rules, DAX");
+    assert_eq!(rows.len(), suite.rules.len());
+    for row in &rows {
+        let rule = suite.rules.iter().find(|r| r.name == row[0]).unwrap();
+        assert_eq!(row[2], suite.sequences[rule.sequence].name);
+        for (n, outcome) in [&host, &middle, &old].into_iter().enumerate() {
+            assert_eq!(row[3 + n], word(&[outcome], &rule.name), "{}", rule.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_sequence_is_said_with_its_place() {
+    for (text, line, column, message) in [
+        ("seq a\nrdd 0 0\nend\n", 2, 1, "unknown operation 'rdd'"),
+        ("seq a\nrd 0\nend\n", 2, 1, "wrong number of arguments"),
+        ("seq a\nrd 0 x\nend\n", 2, 6, "'x' is no number"),
+        ("seq a\nrd 4 0\nend\n", 2, 4, "'4' is no number"),
+        ("seq a\ntrunc 0p-1\nend\n", 2, 7, "'0p-1' is no number of bytes"),
+        ("seq a init=cool\nend\n", 1, 12, "unknown word 'cool'"),
+        ("seq a pagse=2\nend\n", 1, 7, "unknown key 'pagse'"),
+        ("seq a\nseq b\nend\n", 2, 1, "sequence 'a' has not ended"),
+        ("seq a\nend\nseq a\nend\n", 3, 5, "a second sequence 'a'"),
+        ("rd 0 0\n", 1, 1, "an operation outside of a sequence"),
+        ("seq a\n", 1, 1, "sequence 'a' has no end"),
+        ("seq a\n! f0.D andd\nend\n", 2, 8, "the expression has ended"),
+        ("seq a\nbg\nend\n", 2, 1, "nothing to run in the background"),
+        ("seq a\nrule A01\nend\n", 2, 1, "a rule without a name or without words"),
+        ("seq a\nsfr x\nend\n", 2, 5, "'x' are no letters of sfr"),
+    ] {
+        let problems = read::suite("x.seq", text).unwrap_err();
+        let first = &problems.list[0];
+        let place = problems.source.line_column(first.span.clone().unwrap().start);
+        assert_eq!((place, first.message.as_str()), ((line, column), message), "{text}");
+    }
+}
+
+/// Runs that the simulator gets wrong, and what is known of it (docs/fidelity.md).
+const WRONG: &[(&str, &str)] = &[
+    // What a direct read's completion dirtied is saved on btrfs, what another unpin dirtied is not.
+    ("g12_bio_pin_fsync", "gateb"),
+    // PG_dirty of a media page survives from another file.
+    ("x03_short_pin", "daxx"),
+    ("x15_private_pin", "daxx"),
+];
+
+/// What the model lacks, and in how many runs it is the first thing.
+const LACKS: &[(&str, usize)] = &[("seal", 1)];
+
+#[test]
+fn the_simulator_does_what_linux_6_18_did() {
+    let strategy = Preset::find("linux-6.18").unwrap().strategy;
+    let mut report = Report::default();
+    for bundled in bundled::ALL.iter().filter(|b| b.name.contains("6.18")) {
+        let (suite, recording) = load(bundled);
+        let runs = report::runs(bundled.name, &suite, &recording, strategy, &Filter::default());
+        report.add(&suite, &recording, runs);
+    }
+    let wrong = report.runs.iter().filter(|r| r.fate == Fate::Mismatched);
+    let wrong: Vec<(&str, &str)> = wrong.map(|r| (r.seq.as_str(), r.fs.as_str())).collect();
+    assert_eq!(wrong, WRONG, "{}", report.text(20, false));
+    let lacks = report.missing();
+    let lacks: Vec<(&str, usize)> = lacks.iter().map(|(what, n)| (what.as_str(), *n)).collect();
+    assert_eq!(lacks, LACKS);
+    let counts = report.total();
+    assert_eq!(counts.recorded, 627);
+    assert_eq!(counts.predicted, 627 - WRONG.len() - 1);
+    assert!(counts.fields > 190_000, "{counts:?}");
+}
+
+/// A change of an observation.
+type Change<'a> = &'a dyn Fn(&mut Observation);
+
+/// A comparison that notices nothing would agree with everything: each field is changed in turn.
+#[test]
+fn a_recording_in_which_anything_is_changed_disagrees() {
+    let bundled = bundled::ALL.iter().find(|b| b.name == "curated-6.18").unwrap();
+    let (suite, recording) = load(bundled);
+    let run = recording.runs.iter().find(|r| r.seq == "e06_pin_pageout" && r.fs == "gate").unwrap();
+    let sequence = suite.sequences.iter().find(|s| s.name == run.seq).unwrap();
+    let view = View { fs: &run.fs, kernel: recording.version() };
+    let differs = |change: &dyn Fn(&mut Run)| {
+        let mut other = run.clone();
+        change(&mut other);
+        let found = compare(sequence, view, run, &other, &[]);
+        (found.mismatches.len() == 1).then(|| found.mismatches[0].field.clone())
+    };
+    assert_eq!(compare(sequence, view, run, run, &[]).mismatches, []);
+    let at = 4; // pinned, synced, mapped
+    let expected: &[(&str, Change)] = &[
+        ("ret", &|o| o.ret += 1),
+        ("err", &|o| o.err.push('E')),
+        ("x", &|o| o.x.push('1')),
+        ("minflt", &|o| o.minflt += 1),
+        ("majflt", &|o| o.majflt += 1),
+        ("acq", &|o| o.acq += 1),
+        ("rel", &|o| o.rel += 1),
+        ("size", &|o| o.size += 1),
+        ("sd[0]", &|o| o.sd.as_mut().unwrap()[0] += 4),
+        ("pages[0].in", &|o| o.pages[0].cached = 0),
+        ("pages[0].cs", &|o| o.pages[0].cs = "111".into()),
+        ("pages[0].id", &|o| o.pages[0].id = "Z".into()),
+        ("pages[0].fl", &|o| o.pages[0].fl.push_str("|DIRTY")),
+        ("pages[0].mc", &|o| o.pages[0].mc += 1),
+        ("pages[0].pread", &|o| o.pages[0].pread = Some("9".into())),
+        ("pages[0].disk", &|o| o.pages[0].disk = Some("9".into())),
+        ("maps[0.0].pm", &|o| o.maps[0].pm = "P".into()),
+        ("maps[0.0].id", &|o| o.maps[0].id = "Z".into()),
+        ("maps[0.0].fl", &|o| o.maps[0].fl.as_mut().unwrap().push_str("|WRITEBACK")),
+        ("maps[0.0].mc", &|o| o.maps[0].mc = Some(7)),
+        ("maps[0.0].val", &|o| o.maps[0].val = None),
+        ("pins[pinr0].id", &|o| o.pins[0].id = "Z".into()),
+        ("pins[pinr0].fl", &|o| o.pins[0].fl.clear()),
+        ("pins[pinr0].mc", &|o| o.pins[0].mc += 1),
+        ("pins[pinr0].val", &|o| o.pins[0].val = Some("9".into())),
+    ];
+    for (field, change) in expected {
+        let found = differs(&|run: &mut Run| change(&mut run.steps[at].1));
+        assert_eq!(found.as_deref(), Some(*field));
+    }
+    let ended = |run: &mut Run| run.ended.as_mut().unwrap().outstanding_pins += 1;
+    assert_eq!(differs(&ended).as_deref(), Some("outstanding_pins"));
+}
