@@ -1,5 +1,5 @@
-//! A comparison of many designs: a line for each with what it does to whom, then rules and prices in
-//! lines, with designs in columns by number.
+//! A comparison of many designs: a line for each with what it does to whom, then rules and prices
+//! in lines, with designs in columns by number.
 
 use super::comparison::{Comparison, Row};
 use super::comparison_words::{Style, colour, facts, is_nothing, price};

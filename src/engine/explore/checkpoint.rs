@@ -17,7 +17,7 @@ use super::search::{Work, Worker};
 use super::tally::Tally;
 use super::visited::{Seen, Visited};
 use crate::engine::hash::{bytes, mix2};
-use crate::engine::model::{Model, Props};
+use crate::engine::model::{Model, Props, Stepped};
 use crate::engine::reduce;
 use crate::engine::reduce::guide::Lessons;
 
@@ -180,8 +180,7 @@ impl<M: Model> Snapshot<M> {
         }
         out.word(self.frontier.len() as u64)?;
         for work in &self.frontier {
-            out.word(work.awake)?;
-            write_run(&mut model, &work.run, out)?;
+            write_work(&mut model, work, out)?;
         }
         let mut gathered = Vec::new();
         start.gathered(&mut gathered);
@@ -242,8 +241,7 @@ impl<M: Model> Snapshot<M> {
         }
         let mut frontier = Vec::new();
         for _ in 0..input.word()? {
-            let awake = input.word()?;
-            frontier.push(Work { awake, run: read_run(&mut model, input)? });
+            frontier.push(read_work(&mut model, input)?);
         }
         let gathered = read_list(input)?;
         let lessons = read_list(input)?;
@@ -296,6 +294,47 @@ fn read_list<R: Read>(input: &mut In<R>) -> Result<Vec<u64>, CheckpointError> {
     (0..input.word()?).map(|_| input.word().map_err(CheckpointError::from)).collect()
 }
 
+/// Writes work: the run, then each move behind it with the agents to try there.
+fn write_work<M: Model, W: Write>(
+    model: &mut M,
+    work: &Work<M::Move>,
+    out: &mut Out<W>,
+) -> io::Result<()> {
+    write_run(model, &work.run, out)?;
+    out.word(work.rest.len() as u64)?;
+    let trail: Vec<Stepped> = work.run.iter().map(|&mv| model.apply(mv)).collect();
+    let mut moves = Vec::new();
+    model.moves(&mut moves);
+    model.undo_all(&trail);
+    for &(mv, awake) in &work.rest {
+        out.words([number(&moves, mv), awake])?;
+    }
+    Ok(())
+}
+
+fn read_work<M: Model, R: Read>(
+    model: &mut M,
+    input: &mut In<R>,
+) -> Result<Work<M::Move>, CheckpointError> {
+    let run = read_run(model, input)?;
+    let trail: Vec<Stepped> = run.iter().map(|&mv| model.apply(mv)).collect();
+    let mut moves = Vec::new();
+    model.moves(&mut moves);
+    model.undo_all(&trail);
+    let mut rest = Vec::new();
+    for _ in 0..input.word()? {
+        let [number, awake] = input.words()?;
+        let mv = usize::try_from(number).ok().and_then(|n| moves.get(n));
+        rest.push((*mv.ok_or(CheckpointError::Damaged)?, awake));
+    }
+    Ok(Work { run, rest })
+}
+
+/// A move as its number among the enabled ones, which are ascending.
+fn number<Mv: Ord>(moves: &[Mv], mv: Mv) -> u64 {
+    moves.binary_search(&mv).map_or(u64::MAX, |n| n as u64)
+}
+
 /// Writes a run as the numbers of its moves among the enabled ones; leaves `model` as it was.
 fn write_run<M: Model, W: Write>(
     model: &mut M,
@@ -306,8 +345,7 @@ fn write_run<M: Model, W: Write>(
     let (mut moves, mut trail) = (Vec::new(), Vec::new());
     for &mv in run {
         model.moves(&mut moves);
-        let number = moves.iter().position(|&m| m == mv).unwrap_or(usize::MAX);
-        out.word(number as u64)?;
+        out.word(number(&moves, mv))?;
         trail.push(model.apply(mv));
     }
     trail.into_iter().rev().for_each(|stepped| model.undo(stepped));

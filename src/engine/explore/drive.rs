@@ -36,6 +36,8 @@ struct Alone<'a, C> {
     control: &'a C,
     /// Moves made before.
     made: u64,
+    /// Whether something was learned before.
+    learned: bool,
     /// In a young round: the moves after which it first learned something.
     young: Option<Cell<Option<u64>>>,
 }
@@ -49,7 +51,7 @@ impl<M: Model, C: Control<M>> Hub<M> for Alone<'_, C> {
     fn enough(&self, transitions: u64, learned: bool) -> bool {
         let Some(grown_at) = &self.young else { return false };
         let now = self.made + transitions;
-        if learned && grown_at.get().is_none() {
+        if (learned || self.learned) && grown_at.get().is_none() {
             grown_at.set(Some(now));
         }
         // Long enough ago that the round is not worth going on with; or no longer young.
@@ -96,7 +98,7 @@ pub(super) fn many<M: Model>(
     mut snapshot: Snapshot<M>,
 ) -> Snapshot<M> {
     loop {
-        let young = snapshot.lessons.is_some() && snapshot.tally.transitions < YOUNG;
+        let young = snapshot.lessons.as_ref().is_some_and(|l| l.young);
         let halt = if options.jobs > 1 && !young {
             phase_many(start, options, control, &mut snapshot)
         } else {
@@ -116,7 +118,7 @@ pub(super) fn many<M: Model>(
                     snapshot = Snapshot::round(start, options, Some(lessons));
                 }
                 None if halt.is_none() => return snapshot,
-                None => {}
+                None => snapshot.lessons.iter_mut().for_each(|l| l.young = false),
             },
         }
     }
@@ -135,7 +137,8 @@ fn phase_one<M: Model>(
     let mut worker = Worker::new(start, options, visited, distinct.as_mut(), guide);
     let grown_at = lessons.as_ref().and_then(|l| l.grown_at);
     let young = young.then(|| Cell::new(grown_at));
-    let hub = Alone { control, made: tally.transitions, young };
+    let learned = lessons.as_ref().is_some_and(|l| l.grown);
+    let hub = Alone { control, made: tally.transitions, learned, young };
     let mut halt = None;
     while halt.is_none() {
         let Some(work) = frontier.pop() else { break };

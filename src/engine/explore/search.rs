@@ -30,18 +30,19 @@ const SHARE_EVERY: u32 = 1 << 6;
 /// single state has tens of thousands.
 const SHARE_MOVES: u64 = 1 << 12;
 
-/// A piece of work: the run that leads to a claimed state, and the agents to try there (all of
-/// them, where none sleep).
+/// A piece of work: claimed states that nobody has looked at, each one move behind a run; or, if
+/// there are none, the start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Work<Mv> {
     pub(super) run: Vec<Mv>,
-    pub(super) awake: Agents,
+    /// The moves, and the agents to try behind them (all, where none sleep).
+    pub(super) rest: Vec<(Mv, Agents)>,
 }
 
 impl<Mv> Work<Mv> {
     /// All that there is to do from the start.
     pub(super) fn everything() -> Work<Mv> {
-        Work { run: Vec::new(), awake: EVERYBODY }
+        Work { run: Vec::new(), rest: Vec::new() }
     }
 }
 
@@ -160,26 +161,34 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
     }
 
-    /// Searches everything behind the end of a run, which is claimed. Gives what stopped it, and
-    /// then leaves what is still to do in `rest`.
+    /// Searches everything behind some claimed states. Gives what stopped it, and then leaves what
+    /// is still to do in `rest`.
     pub(super) fn work(
         &mut self,
         work: &Work<M::Move>,
         hub: &impl Hub<M>,
         rest: &mut Vec<Work<M::Move>>,
     ) -> Option<Halt> {
+        if self.enough(hub) {
+            rest.push(work.clone());
+            return Some(Halt::Enough);
+        }
         self.todo.clear();
         self.floor = 0;
         for &mv in &work.run {
-            self.replay(mv);
+            let used = self.used(mv);
+            let stepped = self.model.apply(mv);
+            self.frames.push(Frame { mv, stepped, base: 0, fanout: 0, used });
         }
-        self.expand(work.awake);
+        for &(mv, awake) in &work.rest {
+            let used = self.used(mv);
+            self.todo.push(Todo { mv, used, awake });
+        }
+        if work.rest.is_empty() {
+            self.expand(EVERYBODY);
+        }
         let stopped = loop {
-            // After each state and not now and then: where a round is begun again must not depend
-            // on when it was laid down.
-            if let Some(guide) = &self.guide
-                && hub.enough(self.tally.transitions, guide.has_learned())
-            {
+            if self.enough(hub) {
                 break Some(Halt::Enough);
             }
             if !self.step() {
@@ -207,7 +216,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             }
         };
         if stopped.is_some() {
-            rest.extend((self.floor..self.todo.len()).map(|i| self.work_at(i)));
+            self.leave(rest);
         }
         while let Some(frame) = self.frames.pop() {
             self.model.undo(frame.stepped);
@@ -215,18 +224,23 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         stopped
     }
 
-    /// Makes a move of a known run again.
-    fn replay(&mut self, mv: M::Move) {
-        let used = if self.options.preemptions.is_some() {
-            let (last, used) = self.position();
-            self.model.moves(&mut self.moves);
-            let able = self.moves.iter().any(|&m| Some(self.model.agent(m)) == last);
-            used + u32::from(able && Some(self.model.agent(mv)) != last)
-        } else {
-            0
-        };
-        let stepped = self.model.apply(mv);
-        self.frames.push(Frame { mv, stepped, base: 0, fanout: 0, used });
+    /// Whether a search that learns has learned enough. To be asked after each state and not now
+    /// and then: where a round is begun again must not depend on when it was laid down.
+    #[inline]
+    fn enough(&self, hub: &impl Hub<M>) -> bool {
+        let guide = self.guide.as_ref();
+        guide.is_some_and(|g| hub.enough(self.tally.transitions, g.has_learned()))
+    }
+
+    /// The preemptions used after a move from the present state.
+    fn used(&mut self, mv: M::Move) -> u32 {
+        if self.options.preemptions.is_none() {
+            return 0;
+        }
+        let (last, used) = self.position();
+        self.model.moves(&mut self.moves);
+        let able = self.moves.iter().any(|&m| Some(self.model.agent(m)) == last);
+        used + u32::from(able && Some(self.model.agent(mv)) != last)
     }
 
     /// Goes on to the next claimed state and looks at it; `false` when there is none.
@@ -389,19 +403,31 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.tally.violation(broken, len, || frames.iter().map(|f| f.mv).chain(last).collect());
     }
 
-    /// The piece of work `index`.
-    fn work_at(&self, index: usize) -> Work<M::Move> {
+    /// The run to where the piece of work `index` was found, and the end of what was found there.
+    fn owner(&self, index: usize) -> (Vec<M::Move>, usize) {
         // Frames begin at ascending bases; the owner is the last one that begins at or before it.
         let owners = self.frames.partition_point(|f| f.base <= index);
-        let run = self.frames[..owners].iter().map(|f| f.mv);
-        let Todo { mv, awake, .. } = self.todo[index];
-        Work { run: run.chain([mv]).collect(), awake }
+        let end = self.frames.get(owners).map_or(self.todo.len(), |f| f.base);
+        (self.frames[..owners].iter().map(|f| f.mv).collect(), end)
+    }
+
+    /// Puts all work that is left into `rest`, the next last.
+    fn leave(&self, rest: &mut Vec<Work<M::Move>>) {
+        let mut from = self.floor;
+        while from < self.todo.len() {
+            let (run, end) = self.owner(from);
+            let found = self.todo[from..end].iter().map(|t| (t.mv, t.awake)).collect();
+            rest.push(Work { run, rest: found });
+            from = end;
+        }
     }
 
     /// Gives away the oldest piece of work: the one with most behind it, as a rule.
     fn share(&mut self, hub: &impl Hub<M>) {
         if self.todo.len() > self.floor + 1 {
-            hub.give(self.work_at(self.floor));
+            let Todo { mv, awake, .. } = self.todo[self.floor];
+            let (run, _) = self.owner(self.floor);
+            hub.give(Work { run, rest: vec![(mv, awake)] });
             self.floor += 1;
         }
     }

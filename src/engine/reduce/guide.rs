@@ -20,7 +20,9 @@ pub(crate) struct Lessons {
     pub(super) learned: Futures,
     /// Whether that is more.
     pub(crate) grown: bool,
-    /// The moves after which it first was, if that was while the round was young.
+    /// Whether the round is young: on one thread, and begun again if it learns.
+    pub(crate) young: bool,
+    /// The moves after which it first learned something, if that was while it was young.
     pub(crate) grown_at: Option<u64>,
     /// Rounds before this one.
     pub(crate) rounds: u32,
@@ -40,7 +42,8 @@ impl Lessons {
         let mut learned = learned;
         learned.grown = false;
         let (table, settled) = (learned.clone(), Arc::new(learned.settle()));
-        Lessons { table, settled, learned, grown: false, grown_at: None, rounds, executed }
+        let (grown, young, grown_at) = (false, true, None);
+        Lessons { table, settled, learned, grown, young, grown_at, rounds, executed }
     }
 
     /// The next round, after one of so many moves.

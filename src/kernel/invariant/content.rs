@@ -3,7 +3,9 @@
 use super::look::{anywhere, bytes_in_file, file_pages, older};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
-use crate::kernel::world::machine::{BlockState, BlockUse, DiskState, Extent, ExtentKind};
+use crate::kernel::world::machine::{
+    ActorState, BlockState, BlockUse, DiskState, Extent, ExtentKind, Life,
+};
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::FsKind;
 use crate::kernel::world::{
@@ -79,8 +81,11 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
         None => w.disk_contents(at),
     };
     // A page that is locked is in the hands of somebody for whom the run did not wait (a program
-    // that goes round for ever): write(2) is about to dirty it, writeback about to write it.
-    let locked = |f: &Frame| w.get::<FolioLock>(w.head(*f)).owner() != 0;
+    // that goes round for ever): write(2) is about to dirty it, writeback about to write it. Who died
+    // with the lock held (BUG) will not.
+    let alive = |a: Actor| w.get::<ActorState>(a).life() != Life::Killed;
+    let locked =
+        |f: &Frame| Actor::unpack(w.get::<FolioLock>(w.head(*f)).owner()).is_some_and(alive);
     let in_hand = w.cached(at).filter(locked).map_or(synced, |frame| w.data(frame));
     let all = [synced, in_hand, newest, w.get::<Excused>(at).0];
     anywhere(w, all, (0, bytes_in_file(w, at)), |[found, in_hand, newest, carried]| {
