@@ -153,7 +153,7 @@ fn every_command_that_is_shown_runs_and_prints_what_is_shown() {
 }
 
 #[test]
-fn the_first_screen_says_who_protects_whom_and_shows_a_race() {
+fn the_first_screen_says_who_protects_whom_and_shows_how_one_fails() {
     let page = page::read("README.md");
     let facts = [
         format!("{} rules", invariant::TABLE.len()),
@@ -163,7 +163,7 @@ fn the_first_screen_says_who_protects_whom_and_shows_a_race() {
         assert!(page.contains(&fact), "README.md does not say {fact:?}");
     }
     let mut console = page::blocks(&page).into_iter().filter(|b| b.info == "console");
-    for parts in [["Protects ", "Refuses ", "Hurts "], ["(1)", "(2)", "is broken:"]] {
+    for parts in [["Protects ", "Refuses ", "Hurts "], ["is broken:", "waits for ", "repeat "]] {
         let text = &page[console.next().unwrap().at];
         for part in parts {
             assert!(text.contains(part), "no {part:?} in an output of README.md:\n{text}");
