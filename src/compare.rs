@@ -109,6 +109,15 @@ pub fn search(
     effort: &Effort,
     control: &impl Control<Judged>,
 ) -> Findings {
+    if stops(control) {
+        return Findings {
+            cells: vec![Cell::Bounded { runs: 0 }; TABLE.len()],
+            reached: Props::NONE,
+            prices: Vec::new(),
+            states: 0,
+            complete: false,
+        };
+    }
     let start = start(loaded, strategy);
     let (cells, reached, states, complete) = if too_large(loaded) {
         (vec![Cell::Vacuous; TABLE.len()], Props::NONE, 0, false)
@@ -121,7 +130,7 @@ pub fn search(
     let mut found = Findings { cells, reached, prices: Vec::new(), states, complete };
     let mut tally = Sampled::default();
     for run in 0..runs {
-        if run > 0 && stops(control) {
+        if stops(control) {
             break;
         }
         let measured = measure::measure(&start, 0, run, Pace::Random);

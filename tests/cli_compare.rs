@@ -176,4 +176,67 @@ fn what_is_typed_wrong_is_said_with_the_nearest_right() {
     assert!(help(&["--preset", "linux-9"]).contains("did you mean"));
     assert!(help(&[ORPHAN, "--witness", "linux-6.18", "silent-orphan"]).contains("did you mean"));
     assert!(help(&["--history"]).contains("one scenario"));
+    assert!(help(&[ORPHAN, "--preset", ""]).contains("empty name"));
+    assert!(help(&[ORPHAN, "--witness", "#0", "stall"]).contains("#1 to #18"));
+    assert!(help(&[ORPHAN, "--witness", "#x", "stall"]).contains("#1 to #18"));
+    assert!(help(&[ORPHAN, "--witness", "", "stall"]).contains("no name"));
+    assert!(help(&["--repair", ORPHAN, "--pin", "all"]).contains("no lists"));
+    let pair = ["--diverge", "linux-4.19", "linux-6.18", ORPHAN, "--format", "csv"];
+    assert!(help(&pair).contains("--format text or json"));
+}
+
+#[test]
+fn a_search_that_was_cut_is_not_said_to_refute_nothing() {
+    let args = ["compare", ORPHAN, "--witness", "linux-4.19", "corrupt-remote-read"];
+    let output = gupsim(&[&args[..], &["--max-states", "1", "--schedules", "0"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("as far as the search went"), "{}", stderr(&output));
+}
+
+#[test]
+fn many_designs_stand_in_numbered_columns_that_fit() {
+    let text = stdout(&gupsim(&["compare", ORPHAN]));
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let row = |name: &str| text.lines().find(|line| line.split(' ').any(|w| w == name)).unwrap();
+    assert!(row("linux-6.18").starts_with("7 "), "{text}");
+    let rule = row("corrupt-remote-read");
+    let cells: Vec<&str> = rule.split_whitespace().skip(1).collect();
+    assert_eq!((cells.len(), cells[6]), (18, "-"), "{rule}");
+    let table = json(&["compare", ORPHAN]);
+    let steps = &cell(&table, "linux-4.19", "corrupt-remote-read")["steps"];
+    assert_eq!(cells[2], steps.to_string());
+    for word in ["Protects ", "Refuses ", "Hurts "] {
+        assert!(text.contains(word), "{text}");
+    }
+    let numbered = gupsim(&["compare", ORPHAN, "--witness", "#3", "corrupt-remote-read"]);
+    let named = gupsim(&["compare", ORPHAN, "--witness", "linux-4.19", "corrupt-remote-read"]);
+    assert_eq!(numbered, named);
+}
+
+#[test]
+fn in_brief_it_is_a_line_for_each_design_and_who_protects_refuses_and_hurts() {
+    let text =
+        stdout(&gupsim(&["compare", ORPHAN, "--brief", "--preset", "linux-4.19,linux-6.18"]));
+    assert!(text.lines().count() < 15, "{text}");
+    assert!(text.contains("Refuses"), "{text}");
+}
+
+#[test]
+fn what_no_run_can_count_is_in_the_table() {
+    let table = json(&["compare", HELD, "--pin", "page-counter,fake-vma", "--truncate", "lease"]);
+    let of = |pin: &str| row(&table, &format!("pin={pin} truncate=lease"))["standing"].clone();
+    assert_eq!(of("page-counter")["page_bytes"], 4);
+    assert_eq!(of("page-counter")["names_holder"], false);
+    assert_eq!(of("fake-vma")["names_holder"], true);
+    assert!(of("fake-vma")["driver"].to_string().contains("ask the program"));
+    let value = stdout(&gupsim(&["explain", "pin=fake-vma"]));
+    assert!(value.contains("bytes for each pinned page"), "{value}");
+    let value = stdout(&gupsim(&["explain", "truncate-dax=lease"]));
+    assert!(value.contains("of drivers: ask the program"), "{value}");
+}
+
+#[test]
+fn history_takes_lists_of_values_too() {
+    let table = json(&["compare", "--history", ORPHAN, "--longterm", "allow"]);
+    assert!(row(&table, "linux-6.18 longterm=allow").is_object());
 }

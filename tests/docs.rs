@@ -158,7 +158,7 @@ fn every_command_that_is_shown_runs_and_prints_what_is_shown() {
 }
 
 #[test]
-fn the_first_screen_shows_a_race() {
+fn the_first_screen_says_who_protects_whom_and_shows_how_one_fails() {
     let page = page::read("README.md");
     let facts = [
         format!("{} rules", invariant::TABLE.len()),
@@ -167,10 +167,12 @@ fn the_first_screen_shows_a_race() {
     for fact in facts {
         assert!(page.contains(&fact), "README.md does not say {fact:?}");
     }
-    let console = page::blocks(&page).into_iter().find(|b| b.info == "console").unwrap();
-    let text = &page[console.at];
-    for part in ["(1)", "(2)", "is broken:", "To see it again:"] {
-        assert!(text.contains(part), "no {part:?} in the first output of README.md:\n{text}");
+    let mut console = page::blocks(&page).into_iter().filter(|b| b.info == "console");
+    for parts in [["Protects ", "Refuses ", "Hurts "], ["is broken:", "waits for ", "repeat "]] {
+        let text = &page[console.next().unwrap().at];
+        for part in parts {
+            assert!(text.contains(part), "no {part:?} in an output of README.md:\n{text}");
+        }
     }
 }
 

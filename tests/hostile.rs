@@ -147,6 +147,40 @@ fn arguments_that_are_no_utf8_are_refused() {
     }
 }
 
+#[test]
+fn a_damaged_checkpoint_is_refused() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("checkpoints");
+    std::fs::create_dir_all(&folder).unwrap();
+    let at = |name: &str| folder.join(name).to_str().unwrap().to_string();
+    let held = "dax/longterm-stall";
+    run(&["explore", held, "--max-states", "30", "--checkpoint", &at("whole")]);
+    let whole = std::fs::read(at("whole")).unwrap();
+    let refuses = |bytes: &[u8]| {
+        std::fs::write(at("damaged"), bytes).unwrap();
+        refused(&["explore", held, "--resume", &at("damaged")], "not a whole checkpoint");
+    };
+    for cut in [0, 1, 8, 64, whole.len() - 8, whole.len() - 1] {
+        refuses(&whole[..cut]);
+    }
+    refuses(&[&whole[..], b"more"].concat());
+    refuses(&[&whole[..], &[0; 8]].concat());
+    for part in 0..24 {
+        let mut bytes = whole.clone();
+        bytes[16 + part * (whole.len() - 16) / 24] ^= 0x41;
+        refuses(&bytes);
+    }
+    refused(&["explore", RELAY, "--resume", &at("whole")], "another search");
+    refused(&["explore", held, "--checkpoint", &at("no/such")], "no checkpoint can be written");
+    refused(&["explore", held, "--checkpoint", &at("")], "no checkpoint can be written");
+}
+
+#[test]
+fn time_ends_a_hunt_whose_first_scenario_never_would() {
+    let runs = u64::MAX.to_string();
+    let output = run(&["fuzz", "--generate", "--runs", &runs, "--time", "1"]);
+    assert!(output.status.code().is_some_and(|c| c < 6), "{:?}", said(&output));
+}
+
 // --- surroundings ----------------------------------------------------------------------------
 
 #[test]

@@ -22,7 +22,7 @@ use crate::scenario::schedule::Choice;
 use crate::scenario::{Loaded, open};
 use crate::starve;
 use crate::{engine::reduce, engine::shrink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -189,7 +189,7 @@ fn options(args: &Args, loaded: &Loaded, start: &Sim) -> (Options, String) {
         }
     };
     if options.is_reduced() && start.agents() <= reduce::MAX_AGENTS {
-        method.push_str(", of those that differ only in the order of independent steps one");
+        method.push_str(", up to the order of independent steps");
     }
     (options, method)
 }
@@ -224,6 +224,9 @@ fn search_all(
     first: bool,
 ) -> Result<explore::Report<Move>, Failure> {
     let caller = identity(loaded, start);
+    if let Some(path) = &args.checkpoint {
+        writable(path)?;
+    }
     let checkpoints = args.checkpoint.as_ref().filter(|_| first).map(|path| Checkpoints {
         path: path.clone(),
         every: Duration::from_secs(args.checkpoint_every),
@@ -248,6 +251,18 @@ fn search_all(
     };
     watch.finish()?;
     Ok(start.complete(report))
+}
+
+/// Whether a checkpoint can be put there, asked before hours of work depend on it.
+fn writable(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() || !folder.is_dir() {
+        return Err(Failure::usage(
+            format!("no checkpoint can be written to {}", path.display()),
+            "give the name of a file in a directory that exists",
+        ));
+    }
+    Ok(())
 }
 
 /// What tells this search from others with the same start state: the scenario as a whole (its

@@ -44,8 +44,7 @@ pub fn method(start: &Sim) -> String {
     let groups: Vec<String> = start.symmetry().groups.iter().map(names).collect();
     let orders = start.symmetry().orders;
     format!(
-        "every interleaving, of those that differ only in which is which of {} one ({orders} \
-         orders)",
+        "every interleaving, up to which is which of {} ({orders} orders)",
         groups.join(" and of ")
     )
 }

@@ -198,6 +198,15 @@ pub fn hunt(options: &Options, control: &impl Control) -> Tally {
 /// The lowest number that is known for each kind of failure under each design.
 type Lowest = Mutex<BTreeMap<(Signature, String), u64>>;
 
+/// The runs of a scenario end with the hunt.
+struct Within<'a, C>(&'a C, u64);
+
+impl<C: Control> fuzz::Control for Within<'_, C> {
+    fn stop(&self, _runs: u64) -> bool {
+        self.0.stop(self.1)
+    }
+}
+
 /// Makes and runs one scenario.
 fn one(options: &Options, number: u64, control: &impl Control, lowest: &Lowest, tally: &mut Tally) {
     let made = match make(options.seed, number, &options.designs) {
@@ -211,7 +220,7 @@ fn one(options: &Options, number: u64, control: &impl Control, lowest: &Lowest, 
     };
     let strategy = Strategy { without: options.without, ..made.loaded.strategy };
     let start = Judged::new(Sim::new(made.loaded.plan.clone(), strategy), Vec::new());
-    let found = fuzz::fuzz(&start, &options.runs, &());
+    let found = fuzz::fuzz(&start, &options.runs, &Within(control, number));
     tally.scenarios += 1;
     tally.runs += found.runs;
     tally.steps += found.steps;

@@ -1,5 +1,5 @@
-//! A comparison of many designs: a line for each with what it does to whom, then rules and prices in
-//! lines, with designs in columns by number.
+//! A comparison of many designs: a line for each with what it does to whom, then rules and prices
+//! in lines, with designs in columns by number.
 
 use super::comparison::{Comparison, Row};
 use super::comparison_words::{Style, colour, facts, is_nothing, price};
@@ -8,13 +8,34 @@ use super::paint::{BROKEN, DIM, STEP, paint, wrap};
 /// Columns of a design in which a verdict and its number fit.
 const ROOM: usize = 9;
 
+/// Terminals in which whole words do not fit.
+const NARROW: usize = 72;
+
+/// Terminals in which one more price fits.
+const WIDE: usize = 96;
+
 /// A line of the matrix: its name, and its text for each design.
 type Line = (String, Vec<String>);
+
+/// Prices that hardly any design pays are a sentence.
+const FEW: usize = 2;
+
+/// Prices, by how much designs differ in them.
+#[derive(Default)]
+struct Bills {
+    /// For many different.
+    lines: Vec<Line>,
+    /// Zero but for a few designs.
+    few: Vec<String>,
+    /// The same for all.
+    same: Vec<String>,
+}
 
 impl Comparison {
     /// Designs in lines, then designs in columns. Says how verdicts are written.
     pub(super) fn in_rows(&self, out: &mut String, width: usize) -> Style {
         self.overview(out, width);
+        out.push('\n');
         let names = self.columns.iter().map(|c| c.invariant.len());
         let names = names.chain(self.prices.iter().map(|p| p.price.len()));
         let first = names.chain([16]).max().unwrap_or(16);
@@ -36,29 +57,39 @@ impl Comparison {
             wrap(out, width, "", "  ", &format!("Proved for all: {}.", agreed.join(", ")));
         }
         out.push('\n');
-        let (prices, same) = self.bills();
-        matrix(out, width, first, "Prices", &prices, false);
-        if !same.is_empty() {
-            wrap(out, width, "", "  ", &format!("The same for all: {}.", same.join(", ")));
+        let bills = self.bills();
+        matrix(out, width, first, "Prices", &bills.lines, false);
+        if !bills.few.is_empty() {
+            wrap(out, width, "", "  ", &format!("Few pay: {}.", bills.few.join(", ")));
+        }
+        if !bills.same.is_empty() {
+            wrap(out, width, "", "  ", &format!("The same for all: {}.", bills.same.join(", ")));
         }
         style
     }
 
     /// A line for each design: number, name, what it does to whom.
-    fn overview(&self, out: &mut String, width: usize) {
-        let harms = ["refused-pins", "blocked-ns"];
-        let harms: Vec<usize> = harms
-            .into_iter()
-            .filter_map(|name| self.prices.iter().position(|p| p.price == name))
+    pub(super) fn overview(&self, out: &mut String, width: usize) {
+        let narrow = width < NARROW;
+        let harms = ["refused-pins", "blocked-ns", "pin-atomics"];
+        let harms: Vec<usize> = harms[..if width < WIDE { 2 } else { 3 }]
+            .iter()
+            .filter(|_| !narrow)
+            .filter_map(|name| self.prices.iter().position(|p| p.price == *name))
             .collect();
         let corner = self.common.trim_end().to_string();
         let mut head: Vec<String> = vec!["#".into(), corner];
-        head.extend(["filesystem", "RDMA user", "system"].map(String::from));
+        let groups = match narrow {
+            true => ["fs", "RDMA", "sys"],
+            false => ["filesystem", "RDMA user", "system"],
+        };
+        head.extend(groups.map(String::from));
         head.extend(harms.iter().map(|&n| self.prices[n].price.to_string()));
         let mut lines = vec![head];
         for (n, row) in self.rows.iter().enumerate() {
             let mut line = vec![format!("{}", n + 1), row.design.clone()];
-            line.extend(row.groups.iter().map(|g| g.text(Style::Short)));
+            let style = if narrow { Style::Signs } else { Style::Short };
+            line.extend(row.groups.iter().map(|g| g.text(style)));
             line.extend(harms.iter().map(|&n| price(row.prices[n], Style::Signs)));
             lines.push(line);
         }
@@ -79,13 +110,15 @@ impl Comparison {
             out.push_str(text.trim_end());
             out.push('\n');
         }
-        out.push('\n');
     }
 
-    /// Prices that differ between designs, and the others with what they come to.
-    fn bills(&self) -> (Vec<Line>, Vec<String>) {
+    /// What each design pays of what.
+    fn bills(&self) -> Bills {
         let of = |texts: &dyn Fn(&Row) -> String| self.rows.iter().map(texts).collect::<Vec<_>>();
         let mut all: Vec<Line> = Vec::new();
+        for (n, column) in self.prices.iter().enumerate() {
+            all.push((column.price.to_string(), of(&|row| price(row.prices[n], Style::Signs))));
+        }
         let names = self.rows.first().map(|row| facts(&row.standing).map(|fact| fact.0));
         for (n, name) in names.into_iter().flatten().enumerate() {
             let texts = of(&|row| facts(&row.standing)[n].1.clone());
@@ -93,12 +126,20 @@ impl Comparison {
                 all.push((name.to_string(), texts));
             }
         }
-        for (n, column) in self.prices.iter().enumerate() {
-            all.push((column.price.to_string(), of(&|row| price(row.prices[n], Style::Signs))));
+        let mut bills = Bills::default();
+        for (name, texts) in all {
+            let paid = |n: &usize| texts[*n] != "0" && texts[*n] != "no";
+            let payers: Vec<usize> = (0..texts.len()).filter(paid).collect();
+            if texts.iter().all(|text| *text == texts[0]) {
+                bills.same.push(format!("{name} {}", texts[0]));
+            } else if payers.len() <= FEW {
+                let each = payers.iter().map(|&n| format!("{} (#{})", texts[n], n + 1));
+                bills.few.push(format!("{name} {}", each.collect::<Vec<_>>().join(" ")));
+            } else {
+                bills.lines.push((name, texts));
+            }
         }
-        let differs = |(_, texts): &Line| texts.iter().any(|text| *text != texts[0]);
-        let (lines, same): (Vec<Line>, Vec<Line>) = all.into_iter().partition(differs);
-        (lines, same.into_iter().map(|(name, texts)| format!("{name} {}", texts[0])).collect())
+        bills
     }
 }
 

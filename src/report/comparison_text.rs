@@ -38,7 +38,25 @@ impl Comparison {
             false => self.in_columns(&mut out, width),
         };
         self.summary(&mut out, width);
+        self.demands(&mut out, width);
         self.legend(&mut out, width, style);
+        out
+    }
+
+    /// Only who protects whom, and who pays how, in lines of at most `width` columns.
+    pub fn brief(&self, width: usize) -> String {
+        let width = width.max(40);
+        let mut out = String::new();
+        self.overview(&mut out, width);
+        self.summary(&mut out, width);
+        let words = "HURT n/m: of m rules that were at risk, n are broken; safe: all are proved; \
+                     open: none is broken, not all are proved; -: none was at risk. Without \
+                     --brief: which rules, and every price.";
+        out.push('\n');
+        wrap(&mut out, width, "", "  ", &paint(DIM, words));
+        for note in &self.notes {
+            wrap(&mut out, width, "note     ", "         ", note);
+        }
         out
     }
 
@@ -190,18 +208,21 @@ impl Comparison {
         let words = match style {
             Style::Words => words.replacen("proved: proved, ", "proved: ", 1),
             Style::Short => words,
-            Style::Signs => words.replace(
-                " (a run breaks it less often than this, with 95% confidence)",
-                "",
-            ),
+            Style::Signs => {
+                words.replace(" (a run breaks it less often than this, with 95% confidence)", "")
+            }
         };
         out.push('\n');
         wrap(out, width, "", "  ", &paint(DIM, &words));
         if self.runs > 0 {
             let runs = grouped(self.runs);
+            let what = match style {
+                Style::Words => "Prices are least..median..greatest",
+                Style::Short | Style::Signs => "Prices are the median",
+            };
             let text = format!(
-                "Prices are the median (least..median..greatest where there is room) of {runs} \
-                 timed runs of each scenario, all scenarios together; ns are simulated."
+                "{what} of {runs} timed runs of each scenario, all scenarios together; ns are \
+                 simulated. Bytes and what is asked for are there before any run."
             );
             wrap(out, width, "", "  ", &paint(DIM, &text));
         }

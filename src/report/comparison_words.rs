@@ -84,6 +84,7 @@ impl Group {
     pub fn text(self, style: Style) -> String {
         match (self.verdict, style == Style::Words) {
             ("hurt", true) => format!("HURT {} of {}", self.refuted, self.tried),
+            ("hurt", _) if style == Style::Signs => format!("{}/{}", self.refuted, self.tried),
             ("hurt", false) => format!("HURT {}/{}", self.refuted, self.tried),
             ("safe", _) => "safe".into(),
             ("open", _) => "open".into(),
@@ -97,7 +98,9 @@ pub fn price(values: [u64; 3], style: Style) -> String {
     let [least, middle, greatest] = values;
     match (least == greatest, style) {
         (true, _) | (_, Style::Signs) => short(middle),
-        (false, Style::Words) => format!("{}..{}..{}", short(least), short(middle), short(greatest)),
+        (false, Style::Words) => {
+            format!("{}..{}..{}", short(least), short(middle), short(greatest))
+        }
         (false, Style::Short) => format!("~{}", short(middle)),
     }
 }
@@ -203,8 +206,8 @@ impl Comparison {
     pub fn demands(&self, out: &mut String, width: usize) {
         type Of = fn(&Standing) -> &[&'static str];
         let kinds: [(&str, Of); 3] = [
-            ("Filesystems have to", |s| &s.filesystem),
-            ("Drivers have to", |s| &s.driver),
+            ("Asks of filesystems", |s| &s.filesystem),
+            ("Asks of drivers", |s| &s.driver),
             ("A wait is seen as", |s| &s.visible),
         ];
         for (who, of) in kinds {
@@ -214,7 +217,10 @@ impl Comparison {
                     all.push(text);
                 }
             }
-            for text in all {
+            // What is asked for by all tells nobody apart.
+            let one = self.rows.len() == 1;
+            let every = |text: &&str| self.rows.iter().all(|row| of(&row.standing).contains(text));
+            for text in all.into_iter().filter(|text| one || !every(text)) {
                 let rows = self.which(|row| of(&row.standing).contains(&text));
                 wrap(out, width, "", "  ", &format!("{who}: {text} ({})", self.who(&rows)));
             }

@@ -71,6 +71,9 @@ pub struct Args {
     /// Most values that a repair changes
     #[arg(long, value_name = "N", default_value_t = 2, requires = "repair")]
     changes: usize,
+    /// Only who protects whom, a line for each design
+    #[arg(long, conflicts_with_all = ["witness", "diverge", "history", "repair", "format"])]
+    brief: bool,
     /// Timed runs of each scenario from which prices are taken
     #[arg(long, value_name = "N", default_value_t = 21)]
     runs: u64,
@@ -109,6 +112,7 @@ enum Style {
 const EXAMPLES: &str = "\
 Examples:
   gupsim compare
+  gupsim compare --brief
   gupsim compare truncate/orphan-rdma --preset linux-4.19 --longterm all
   gupsim compare truncate/orphan-rdma --witness linux-4.19 silent-orphan-dma
   gupsim compare --witness '#7' clean-but-newer
@@ -164,6 +168,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     crew.finish();
     let table = found?.table();
     out::print(&match args.format {
+        Style::Text if args.brief => table.brief(out::stdout_width()),
         Style::Text => table.text(out::stdout_width()),
         Style::Markdown => table.markdown(),
         Style::Json => table.json(),
@@ -253,7 +258,8 @@ fn chosen(args: &Args, opened: &[Opened], row: &str) -> Result<String, Failure> 
     }
     let names: Vec<&str> = rows.iter().map(String::as_str).collect();
     let common = table::common(&names).len();
-    let named = rows.iter().find(|d| *d == row).or_else(|| rows.iter().find(|d| d[common..] == *row));
+    let named =
+        rows.iter().find(|d| *d == row).or_else(|| rows.iter().find(|d| d[common..] == *row));
     // A design that is no row of this table can be looked at all the same.
     Ok(named.cloned().unwrap_or_else(|| row.to_string()))
 }

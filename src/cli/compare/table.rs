@@ -227,6 +227,15 @@ impl<'a> Found<'a> {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        let begun = |found: &Findings| found.complete || !found.prices.is_empty();
+        let unbegun = self.places.iter().filter(|(_, found)| !begun(found)).count();
+        if unbegun > 0 && self.effort.runs > 0 {
+            notes.push(format!(
+                "it ended early: {unbegun} of {} searches were cut before their timed runs: prices \
+                 cannot be compared",
+                self.places.len()
+            ));
+        }
         for (n, opened) in self.scenarios.iter().enumerate() {
             let here = || self.places.iter().filter(|(p, _)| p.scenario == n);
             let cut = here().filter(|(_, f)| !f.complete).count();

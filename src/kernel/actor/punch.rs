@@ -10,13 +10,9 @@ use super::truncate_pages::TruncatePages;
 use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
-<<<<<<< HEAD
-use crate::kernel::strategy::Guard;
-use crate::kernel::world::FilePage;
-=======
 use super::zero_tail::ZeroTail;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::VPage;
->>>>>>> conf
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Size, VmaState};
@@ -69,24 +65,7 @@ impl Punch {
     }
 
     /// ext4 goes straight on to unmap; xfs and btrfs write and wait first (seen: g04).
-<<<<<<< HEAD
     pub fn begin(self, cx: &mut Step) -> Next {
-        match cx.map.fs_of(self.first) {
-            FsKind::Xfs | FsKind::Btrfs => {
-                let file = cx.map.file_of(self.first);
-                call(WritePages::new(file, SyncMode::Integrity), self.at(State::Flush))
-            }
-            _ => self.unmap(cx),
-        }
-    }
-
-    fn unmap(self, cx: &mut Step) -> Next {
-        if !cx.strategy.keeps(Guard::BlocksLast) {
-            extents::remove(cx, self.first, self.pages);
-        }
-        call(Zap::file(self.first, self.pages, false), self.at(State::Unmap))
-=======
-    pub fn begin(self, cx: &Step) -> Next {
         let file = self.what.file(&cx.map);
         let write = match (self.what, cx.map.file(file).fs) {
             (What::Collapse { first, pages }, _) => {
@@ -106,8 +85,11 @@ impl Punch {
     /// `truncate_pagecache_range` unmaps whole pages only. When the hole ends within page 0 the end
     /// of that range is -1, which it takes for the end of the file: every page from the hole on
     /// loses its entries (kernel truth), and no data.
-    fn unmap(self, cx: &Step) -> Next {
+    fn unmap(self, cx: &mut Step) -> Next {
         let (mut first, mut pages) = self.gone(cx);
+        if !cx.strategy.keeps(Guard::BlocksLast) && matches!(self.what, What::Hole { .. }) {
+            extents::remove(cx, first, pages);
+        }
         if let [Some((at, (from, to))), None] = self.what.edges() {
             let file = &cx.map.file_pages[self.what.file(&cx.map).index()];
             if at.0 == file.start && u32::from(to) < PAGE_SIZE {
@@ -146,7 +128,6 @@ impl Punch {
                 extents::remove(cx, first, pages);
             }
         }
->>>>>>> conf
     }
 }
 
@@ -180,13 +161,6 @@ impl Machine for Punch {
             State::Unmap if pages > 0 => {
                 call(TruncatePages::new(first, pages, 0), self.at(State::Pages))
             }
-<<<<<<< HEAD
-            State::FlushWait => self.unmap(cx),
-            State::Unmap => {
-                call(TruncatePages::new(self.first, self.pages, 0), self.at(State::Pages))
-            }
-            _ => self.at(State::Free).into(),
-=======
             State::Edge(n) => self.edge(n + 1),
             _ => self.edge(0),
         }
@@ -230,7 +204,6 @@ impl Machine for RemovePages {
             None => Next::Return(-EINVAL),
             Some(_) if !cx.map.vma(vma).shared => Next::Return(-EACCES),
             Some(at) => Cut::new(What::hole(at, self.pages)).into(),
->>>>>>> conf
         }
     }
 }
