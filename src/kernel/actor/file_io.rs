@@ -288,10 +288,8 @@ impl ReadFile {
     }
 
     fn unlock_invalidate(self, cx: &mut Step) {
-        if cx.strategy.keeps(Guard::ReadInvalidateLock) {
-            let (me, lock) = (cx.me, file_lock(cx, LockClass::InvalidateLock, self.at));
-            cx.unlock(me, lock);
-        }
+        let (me, lock) = (cx.me, file_lock(cx, LockClass::InvalidateLock, self.at));
+        cx.unlock(me, lock);
     }
 
     /// The frame of the folio that shows this page.
@@ -307,9 +305,7 @@ impl Machine for ReadFile {
         match self.place {
             ReadPlace::Begin if self.locks_inode(cx.w) => lock(LockClass::IRwsem),
             ReadPlace::Begin if cx.w.map.fs_of(self.at) == FsKind::Dax => lock(LockClass::IRwsem),
-            ReadPlace::LockInvalidate if cx.strategy.keeps(Guard::ReadInvalidateLock) => {
-                lock(LockClass::InvalidateLock)
-            }
+            ReadPlace::LockInvalidate => lock(LockClass::InvalidateLock),
             ReadPlace::Wait(folio) => Need::FolioLock(folio),
             _ => Need::Nothing,
         }
@@ -356,10 +352,8 @@ impl Machine for ReadFile {
                 call(LetGo::Put(folio), ReadFile { place: ReadPlace::Retry, ..self })
             }
             ReadPlace::LockInvalidate => {
-                if cx.strategy.keeps(Guard::ReadInvalidateLock) {
-                    let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
-                    cx.lock(me, lock, Mode::Shared);
-                }
+                let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
+                cx.lock(me, lock, Mode::Shared);
                 let grab = GrabFolio::new(self.at, true);
                 call(grab, ReadFile { place: ReadPlace::Creating, ..self })
             }
