@@ -13,13 +13,13 @@
 use super::dax_io::DaxIo;
 use super::disk::{provisional, reap, set_error, submit};
 use super::errno::{EBUSY, EFAULT, EINVAL, EIO, ENOSPC};
-use super::file_io::{WriteFile, file_lock, grow, grown, show};
+use super::file_io::{WriteFile, bytes_inside, file_lock, grow, grown, show};
 use super::invalidate_pages::InvalidatePages;
 use super::pin::{GupFlags, PinPages};
 use super::release::Release;
 use super::routine::call;
 use super::step::*;
-use super::writeback::{WritePages, bytes_inside, disk_of, target};
+use super::writeback::{WritePages, disk_of, target};
 use super::writeback_wait::WaitPages;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;

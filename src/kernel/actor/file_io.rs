@@ -4,7 +4,6 @@ use super::dax_io::DaxIo;
 use super::folio::{GrabFolio, LetGo};
 use super::routine::call;
 use super::step::*;
-use super::writeback::bytes_inside;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
@@ -25,6 +24,13 @@ pub fn stable_pages(w: &World, at: FilePage) -> bool {
         matches!(kind, DiskKind::Block { stable_writes: true, .. })
     };
     file.fs == FsKind::Btrfs || file.disk.as_ref().is_some_and(demands)
+}
+
+/// Bytes of a page that lie inside its file.
+pub fn bytes_inside(w: &World, at: FilePage) -> u16 {
+    let size = w.get::<Size>(w.map.file_of(at)).bytes();
+    let start = u64::from(w.map.index_in_file(at)) * u64::from(PAGE_SIZE);
+    size.saturating_sub(start).min(u64::from(PAGE_SIZE)) as u16
 }
 
 /// A lock of the file that a page belongs to.
