@@ -230,7 +230,7 @@ impl Preset {
                   counted in the address_space, with a bit in the page (claims 77-81). As Linux \
                   4.19, except that direct I/O pins and reclaim asks. The mail is about the count \
                   alone; what writeback does with the answer was to be a later step of the series \
-                  (\"special handling, especially in writeback paths\", ea996974589e): add \
+                  (\"special handling (especially in writeback paths)\", ea996974589e): add \
                   --writeback skip-bounce or wait.",
             strategy: counting(Pin::MappingCounter),
         },
