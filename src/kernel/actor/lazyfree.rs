@@ -6,6 +6,7 @@
 
 use super::notifier::{RangeEnd, RangeStart, watched};
 use super::pinned::ask_anon;
+use super::reclaim::putback_lru;
 use super::routine::call;
 use super::step::*;
 use super::tlb::drop_everywhere;
@@ -162,12 +163,7 @@ impl Machine for Discard {
                 cx.unlock_folio(folio);
                 self.to(Place::PutBack)
             }
-            Place::PutBack => {
-                cx.lock_briefly(me, LockClass::LruLock);
-                cx.change_flags(folio, |f| f.with_lru(true));
-                cx.drop_ref(folio);
-                Next::Return(0)
-            }
+            Place::PutBack => putback_lru(cx, folio),
         }
     }
 

@@ -155,6 +155,15 @@ pub fn remove_mapping(cx: &mut Step, folio: Frame) -> bool {
     true
 }
 
+/// `folio_putback_lru`: back onto its list, without the isolation's reference. Returns 0: it stays.
+pub fn putback_lru(cx: &mut Step, folio: Frame) -> Next {
+    let me = cx.me;
+    cx.lock_briefly(me, LockClass::LruLock);
+    cx.change_flags(folio, |f| f.with_lru(true));
+    cx.drop_ref(folio);
+    Next::Return(0)
+}
+
 impl Machine for Reclaim {
     fn need(self, _cx: &Scene) -> Need {
         Need::Nothing
@@ -198,13 +207,7 @@ impl Machine for Reclaim {
                 cx.unlock_folio(folio);
                 self.to(Place::PutBack(folio))
             }
-            Place::PutBack(folio) => {
-                let me = cx.me;
-                cx.lock_briefly(me, LockClass::LruLock);
-                cx.change_flags(folio, |f| f.with_lru(true));
-                cx.drop_ref(folio);
-                Next::Return(0)
-            }
+            Place::PutBack(folio) => putback_lru(cx, folio),
         }
     }
 
