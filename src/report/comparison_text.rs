@@ -190,10 +190,9 @@ impl Comparison {
         let words = match style {
             Style::Words => words.replacen("proved: proved, ", "proved: ", 1),
             Style::Short => words,
-            Style::Signs => words.replace(
-                " (a run breaks it less often than this, with 95% confidence)",
-                "",
-            ),
+            Style::Signs => {
+                words.replace(" (a run breaks it less often than this, with 95% confidence)", "")
+            }
         };
         out.push('\n');
         wrap(out, width, "", "  ", &paint(DIM, &words));

@@ -97,7 +97,9 @@ pub fn price(values: [u64; 3], style: Style) -> String {
     let [least, middle, greatest] = values;
     match (least == greatest, style) {
         (true, _) | (_, Style::Signs) => short(middle),
-        (false, Style::Words) => format!("{}..{}..{}", short(least), short(middle), short(greatest)),
+        (false, Style::Words) => {
+            format!("{}..{}..{}", short(least), short(middle), short(greatest))
+        }
         (false, Style::Short) => format!("~{}", short(middle)),
     }
 }

@@ -253,7 +253,8 @@ fn chosen(args: &Args, opened: &[Opened], row: &str) -> Result<String, Failure> 
     }
     let names: Vec<&str> = rows.iter().map(String::as_str).collect();
     let common = table::common(&names).len();
-    let named = rows.iter().find(|d| *d == row).or_else(|| rows.iter().find(|d| d[common..] == *row));
+    let named =
+        rows.iter().find(|d| *d == row).or_else(|| rows.iter().find(|d| d[common..] == *row));
     // A design that is no row of this table can be looked at all the same.
     Ok(named.cloned().unwrap_or_else(|| row.to_string()))
 }

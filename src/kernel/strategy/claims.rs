@@ -209,7 +209,7 @@ pub const CLAIMS: &[Claim] = &[
         invariant: "stall",
         why: "whoever is waited for comes to an end, if programs release what they take and post \
               what others wait for (the child of a fork that fails waits for ever)",
-        when: |_, of| !of.waits && !of.keeps && !of.leases && !(of.forks && of.enomem),
+        when: |_, of| !(of.waits || of.keeps || of.leases || (of.forks && of.enomem)),
     },
 ];
 
