@@ -131,4 +131,12 @@ fn what_depends_on_order_is_refused_and_says_why() {
     let why = |name| symmetry(&sim(name)).refused.join("; ");
     assert!(why("flushed").contains("TLB flush"), "{}", why("flushed"));
     assert!(why("truncated").contains("Truncate"), "{}", why("truncated"));
+    assert!(why("asked").contains("regions are asked in order"), "{}", why("asked"));
+    assert!(why("workers").contains("workers by number"), "{}", why("workers"));
+}
+
+#[test]
+fn devices_that_answer_differently_do_not_take_each_others_place() {
+    let unlike = symmetry(&sim("unlike"));
+    assert_eq!((unlike.orders, unlike.groups.len()), (1, 0), "{:?}", unlike.refused);
 }

@@ -56,16 +56,47 @@ pub const KILLED: &[(Guard, &str)] = &[
     (Guard::PinnedStaysDirty, "writeback/dma-into-the-copy"),
     (Guard::RevokeDrain, "writeback/dma-into-the-copy"),
     (Guard::ReleaseTruncated, "writeback/release-needs-the-fault-lock"),
+    (Guard::GupFastTryGet, "pin/freed-during-the-walk"),
+    (Guard::GupFastReread, "dax/reference-in-passing"),
+    (Guard::GupFastIrqsOff, "unbind/gup-fast-vs-unbind"),
+    (Guard::GupFastLiveRef, "unbind/gup-fast-vs-unbind"),
+    (Guard::GupFastLongtermDax, "pin/refused-by-the-walk"),
+    (Guard::GupFastFolioAllowed, "pin/refused-by-the-walk"),
+    (Guard::GupFastUnshare, "fork/read-pin-copies"),
+    (Guard::GupFastSeqOdd, "fork/pin-meets-fork"),
+    (Guard::GupFastSeqcount, "fork/pin-meets-fork"),
+    (Guard::CheckVmaLongterm, "writeback/who-may-register"),
+    (Guard::FollowUnshare, "fork/read-pin-copies"),
+    (Guard::FollowLiveRef, "unbind/gup-fast-vs-unbind"),
+    (Guard::HasPinned, "fork/child-gone"),
+    (Guard::PinStructureAgain, "pin/allocation-fails"),
+    (Guard::PinInstallOnce, "pin/two-structures-one-page"),
+    (Guard::WritebackSkipBusy, "writeback/written-twice-at-once"),
+    (Guard::WritebackWaitBefore, "writeback/written-twice-at-once"),
+    (Guard::WritebackStartLocked, "writeback/stable-pages"),
+    (Guard::FsyncFlush, "writeback/fsync-then-crash"),
+    (Guard::CutInodeLock, "truncate/write-meets-truncate"),
+    (Guard::WriteInodeLock, "truncate/write-meets-truncate"),
+    (Guard::TruncateUnmapAgain, "truncate/copied-between-unmaps"),
+    (Guard::BlocksLast, "truncate/store-meets-punch"),
+    (Guard::DirtyBeforePut, "reclaim/dirtied-at-the-last-moment"),
+    (Guard::RangeSeqOdd, "notifier/odp-truncate"),
+    (Guard::RangeSeqEven, "notifier/odp-truncate"),
+    (Guard::TransferHolds, "notifier/odp-truncate"),
+    (Guard::DaxFaultInvalidateLock, "dax/load-in-a-hole-being-punched"),
+    (Guard::LayoutUnmapFirst, "dax/new-pins-turned-away"),
+    (Guard::DaxPteNone, "dax/two-stores-one-hole"),
+    (Guard::DaxAlive, "unbind/fault-maps-dying-device"),
+    (Guard::UnbindKill, "unbind/fault-maps-dying-device"),
+    (Guard::UnmapDirty, "reclaim/written-page-of-tmpfs"),
+    (Guard::ZapDirty, "reclaim/written-page-of-tmpfs"),
+    (Guard::ReadUptodate, "reclaim/two-reads-one-page"),
+    (Guard::WriteStable, "writeback/write-waits-for-the-disk"),
+    (Guard::ReflinkFlush, "writeback/snapshot-of-a-pinned-page"),
 ];
 
 /// Guards that nothing misses, and why.
 pub const SURVIVORS: &[(Guard, &str)] = &[
-    (
-        Guard::UnmapDirty,
-        "where stores are tracked a page is dirty before an entry is, and where they are not \
-         (tmpfs, anonymous memory) there is no swap to lose it to",
-    ),
-    (Guard::ZapDirty, "as unmap-dirty"),
     (Guard::OdpDirty, "the fault that gave the device the page has dirtied it, through the entry"),
     (
         Guard::DioBegin,
@@ -81,5 +112,49 @@ pub const SURVIVORS: &[(Guard, &str)] = &[
         Guard::GrabTruncated,
         "i_rwsem keeps truncate from write(2), the reference keeps reclaim and migration, and a \
          read may return what was there before",
+    ),
+    (
+        Guard::CutDioWait,
+        "as dio-begin: while i_rwsem is held for writing no direct I/O is in flight",
+    ),
+    (
+        Guard::TruncateSizeFirst,
+        "invalidate_lock keeps faults and reads that miss the cache out until i_size is set, and \
+         what is in the cache goes; the order is older than that lock",
+    ),
+    (Guard::WritebackTowrite, "it bounds a pass, and a pass visits each page once here"),
+    (Guard::WritebackDirtyAgain, "a clean folio that is written is written as it is on the disk"),
+    (
+        Guard::MkcleanRedirty,
+        "PG_dirty is still set when the walk ends; the call is for filesystems that keep \
+         dirtiness elsewhere as well (buffers)",
+    ),
+    (
+        Guard::UnbindDrain,
+        "where pages are waited for as well (5.3 to 5.17) it adds nothing, and later what GUP \
+         returns holds no live reference, so that its release comes too late anyway",
+    ),
+    (
+        Guard::LazyfreeFreeze,
+        "the page goes with its last reference, whoever drops it: what GUP-fast holds in passing",
+    ),
+    (
+        Guard::ReclaimBuffersDirty,
+        "only a driver that had the page pinned dirties it without its lock: up to 6.3 reclaim \
+         strips the buffers of such a page anyway, later the page stays at R6",
+    ),
+    (
+        Guard::IsolateOnce,
+        "lists are flags here; two that have isolated a folio meet at its lock and its count",
+    ),
+    (
+        Guard::LayoutEntryWait,
+        "a fault locks its entry under invalidate_lock, which truncate holds, and writeback makes \
+         no page busy",
+    ),
+    (
+        Guard::DaxEntryLock,
+        "i_data_sem and the page-table lock keep two faults apart; what else it orders, tags \
+         against flushes of the processors' caches, is not modelled",
     ),
 ];

@@ -1,10 +1,10 @@
 //! write(2) and read(2) of a DAX file: directly on the media (`dax_iomap_rw`).
 
 use super::errno::{ENOSPC, ENXIO};
-use super::file_io::{file_lock, grow, grown, show};
+use super::file_io::{bytes_inside, file_lock, grow, grown, show};
 use super::routine::call;
 use super::step::*;
-use super::writeback::{bytes_inside, disk_of};
+use super::writeback::disk_of;
 use super::zap::Zap;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;

@@ -4,7 +4,6 @@ use super::dax_io::DaxIo;
 use super::folio::{GrabFolio, LetGo};
 use super::routine::call;
 use super::step::*;
-use super::writeback::bytes_inside;
 use super::zero_tail::ZeroTail;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
@@ -26,6 +25,13 @@ pub fn stable_pages(w: &World, at: FilePage) -> bool {
         matches!(kind, DiskKind::Block { stable_writes: true, .. })
     };
     file.fs == FsKind::Btrfs || file.disk.as_ref().is_some_and(demands)
+}
+
+/// Bytes of a page that lie inside its file.
+pub fn bytes_inside(w: &World, at: FilePage) -> u16 {
+    let size = w.get::<Size>(w.map.file_of(at)).bytes();
+    let start = u64::from(w.map.index_in_file(at)) * u64::from(PAGE_SIZE);
+    size.saturating_sub(start).min(u64::from(PAGE_SIZE)) as u16
 }
 
 /// A lock of the file that a page belongs to.
@@ -314,10 +320,8 @@ impl ReadFile {
     }
 
     fn unlock_invalidate(self, cx: &mut Step) {
-        if cx.strategy.keeps(Guard::ReadInvalidateLock) {
-            let (me, lock) = (cx.me, file_lock(cx, LockClass::InvalidateLock, self.at));
-            cx.unlock(me, lock);
-        }
+        let (me, lock) = (cx.me, file_lock(cx, LockClass::InvalidateLock, self.at));
+        cx.unlock(me, lock);
     }
 
     /// The frame of the folio that shows this page.
@@ -333,9 +337,7 @@ impl Machine for ReadFile {
         match self.place {
             ReadPlace::Begin if self.locks_inode(cx.w) => lock(LockClass::IRwsem),
             ReadPlace::Begin if cx.w.map.fs_of(self.at) == FsKind::Dax => lock(LockClass::IRwsem),
-            ReadPlace::LockInvalidate if cx.strategy.keeps(Guard::ReadInvalidateLock) => {
-                lock(LockClass::InvalidateLock)
-            }
+            ReadPlace::LockInvalidate => lock(LockClass::InvalidateLock),
             ReadPlace::Wait(folio) => Need::FolioLock(folio),
             _ => Need::Nothing,
         }
@@ -386,10 +388,8 @@ impl Machine for ReadFile {
                 call(LetGo::Put(folio), ReadFile { place, ..self })
             }
             ReadPlace::LockInvalidate => {
-                if cx.strategy.keeps(Guard::ReadInvalidateLock) {
-                    let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
-                    cx.lock(me, lock, Mode::Shared);
-                }
+                let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
+                cx.lock(me, lock, Mode::Shared);
                 let grab = GrabFolio::new(self.at, true);
                 call(grab, ReadFile { place: ReadPlace::Creating, ..self })
             }

@@ -22,7 +22,7 @@ use crate::kernel::world::page::Holder;
 use crate::kernel::world::pins::PinCount;
 use crate::kernel::world::plan::FsKind;
 use crate::kernel::world::price::Price;
-use crate::kernel::world::{Disk, Frame, VPage};
+use crate::kernel::world::{Disk, Frame, Mm, VPage};
 
 /// The fast walk of a GUP call. What it cannot take it leaves to [`GupSlow`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -213,6 +213,12 @@ impl GupFast {
         self.go(State::Store(frame))
     }
 
+    /// F20: a fork write-protected meanwhile.
+    fn forked(self, cx: &Step, mm: Mm) -> bool {
+        let same = cx.get::<MmState>(mm).write_protect_seq() == self.seq;
+        !same && cx.strategy.keeps(Guard::GupFastSeqcount)
+    }
+
     fn at(self, cx: &Step) -> Option<VPage> {
         self.request.page(cx, self.taken)
     }
@@ -340,13 +346,8 @@ impl Machine for GupFast {
                 }
                 if watched && self.taken > 0 { self.go(State::Check) } else { self.finish(cx) }
             }
-            State::Check => {
-                let same = cx.get::<MmState>(mm).write_protect_seq() == self.seq;
-                match same || !cx.strategy.keeps(Guard::GupFastSeqcount) {
-                    true => self.finish(cx),
-                    false => self.go(State::Unpin(0)),
-                }
-            }
+            State::Check if !self.forked(cx, mm) => self.finish(cx),
+            State::Check => self.go(State::Unpin(0)),
             State::Unpin(n) => match self.release(cx, n, State::Unpin) {
                 Some(next) => next.into(),
                 None => GupFast { taken: 0, ..self }.finish(cx),

@@ -145,9 +145,6 @@ impl Release {
                     return self.go(State::Put);
                 }
                 cx.might_sleep(); // folio_lock(), whatever the context
-                if !cx.strategy.keeps(Guard::ReleaseFolioLock) {
-                    return self.go(State::Dirty(frame));
-                }
                 self.go(State::Lock(frame))
             }
             (Some(frame), Redirty::Mkwrite) => match release_mkwrite::begin(cx, frame) {

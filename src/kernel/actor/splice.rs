@@ -1,11 +1,11 @@
 //! `splice()` of a page of a file into a pipe, which refers to it whatever becomes of the file.
 
+use super::file_io::bytes_inside;
 use super::folio::{GrabFolio, LetGo};
 use super::pin::put;
 use super::pinned_io::held;
 use super::routine::call;
 use super::step::*;
-use super::writeback::bytes_inside;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{Pinned, RefType};
 use crate::kernel::world::need::Need;

@@ -9,6 +9,7 @@ use super::bounce;
 use super::dax_writeback::DaxWriteback;
 use super::disk::{end_page_writeback, set_error, submit, sum_by_filesystem};
 use super::errno::ENOSPC;
+use super::file_io::bytes_inside;
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
 use super::step::*;
@@ -376,13 +377,6 @@ fn pages(w: &World, folio: Frame, at: FilePage) -> impl Iterator<Item = (Frame, 
 /// The disk that a page of a file lies on.
 pub fn disk_of(w: &World, at: FilePage) -> Option<Disk> {
     w.map.file(w.map.file_of(at)).disk
-}
-
-/// Bytes of a page that lie inside its file.
-pub fn bytes_inside(w: &World, at: FilePage) -> u16 {
-    let size = w.get::<Size>(w.map.file_of(at)).bytes();
-    let start = u64::from(w.map.index_in_file(at)) * u64::from(PAGE_SIZE);
-    size.saturating_sub(start).min(u64::from(PAGE_SIZE)) as u16
 }
 
 /// Whether a page of a file has somewhere to be written to.

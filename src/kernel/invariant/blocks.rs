@@ -4,7 +4,9 @@
 use super::look::{anywhere, bytes_in_file, file_pages};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
-use crate::kernel::world::machine::{BlockState, BlockUse, Extent, ExtentKind, Power};
+use crate::kernel::world::machine::{
+    BlockState, BlockUse, Extent, ExtentKind, LockClass, LockState, Power,
+};
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
 use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
 use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Version, World};
@@ -145,7 +147,13 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
             return Judgement::Broken([cell, cell]);
         }
     }
-    let reserved = |at: &FilePage| w.get::<Extent>(*at).kind() == ExtentKind::Delalloc;
+    // A thread that goes round for ever may be in the middle of a truncate.
+    let settled = |at: FilePage| {
+        let lock = w.map.file_lock(LockClass::IRwsem, w.map.file_of(at));
+        w.get::<LockState>(lock).writer() == 0
+    };
+    let reserved =
+        |at: &FilePage| w.get::<Extent>(*at).kind() == ExtentKind::Delalloc && settled(*at);
     if let Some(at) = file_pages(w).filter(reserved).find(|&at| w.cached(at).is_none()) {
         let cell = w.cell::<Extent>(at);
         return Judgement::Broken([cell, cell]);

@@ -85,8 +85,17 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "count-balance",
-        why: "whoever counts a reference, a mapping or a pin takes it back: every design",
-        when: |_, _| true,
+        why: "whoever counts a reference, a mapping or a pin takes it back; but where the count \
+              lies in the mapping, a page that leaves its file with pins leaves them counted, and \
+              where it lies behind page->private, the filesystem may take that for itself",
+        when: |s, of| {
+            let files = of.file_reads || of.file_writes || of.longterm_file_writes || of.direct;
+            match s.pin {
+                Pin::MappingCounter => !files || !(of.removes || of.direct || of.reflinks),
+                Pin::PagePrivate => !files,
+                _ => true,
+            }
+        },
     },
     Claim {
         invariant: "pin-missed",
@@ -200,7 +209,7 @@ pub const CLAIMS: &[Claim] = &[
         invariant: "stall",
         why: "whoever is waited for comes to an end, if programs release what they take and post \
               what others wait for (the child of a fork that fails waits for ever)",
-        when: |_, of| !(of.waits || of.keeps || of.leases || of.forks && of.enomem),
+        when: |_, of| !(of.waits || of.keeps || of.leases || (of.forks && of.enomem)),
     },
 ];
 

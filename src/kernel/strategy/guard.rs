@@ -209,8 +209,6 @@ guards! {
     BlocksLast = "blocks-last",
     /// unpin_user_pages_dirty_lock dirties a page before it drops the pin.
     DirtyBeforePut = "dirty-before-put",
-    /// unpin_user_pages_dirty_lock dirties a page under the folio lock.
-    ReleaseFolioLock = "release-folio-lock",
     /// An invalidation makes invalidate_seq odd as it begins (mn_itree_inv_start_range).
     RangeSeqOdd = "range-seq-odd",
     /// The last invalidation to end makes it even, and wakes readers (mn_itree_inv_end).
@@ -245,8 +243,6 @@ guards! {
     WriteInodeLock = "write-inode-lock",
     /// read(2) shows only a folio that is uptodate.
     ReadUptodate = "read-uptodate",
-    /// read(2) holds invalidate_lock while it reads a folio in.
-    ReadInvalidateLock = "read-invalidate-lock",
     /// Reflink writes dirty pages of both files before it shares blocks.
     ReflinkFlush = "reflink-flush",
 }

@@ -80,8 +80,8 @@ impl Preset {
                   GUP-fast knows no dev_pagemap (4.5). This kernel maps DAX files with pte_special \
                   entries, of which GUP takes nothing; here GUP gets their pages all the same, so \
                   that what is said of pins of DAX files (--unbind unguarded, truncate) is what \
-                  4.5 would have met without get_dev_pagemap, not what 4.4 met. DAX truncate waits for nobody. \
-                  MADV_FREE does not exist yet (4.5).",
+                  4.5 would have met without get_dev_pagemap, not what 4.4 met. DAX truncate \
+                  waits for nobody. MADV_FREE does not exist yet (4.5).",
             strategy: Strategy {
                 truncate_dax: Truncate::Ignore,
                 longterm: Longterm::Allow,
@@ -230,7 +230,7 @@ impl Preset {
                   counted in the address_space, with a bit in the page (claims 77-81). As Linux \
                   4.19, except that direct I/O pins and reclaim asks. The mail is about the count \
                   alone; what writeback does with the answer was to be a later step of the series \
-                  (\"special handling, especially in writeback paths\", ea996974589e): add \
+                  (\"special handling (especially in writeback paths)\", ea996974589e): add \
                   --writeback skip-bounce or wait.",
             strategy: counting(Pin::MappingCounter),
         },
