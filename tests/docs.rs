@@ -4,6 +4,8 @@
 
 #[path = "docs/commands.rs"]
 mod commands;
+#[path = "mutants/table.rs"]
+mod mutants;
 #[path = "docs/page.rs"]
 mod page;
 #[path = "docs/source.rs"]

@@ -5,6 +5,7 @@ use super::folio::{GrabFolio, LetGo};
 use super::routine::call;
 use super::step::*;
 use super::writeback::bytes_inside;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Toucher};
@@ -139,7 +140,7 @@ impl WriteFile {
 impl Machine for WriteFile {
     fn need(self, cx: &Scene) -> Need {
         match self.place {
-            WritePlace::LockInode => {
+            WritePlace::LockInode if cx.strategy.keeps(Guard::WriteInodeLock) => {
                 Need::Lock(file_lock(cx.w, LockClass::IRwsem, self.at), Mode::Exclusive)
             }
             WritePlace::Stable(folio) => Need::WritebackEnd(folio),
@@ -166,8 +167,10 @@ impl Machine for WriteFile {
                 if cx.map.fs_of(self.at) == FsKind::Dax {
                     return DaxIo::write(self.at, self.part).step(cx, 0);
                 }
-                let lock = file_lock(cx, LockClass::IRwsem, self.at);
-                cx.lock(me, lock, Mode::Exclusive);
+                if cx.strategy.keeps(Guard::WriteInodeLock) {
+                    let lock = file_lock(cx, LockClass::IRwsem, self.at);
+                    cx.lock(me, lock, Mode::Exclusive);
+                }
                 let grab = GrabFolio::new(self.at, self.part != WHOLE);
                 call(grab, WriteFile { place: WritePlace::Grabbing, ..self })
             }
@@ -187,8 +190,10 @@ impl Machine for WriteFile {
                 self.let_go(folio)
             }
             WritePlace::UnlockInode(ret) => {
-                let lock = file_lock(cx, LockClass::IRwsem, self.at);
-                cx.unlock(me, lock);
+                if cx.strategy.keeps(Guard::WriteInodeLock) {
+                    let lock = file_lock(cx, LockClass::IRwsem, self.at);
+                    cx.unlock(me, lock);
+                }
                 cx.might_sleep();
                 Next::Return(ret)
             }
@@ -201,7 +206,8 @@ impl Machine for WriteFile {
         match (self.place, self.folio(cx)) {
             (WritePlace::LettingGo, _) => self.to(WritePlace::UnlockInode(self.bytes())),
             (_, Some(folio)) if ret == 0 => {
-                let wait = stable_pages(cx, self.at) && cx.flags(folio).writeback();
+                let stable = stable_pages(cx, self.at) && cx.strategy.keeps(Guard::WriteStable);
+                let wait = stable && cx.flags(folio).writeback();
                 self.to(if wait { WritePlace::Stable(folio) } else { WritePlace::Prepare(folio) })
             }
             _ => self.to(WritePlace::UnlockInode(ret)),
@@ -277,8 +283,15 @@ impl ReadFile {
         };
         let folio = cx.head(frame);
         cx.take_ref(folio);
-        let uptodate = cx.flags(folio).uptodate();
+        let uptodate = cx.flags(folio).uptodate() || !cx.strategy.keeps(Guard::ReadUptodate);
         self.to(if uptodate { ReadPlace::Copy(folio) } else { ReadPlace::Wait(folio) })
+    }
+
+    fn unlock_invalidate(self, cx: &mut Step) {
+        if cx.strategy.keeps(Guard::ReadInvalidateLock) {
+            let (me, lock) = (cx.me, file_lock(cx, LockClass::InvalidateLock, self.at));
+            cx.unlock(me, lock);
+        }
     }
 
     /// The frame of the folio that shows this page.
@@ -294,7 +307,9 @@ impl Machine for ReadFile {
         match self.place {
             ReadPlace::Begin if self.locks_inode(cx.w) => lock(LockClass::IRwsem),
             ReadPlace::Begin if cx.w.map.fs_of(self.at) == FsKind::Dax => lock(LockClass::IRwsem),
-            ReadPlace::LockInvalidate => lock(LockClass::InvalidateLock),
+            ReadPlace::LockInvalidate if cx.strategy.keeps(Guard::ReadInvalidateLock) => {
+                lock(LockClass::InvalidateLock)
+            }
             ReadPlace::Wait(folio) => Need::FolioLock(folio),
             _ => Need::Nothing,
         }
@@ -341,8 +356,10 @@ impl Machine for ReadFile {
                 call(LetGo::Put(folio), ReadFile { place: ReadPlace::Retry, ..self })
             }
             ReadPlace::LockInvalidate => {
-                let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
-                cx.lock(me, lock, Mode::Shared);
+                if cx.strategy.keeps(Guard::ReadInvalidateLock) {
+                    let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
+                    cx.lock(me, lock, Mode::Shared);
+                }
                 let grab = GrabFolio::new(self.at, true);
                 call(grab, ReadFile { place: ReadPlace::Creating, ..self })
             }
@@ -351,13 +368,11 @@ impl Machine for ReadFile {
                 self.to(ReadPlace::UnlockInvalidate(folio))
             }
             ReadPlace::UnlockInvalidate(folio) => {
-                let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
-                cx.unlock(me, lock);
+                self.unlock_invalidate(cx);
                 self.to(ReadPlace::Copy(folio))
             }
             ReadPlace::Fail(ret) => {
-                let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
-                cx.unlock(me, lock);
+                self.unlock_invalidate(cx);
                 self.end(cx, ret)
             }
             ReadPlace::Copy(folio) => {

@@ -9,6 +9,7 @@ use super::truncate_pages::TruncatePages;
 use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::FilePage;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::need::Need;
@@ -53,17 +54,20 @@ impl Punch {
     }
 
     /// ext4 goes straight on to unmap; xfs and btrfs write and wait first (seen: g04).
-    pub fn begin(self, cx: &Step) -> Next {
+    pub fn begin(self, cx: &mut Step) -> Next {
         match cx.map.fs_of(self.first) {
             FsKind::Xfs | FsKind::Btrfs => {
                 let file = cx.map.file_of(self.first);
                 call(WritePages::new(file, SyncMode::Integrity), self.at(State::Flush))
             }
-            _ => self.unmap(),
+            _ => self.unmap(cx),
         }
     }
 
-    fn unmap(self) -> Next {
+    fn unmap(self, cx: &mut Step) -> Next {
+        if !cx.strategy.keeps(Guard::BlocksLast) {
+            extents::remove(cx, self.first, self.pages);
+        }
         call(Zap::file(self.first, self.pages, false), self.at(State::Unmap))
     }
 }
@@ -96,7 +100,7 @@ impl Machine for Punch {
             State::Flush => {
                 call(WaitPages::new(map.file_of(self.first)), self.at(State::FlushWait))
             }
-            State::FlushWait => self.unmap(),
+            State::FlushWait => self.unmap(cx),
             State::Unmap => {
                 call(TruncatePages::new(self.first, self.pages, 0), self.at(State::Pages))
             }

@@ -81,8 +81,8 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
         None => w.disk_contents(at),
     };
     // A page that is locked is in the hands of somebody for whom the run did not wait (a program
-    // that goes round for ever): write(2) is about to dirty it, writeback about to write it. Who died
-    // with the lock held (BUG) will not.
+    // that goes round for ever): write(2) is about to dirty it, writeback about to write it. Who
+    // died with the lock held (BUG) will not.
     let alive = |a: Actor| w.get::<ActorState>(a).life() != Life::Killed;
     let locked =
         |f: &Frame| Actor::unpack(w.get::<FolioLock>(w.head(*f)).owner()).is_some_and(alive);
