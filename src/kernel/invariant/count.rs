@@ -14,11 +14,11 @@ use crate::kernel::world::{Actor, Block, File, Frame, Kind, SlotPage, World};
 ///
 /// A pin is held once a slot keeps it, which is when somebody may use the page. GUP-fast counts its
 /// pin before it looks at the PTE again (F11, F13), and drops it if the entry has changed: such a
-/// passing pin is on a page that may be freed under it, and the kernel knows ("get_user_pages_fast()
-/// will see that the page it took a reference against is no longer mapped [...] and bail",
-/// dax_layout_busy_page_range). Should it not bail, the page is free when the slot is filled, and
-/// that breaks the rule as well. Pins without a slot (very many of them, taken in one go) are seen
-/// where they are more than agents could be about to take.
+/// passing pin is on a page that may be freed under it, and the kernel knows
+/// ("get_user_pages_fast() will see that the page it took a reference against is no longer mapped
+/// [...] and bail", dax_layout_busy_page_range). Should it not bail, the page is free when the slot
+/// is filled, and that breaks the rule as well. Pins without a slot (very many of them, taken in
+/// one go) are seen where they are more than agents could be about to take.
 pub const FREED_WHILE_PINNED: Invariant = Invariant {
     name: "freed-while-pinned",
     hurts: Hurt::System,

@@ -80,7 +80,8 @@ impl Preset {
                   GUP-fast knows no dev_pagemap (4.5). This kernel maps DAX files with pte_special \
                   entries, of which GUP takes nothing; here GUP gets their pages all the same, so \
                   that what is said of pins of DAX files (--unbind unguarded, truncate) is what \
-                  4.5 would have met without get_dev_pagemap, not what 4.4 met. DAX truncate waits for nobody. \
+                  4.5 would have met without get_dev_pagemap, not what 4.4 met. DAX \
+                  truncate waits for nobody. \
                   MADV_FREE does not exist yet (4.5).",
             strategy: Strategy {
                 truncate_dax: Truncate::Ignore,
