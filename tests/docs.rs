@@ -34,6 +34,14 @@ fn the_tables_of_the_model_are_what_the_code_says() {
     page::settle(MODEL, &old, &new);
 }
 
+#[test]
+fn the_table_of_rules_is_what_conform_prints() {
+    let page = "docs/fidelity.md";
+    let old = page::read(page);
+    let table = gupsim::conform::table::of_rules().unwrap();
+    page::settle(page, &old, &page::with_part(&old, "rules", &table));
+}
+
 /// What has a name in the code, found without the reader that makes the tables.
 fn named_in_code() -> Vec<String> {
     let machines = Routine::TABLE.iter().map(|(name, _)| format!("**{name}**"));

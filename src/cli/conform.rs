@@ -6,6 +6,7 @@ use crate::conform::read;
 use crate::conform::record::{self, Recording};
 use crate::conform::report::{self, Filter, Report};
 use crate::conform::sequence::Suite;
+use crate::conform::table;
 use crate::kernel::strategy::Preset;
 use crate::scenario::strategy as words;
 use std::path::{Path, PathBuf};
@@ -25,9 +26,10 @@ pub struct Args {
     /// What a kernel did, packed (gzip) or not
     #[arg(value_name = "FILE.jsonl")]
     recording: Option<PathBuf>,
-    /// The design to be held against them
-    #[arg(long, value_name = "NAME", default_value = Preset::DEFAULT)]
-    preset: String,
+    /// The design to be held against them; of the recording's kernel if none is said, and without
+    /// files the default preset
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Only sequences whose names begin like this
     #[arg(long, value_name = "PREFIX")]
     only: Option<String>,
@@ -40,6 +42,9 @@ pub struct Args {
     /// Show every step of a run that differs, not only those of the operation in which it does
     #[arg(long)]
     trace: bool,
+    /// Print the table of rules instead: where each holds, and whether it is predicted
+    #[arg(long, conflicts_with_all = ["sequences", "preset", "only", "fs", "format", "trace"])]
+    table: bool,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Style::Text)]
     format: Style,
@@ -58,22 +63,35 @@ const EXAMPLES: &str = "\
 Examples:
   gupsim conform
   gupsim conform --only e03 --fs ext4 --trace
-  gupsim conform my.seq my.jsonl --preset linux-6.18
+  gupsim conform --preset linux-6.1
+  gupsim conform my.seq my.jsonl
+  gupsim conform --table
 
 Exits with 0 if everything that can be simulated agrees, 1 if anything differs, 2 if the input
 could not be read.";
 
 /// Compares and says what differs.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let strategy = words::preset(&args.preset)?;
+    if args.table {
+        out::print(&table::of_rules()?)?;
+        return Ok(Exit::Clean);
+    }
     let filter = Filter { seq: args.only.clone(), fs: args.fs.clone() };
-    let mut report = Report { preset: args.preset.clone(), ..Report::default() };
-    for (name, suite, recording) in load(args)? {
+    let loaded = load(args)?;
+    let of_files = loaded.first().filter(|_| args.recording.is_some());
+    let preset = match (&args.preset, of_files) {
+        (Some(preset), _) => preset.clone(),
+        (None, Some((_, _, recording))) => of_kernel(recording),
+        (None, None) => Preset::DEFAULT.to_string(),
+    };
+    let strategy = words::preset(&preset)?;
+    let mut report = Report { preset: preset.clone(), ..Report::default() };
+    for (name, suite, recording) in loaded {
         let runs = report::runs(&name, &suite, &recording, strategy, &filter);
         report.add(&suite, &recording, runs);
     }
     if report.runs.is_empty() {
-        let what = format!("there is no recorded run of this kind for {}", args.preset);
+        let what = format!("there is no recorded run of this kind for {preset}");
         return Err(Failure::usage(what, "--only and --fs choose among what is recorded"));
     }
     out::print(&match args.format {
@@ -98,13 +116,18 @@ fn load(args: &Args) -> Result<Vec<(String, Suite, Recording)>, Failure> {
     for bundled in bundled::ALL {
         let text = record::unpack(bundled.name, bundled.recording)?;
         let rows = record::recording(bundled.name, &text)?;
-        let (major, minor) = rows.version();
-        if args.preset == format!("linux-{major}.{minor}") {
+        if args.preset.as_deref().unwrap_or(Preset::DEFAULT) == of_kernel(&rows) {
             let suite = read::suite(bundled.suite, bundled.sequences)?;
             found.push((bundled.name.to_string(), suite, rows));
         }
     }
     Ok(found)
+}
+
+/// The preset of the kernel that a recording is of.
+fn of_kernel(recording: &Recording) -> String {
+    let (major, minor) = recording.version();
+    format!("linux-{major}.{minor}")
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -133,7 +133,7 @@ pub fn compare(
                 )),
         };
         result.steps += 1;
-        let (a, b) = (fields(seen, view, scope), fields(other, view, scope));
+        let (a, b) = (fields(seen, scope, seen), fields(other, scope, seen));
         result.fields += a.len();
         result.mismatches = differences(n, op, &a, &b);
         if !result.mismatches.is_empty() {
@@ -235,8 +235,9 @@ fn ends(result: &mut Comparison, expected: &Run, found: &Run) {
     result.mismatches = differences(step, "final", &a, &b);
 }
 
-/// The fields of an observation that are compared, in a fixed order.
-fn fields(seen: &Observation, view: View, scope: Scope) -> Vec<Field> {
+/// The fields of an observation that are compared, in a fixed order. `able`: an observation by
+/// whoever sees less, without a device that could be read or without cachestat.
+fn fields(seen: &Observation, scope: Scope, able: &Observation) -> Vec<Field> {
     let mut out: Vec<Field> = Vec::with_capacity(64);
     let mut put = |name: String, value: String| out.push((name, value));
     put("ret".into(), seen.ret.to_string());
@@ -253,7 +254,8 @@ fn fields(seen: &Observation, view: View, scope: Scope) -> Vec<Field> {
     }
     put("size".into(), seen.size.to_string());
     for (n, page) in seen.pages.iter().enumerate() {
-        file_page(&mut put, n, page, view, scope);
+        let able = able.pages.get(n).unwrap_or(page);
+        file_page(&mut put, n, page, scope, able);
     }
     for (kind, pages) in [("maps", &seen.maps), ("child", &seen.child)] {
         for page in pages {
@@ -277,8 +279,8 @@ fn file_page(
     put: &mut impl FnMut(String, String),
     n: usize,
     page: &FilePage,
-    view: View,
     scope: Scope,
+    able: &FilePage,
 ) {
     let name = format!("pages[{n}]");
     if scope.pages {
@@ -288,7 +290,7 @@ fn file_page(
         put(format!("{name}.mc"), page.mc.to_string());
         put(format!("{name}.pread"), page.pread.clone().unwrap_or_default());
     }
-    if !page.cs.starts_with("-1") && scope.writeback {
+    if !able.cs.starts_with("-1") && scope.writeback {
         put(format!("{name}.cs"), page.cs.clone());
     }
     // Whether the space of a page is reserved or allocated and not yet written is not compared.
@@ -296,7 +298,7 @@ fn file_page(
         Some("delalloc" | "unwritten") => Some("reserved"),
         disk => disk,
     };
-    if let Some(disk) = disk.filter(|_| !view.is_ram()) {
+    if let Some(disk) = disk.filter(|_| able.disk.as_deref() != Some("")) {
         put(format!("{name}.disk"), disk.to_string());
     }
 }

@@ -8,7 +8,6 @@
 
 pub mod bundled;
 pub mod compare;
-
 pub mod env;
 pub mod expr;
 pub mod observation;
@@ -18,4 +17,5 @@ pub mod report;
 pub mod rules;
 pub mod sequence;
 pub mod sim;
+pub mod table;
 mod words;

@@ -10,6 +10,7 @@ use super::super::sequence::{At, Bytes, Gate, Init, PAGE, SLOTS, Sequence};
 use super::Unsupported;
 use super::machine::{self, *};
 use super::values::Values;
+use crate::kernel::strategy::Strategy;
 use crate::kernel::world::plan::*;
 use crate::kernel::world::*;
 
@@ -35,8 +36,9 @@ pub enum Meaning {
     Touch { at: VPage, store: bool },
     /// A read: x is what was read.
     Read,
-    /// The pages that were to be pinned, all or none.
-    Register { pages: u32 },
+    /// The pages that were to be pinned, all or none. Where io_uring refuses what it has got: how
+    /// it gives it back.
+    Register { pages: u32, refused: Option<Part> },
     /// Nothing to release: ENXIO.
     Unregister { slot: Slot },
     /// A device wrote to a registered page: as many bytes as a page has, if there is one.
@@ -142,6 +144,8 @@ struct Child {
 
 struct Compiler<'a> {
     sequence: &'a Sequence,
+    fs: FsKind,
+    strategy: Strategy,
     plan: Plan,
     values: Values,
     /// Values by thread and operation, until operations have numbers.
@@ -155,10 +159,16 @@ struct Compiler<'a> {
 }
 
 /// Compiles a sequence for a file system.
-pub fn compile(sequence: &Sequence, fs: FsKind) -> Result<Compiled, Unsupported> {
+pub fn compile(
+    sequence: &Sequence,
+    fs: FsKind,
+    strategy: Strategy,
+) -> Result<Compiled, Unsupported> {
     let (plan, sources) = machine::plan(sequence, fs);
     let mut c = Compiler {
         sequence,
+        fs,
+        strategy,
         plan,
         values: Values { sources, ..Values::default() },
         written: Vec::new(),

@@ -48,7 +48,7 @@ pub fn simulate(
 ) -> Result<Simulated, Unsupported> {
     let kind = machine::kind(fs)
         .ok_or_else(|| Unsupported { step: 0, what: format!("file system {fs}") })?;
-    let compiled = compile::compile(sequence, kind)?;
+    let compiled = compile::compile(sequence, kind, strategy)?;
     let mut sim = Sim::new(compiled.plan.clone(), strategy);
     sim.set_judging(false);
     let driver = Driver {
@@ -60,7 +60,6 @@ pub fn simulate(
         background: [None, None],
         stalled: [None, None],
         trace: Vec::new(),
-        disk: fs.starts_with("gate"),
         pages: sequence.pages,
     };
     driver.sequence(sequence, fs)
@@ -101,7 +100,6 @@ struct Driver {
     /// process_vm_readv, process_vm_writev.
     stalled: [Option<Stalled>; 2],
     trace: Vec<(Agent, &'static str)>,
-    disk: bool,
     pages: u32,
 }
 
@@ -348,7 +346,16 @@ impl Driver {
                 if !self.finish(*part) {
                     return None;
                 }
-                if empty { Outcome::error("ENXIO") } else { self.outcome(*part, meaning) }
+                match meaning {
+                    _ if empty => Outcome::error("ENXIO"),
+                    Meaning::Register { pages, refused: Some(unpin) }
+                        if self.ret(*part, 0) == Some(*pages as i32) =>
+                    {
+                        self.finish(*unpin);
+                        Outcome::error("EOPNOTSUPP")
+                    }
+                    meaning => self.outcome(*part, meaning),
+                }
             }
             Doing::Pin { part, write, slot } => self.pin(*part, *write, *slot)?,
             Doing::PinEnd { value } => match self.stalled[usize::from(value.is_some())].take() {

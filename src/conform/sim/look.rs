@@ -57,8 +57,6 @@ pub struct Eye<'a> {
     pub values: &'a Values,
     /// Pages of the file that are observed.
     pub pages: u32,
-    /// Whether the device under the file system can be read (`disk`).
-    pub disk: bool,
     /// A background operation is pending: some things are not looked at.
     pub busy: bool,
 }
@@ -185,9 +183,6 @@ impl Eye<'_> {
 
     /// What the device holds.
     fn on_disk(&self, n: u32) -> String {
-        if !self.disk {
-            return String::new();
-        }
         let extent = self.w.get::<Extent>(FilePage(n));
         match extent.kind() {
             ExtentKind::Hole => "hole".to_string(),

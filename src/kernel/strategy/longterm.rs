@@ -57,6 +57,13 @@ impl Longterm {
         }
     }
 
+    /// Whether io_uring has to look by itself at the mappings whose pages it registered, and gives
+    /// them back if one shows a file other than tmpfs (`io_pin_pages` until 6.4, since when
+    /// `reject_file_backed` does it).
+    pub fn leaves_files_to_callers(self) -> bool {
+        matches!(self, Longterm::Allow | Longterm::RefuseDax)
+    }
+
     /// Whether what a driver registers counts as long-term even where the driver does not say so.
     pub fn judges_drivers(self) -> bool {
         self == Longterm::NotifierOnly

@@ -286,12 +286,7 @@ impl Compiler<'_> {
                 Ok(self.plain(thread, Op::DioRead { from: self.page(FILE, page), into }))
             }
             Line::ReadRaw => missing("gdst"),
-            Line::Register { at, pages } => {
-                let Some(first) = self.at(at)? else { return enxio };
-                let (call, slot) = (PinCall::PinFast, self.ureg);
-                let op = Op::Pin { first, pages, write: true, longterm: true, call, slot };
-                Ok(Doing::Run(self.ops(thread, &[op]), Meaning::Register { pages }))
-            }
+            Line::Register { at, pages } => self.register(at, pages, thread),
             Line::Dma { page, value } => {
                 let ops = [Op::WritePinned { slot: self.ureg, page }];
                 Ok(Doing::Run(self.writes(thread, &ops, 0, value), Meaning::Dma))
@@ -326,6 +321,22 @@ impl Compiler<'_> {
             Line::Drain => Ok(self.drain(thread)),
             _ => missing("this operation"),
         }
+    }
+
+    /// io_uring registers a buffer. As long as GUP does not refuse mappings of files, it calls
+    /// pin_user_pages, looks at what it has got, and lets go.
+    fn register(&mut self, at: At, pages: u32, thread: usize) -> Compile {
+        let Some(first) = self.at(at)? else { return Ok(Doing::Known("ENXIO")) };
+        let looks = self.strategy.longterm.leaves_files_to_callers();
+        let shows = self.slots[at.slot].map(|shown| self.plan.vmas[shown.vma.index()].backing);
+        let file = matches!(shows, Some(Backing::File { .. })) && self.fs != FsKind::Tmpfs;
+        let refused = (looks && file).then(|| {
+            let kernel = self.thread("io_uring", PROCESS);
+            self.ops(kernel, &[unpin(self.ureg, false)])
+        });
+        let call = if looks { PinCall::PinSlow } else { PinCall::PinFast };
+        let op = Op::Pin { first, pages, write: true, longterm: true, call, slot: self.ureg };
+        Ok(Doing::Run(self.ops(thread, &[op]), Meaning::Register { pages, refused }))
     }
 
     /// Reads the pipe empty: page by page, each is copied and let go.

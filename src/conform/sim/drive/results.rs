@@ -32,7 +32,7 @@ impl Driver {
                 Outcome { x: values.page(w, read(0), ret as u64), ..Outcome::of(ret) }
             }
             Meaning::Read => Outcome::of(ret),
-            Meaning::Register { pages } if ret == *pages as i32 => Outcome::default(),
+            Meaning::Register { pages, .. } if ret == *pages as i32 => Outcome::default(),
             Meaning::Register { .. } => Outcome::of(if ret < 0 { ret } else { -errno::EFAULT }),
             Meaning::Dma if ret < 0 => Outcome::error("ENXIO"),
             Meaning::Dma => Outcome::of(PAGE as i32),
@@ -76,7 +76,7 @@ impl Driver {
         let now = Counts::now(&self.sim.world);
         let holders = self.holders(stage);
         let (w, values) = (&self.sim.world, &self.compiled.values);
-        let eye = Eye { w, values, pages: self.pages, disk: self.disk, busy };
+        let eye = Eye { w, values, pages: self.pages, busy };
         // A touch that failed, or is still blocked, has no faults to its name.
         let touch = touch.filter(|_| outcome.x != "blocked" && outcome.err.is_empty());
         let major = touch.map_or(0, |since| now.major - since.major);
