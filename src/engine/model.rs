@@ -46,8 +46,14 @@ impl Props {
     }
 
     /// The properties in the set, ascending.
+    #[inline]
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..32).filter(move |&i| self.has(i))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let first = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(first)
+        })
     }
 }
 

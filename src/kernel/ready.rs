@@ -19,8 +19,8 @@ pub struct ReadySet {
 impl ReadySet {
     /// An empty set for so many agents.
     pub fn new(agents: usize) -> ReadySet {
-        let blocks = agents.div_ceil(BLOCK).max(1);
-        ReadySet { words: vec![0; blocks * BLOCK / 64], blocks: vec![0; blocks], len: 0 }
+        let (words, blocks) = (agents.div_ceil(64).max(1), agents.div_ceil(BLOCK).max(1));
+        ReadySet { words: vec![0; words], blocks: vec![0; blocks], len: 0 }
     }
 
     /// Puts an agent in or out.

@@ -111,6 +111,8 @@ pub(super) struct Worker<'a, M: Model, S> {
     floor: usize,
     moves: Vec<M::Move>,
     keys: Vec<u64>,
+    /// The model has made the move to the state that is looked at next: the last one claimed.
+    ahead: Option<Stepped>,
     /// Distinct states, when keys say more than the state.
     distinct: Option<S>,
     /// Who is to be tried, under a reduction.
@@ -142,6 +144,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             floor: 0,
             moves: Vec::new(),
             keys: Vec::new(),
+            ahead: None,
             distinct,
             guide,
             ticks: 0,
@@ -218,6 +221,9 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         if stopped.is_some() {
             self.leave(rest);
         }
+        if let Some(stepped) = self.ahead.take() {
+            self.model.undo(stepped);
+        }
         while let Some(frame) = self.frames.pop() {
             self.model.undo(frame.stepped);
         }
@@ -250,7 +256,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             let base = self.frames.last().map_or(0, |f| f.base);
             if self.todo.len() > base.max(self.floor) {
                 let Some(Todo { mv, used, awake }) = self.todo.pop() else { return false };
-                let stepped = self.model.apply(mv);
+                let stepped = self.ahead.take().unwrap_or_else(|| self.model.apply(mv));
                 let base = self.todo.len();
                 self.frames.push(Frame { mv, stepped, base, fanout: 0, used });
                 self.expand(awake);
@@ -316,40 +322,59 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
     }
 
-    /// Tries all moves; claims the new states among their results.
+    /// Tries all moves; claims the new states among their results. If the last move leads to one
+    /// the model stays there, as that is where the search goes next.
     #[inline]
     fn expand_plain(&mut self, moves: &[M::Move]) {
+        let mut last = None;
+        let mut new = false;
         if self.options.exact || self.seen.bytes() <= IN_CACHE {
             for &mv in moves {
-                let stepped = self.model.apply(mv);
-                self.count(mv, stepped);
-                let key = self.key(None, 0, 0);
+                let (key, stepped) = self.attempt(mv, last);
+                last = Some(stepped);
                 let model = &self.model;
-                if self.seen.claim(key, |out| model.state(out)) {
-                    self.tally.states += 1;
-                    self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
-                }
-                self.model.undo(stepped);
+                new = self.seen.claim(key, |out| model.state(out));
+                self.found(mv, new);
             }
-            return;
+        } else {
+            // First all keys, then all accesses to memory at once, then the claims.
+            self.keys.clear();
+            let mut warm = 0;
+            for &mv in moves {
+                let (key, stepped) = self.attempt(mv, last);
+                last = Some(stepped);
+                warm ^= self.seen.touch(key);
+                self.keys.push(key);
+            }
+            std::hint::black_box(warm);
+            for (i, &mv) in moves.iter().enumerate() {
+                new = self.seen.claim(self.keys[i], |_| ());
+                self.found(mv, new);
+            }
         }
-        // First all keys, then all accesses to memory at once, then the claims.
-        self.keys.clear();
-        let mut warm = 0;
-        for &mv in moves {
-            let stepped = self.model.apply(mv);
-            self.count(mv, stepped);
-            let key = self.key(None, 0, 0);
+        match last {
+            Some(stepped) if !new => self.model.undo(stepped),
+            _ => self.ahead = last,
+        }
+    }
+
+    /// Takes back the move tried before and makes the next one; gives what the state is known by.
+    #[inline]
+    fn attempt(&mut self, mv: M::Move, before: Option<Stepped>) -> (u64, Stepped) {
+        if let Some(stepped) = before {
             self.model.undo(stepped);
-            warm ^= self.seen.touch(key);
-            self.keys.push(key);
         }
-        std::hint::black_box(warm);
-        for (&mv, &key) in moves.iter().zip(&self.keys) {
-            if self.seen.claim(key, |_| ()) {
-                self.tally.states += 1;
-                self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
-            }
+        let stepped = self.model.apply(mv);
+        self.count(mv, stepped);
+        (self.key(None, 0, 0), stepped)
+    }
+
+    /// Notes a state that is to be looked at, if it is new.
+    #[inline]
+    fn found(&mut self, mv: M::Move, new: bool) {
+        if new {
+            self.tally.states += 1;
+            self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
         }
     }
 

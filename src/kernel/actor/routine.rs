@@ -32,32 +32,32 @@ macro_rules! routines {
             }
             /// See [`Machine::need`].
             #[inline]
-            pub fn need(self, cx: &Scene) -> Need {
+            pub fn need(&self, cx: &Scene) -> Need {
                 match self { $(Routine::$name(m) => m.need(cx),)+ }
             }
             /// See [`Machine::interruptible`].
             #[inline]
-            pub fn interruptible(self) -> bool {
+            pub fn interruptible(&self) -> bool {
                 match self { $(Routine::$name(m) => m.interruptible(),)+ }
             }
             /// See [`Machine::outcomes`].
             #[inline]
-            pub fn outcomes(self, cx: &Scene) -> u8 {
+            pub fn outcomes(&self, cx: &Scene) -> u8 {
                 match self { $(Routine::$name(m) => m.outcomes(cx),)+ }
             }
             /// See [`Machine::label`].
             #[inline]
-            pub fn label(self) -> Label {
+            pub fn label(&self) -> Label {
                 match self { $(Routine::$name(m) => m.label(),)+ }
             }
             /// See [`Machine::step`].
             #[inline]
-            pub fn step(self, cx: &mut Step, outcome: u8) -> Next {
+            pub fn step(&self, cx: &mut Step, outcome: u8) -> Next {
                 match self { $(Routine::$name(m) => m.step(cx, outcome),)+ }
             }
             /// See [`Machine::resume`].
             #[inline]
-            pub fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+            pub fn resume(&self, cx: &mut Step, ret: Ret) -> Next {
                 match self { $(Routine::$name(m) => m.resume(cx, ret),)+ }
             }
         }
@@ -224,7 +224,7 @@ impl Routine {
     }
 
     /// Whether its outcomes are faults of a device (I/O errors) rather than of the allocator.
-    pub fn is_device(self) -> bool {
+    pub fn is_device(&self) -> bool {
         matches!(self, Routine::DiskTag(_))
     }
 }

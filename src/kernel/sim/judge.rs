@@ -12,12 +12,14 @@ use crate::kernel::world::{Actor, Id, One, OpId, World};
 
 impl Sim {
     /// Whether power has been lost: nothing happens after that.
+    #[inline]
     pub(super) fn crashed(&self) -> bool {
         self.world.get::<Power>(One(0)).crashed()
     }
 
     /// Whether the run is over: all main agents have finished and the services are idle, or
     /// nobody can go on, or power is lost, or the state means nothing any more.
+    #[inline]
     pub(super) fn over(&self) -> bool {
         let idle = self.unfinished == 0 && self.ready_of[Class::Service as usize] == 0;
         self.crashed() || self.ready.is_empty() || idle || self.world.get::<Verdict>(One(0)).cut()

@@ -207,10 +207,10 @@ impl Sim {
                 Next::Return(ret) => {
                     depth -= 1;
                     let Some(level) = depth.checked_sub(1) else { return self.finish(actor) };
-                    let Some(caller) = self.stacks[actor.index() * DEPTH + level] else {
+                    let op = self.op(actor.0);
+                    let Some(caller) = &self.stacks[actor.index() * DEPTH + level] else {
                         return self.finish(actor);
                     };
-                    let op = self.op(actor.0);
                     let (w, strategy) = (&mut self.world, &self.strategy);
                     next = caller.resume(&mut Step { w, strategy, me: actor, op }, ret);
                 }
@@ -229,8 +229,9 @@ impl Sim {
     }
 
     fn set_need(&mut self, agent: Agent, need: Need) {
-        let was = std::mem::replace(&mut self.needs[agent as usize], need);
-        if need != was {
+        // Most steps lead to a need like the one before, and a comparison waits for no write.
+        if need != self.needs[agent as usize] {
+            self.needs[agent as usize] = need;
             self.waiters.set(agent, need.cell(&self.world));
         }
         self.set_ready(agent, need);
@@ -344,7 +345,7 @@ impl Sim {
             return self.seen(&Names::default(), self.ranks().as_ref());
         }
         let stacks = self.stacks.iter().enumerate();
-        stacks.fold(self.world.full_fingerprint(), |h, (i, &r)| h ^ weight(i as u32, r))
+        stacks.fold(self.world.full_fingerprint(), |h, (i, r)| h ^ weight(i as u32, r))
     }
 }
 

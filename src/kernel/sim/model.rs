@@ -78,7 +78,7 @@ impl Model for Sim {
         if self.thorough {
             self.before = self.standing(actor);
         }
-        let (op, top) = (self.op(mv.agent), self.top(mv.agent));
+        let (op, top) = (self.op(mv.agent), self.top(mv.agent).copied());
         if let Some(routine) = top {
             let (w, strategy) = (&mut self.world, &self.strategy);
             let next = routine.step(&mut Step { w, strategy, me: actor, op }, mv.outcome);
@@ -162,7 +162,7 @@ impl Model for Sim {
         }
         self.world.state(out);
         for routine in &self.stacks {
-            out.extend(weight(1, *routine).to_le_bytes());
+            out.extend(weight(1, routine).to_le_bytes());
         }
     }
 

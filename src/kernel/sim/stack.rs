@@ -61,7 +61,7 @@ impl Hasher for Digest {
 }
 
 /// What a slot of the stacks adds to the hash of all of them.
-pub(super) fn weight(slot: u32, routine: Option<Routine>) -> u64 {
+pub(super) fn weight(slot: u32, routine: &Option<Routine>) -> u64 {
     let Some(routine) = routine else { return 0 };
     let mut digest = Digest::default();
     routine.hash(&mut digest);
@@ -76,9 +76,9 @@ impl Sim {
 
     /// The machine that an agent is in; none if it has finished.
     #[inline]
-    pub fn top(&self, agent: Agent) -> Option<Routine> {
-        let depth = self.depth(Actor(agent));
-        depth.checked_sub(1).and_then(|d| self.stacks[agent as usize * DEPTH + d])
+    pub fn top(&self, agent: Agent) -> Option<&Routine> {
+        let level = self.depth(Actor(agent)).checked_sub(1)?;
+        self.stacks[agent as usize * DEPTH + level].as_ref()
     }
 
     /// The machines on an agent's stack, outermost first.
@@ -89,14 +89,11 @@ impl Sim {
 
     pub(super) fn write_stack(&mut self, actor: Actor, level: usize, routine: Option<Routine>) {
         let slot = actor.0 * DEPTH as u32 + level as u32;
-        let old = self.stacks[slot as usize];
-        if old != routine {
-            let weight = weight(slot, routine);
-            let old_weight = std::mem::replace(&mut self.weights[slot as usize], weight);
-            self.stacks[slot as usize] = routine;
-            self.stack_hash ^= old_weight ^ weight;
-            self.stack_log.push(StackChange { slot, old, weight: old_weight });
-        }
+        let weight = weight(slot, &routine);
+        let old_weight = std::mem::replace(&mut self.weights[slot as usize], weight);
+        let old = std::mem::replace(&mut self.stacks[slot as usize], routine);
+        self.stack_hash ^= old_weight ^ weight;
+        self.stack_log.push(StackChange { slot, old, weight: old_weight });
     }
 
     /// Ends a change of an agent's stack: levels that were left are emptied.
@@ -122,8 +119,8 @@ impl Sim {
 
     /// The operation that an agent's program is in.
     pub fn op(&self, agent: Agent) -> OpId {
-        match (self.stacks[agent as usize * DEPTH], self.world.map.plan.threads.get(agent as usize))
-        {
+        let thread = self.world.map.plan.threads.get(agent as usize);
+        match (&self.stacks[agent as usize * DEPTH], thread) {
             (Some(Routine::Program(p)), Some(thread)) => p.op(thread.first_op),
             _ => OpId(0),
         }
