@@ -4,6 +4,8 @@
 
 #[path = "docs/commands.rs"]
 mod commands;
+#[path = "docs/mutants.rs"]
+mod mutants;
 #[path = "docs/page.rs"]
 mod page;
 #[path = "docs/source.rs"]
@@ -38,6 +40,15 @@ fn the_table_of_rules_is_what_conform_prints() {
     let old = page::read(page);
     let table = gupsim::conform::table::of_rules().unwrap();
     page::settle(page, &old, &page::with_part(&old, "rules", &table));
+}
+
+/// The recordings of 6.18 catch what is left out of the model, or wrong in it: each guard, and values
+/// of other designs.
+#[test]
+fn the_table_of_mutants_is_what_the_recordings_catch() {
+    let page = "docs/fidelity.md";
+    let old = page::read(page);
+    page::settle(page, &old, &page::with_part(&old, "mutants", &mutants::table()));
 }
 
 /// What has a name in the code, found without the reader that makes the tables.
