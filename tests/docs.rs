@@ -42,7 +42,7 @@ fn the_table_of_rules_is_what_conform_prints() {
     page::settle(page, &old, &page::with_part(&old, "rules", &table));
 }
 
-/// The recordings of 6.18 catch what is left out of the model, or wrong in it: each guard, and values
+/// The recordings of 6.18 catch what is left out of the model or wrong in it: guards, and values
 /// of other designs.
 #[test]
 fn the_table_of_mutants_is_what_the_recordings_catch() {
