@@ -2,9 +2,11 @@
 //!
 //! `GUPSIM_BLESS=1 cargo test --test docs` writes generated tables and output into the pages.
 
+#[path = "docs/caught.rs"]
+mod caught;
 #[path = "docs/commands.rs"]
 mod commands;
-#[path = "docs/mutants.rs"]
+#[path = "mutants/table.rs"]
 mod mutants;
 #[path = "docs/page.rs"]
 mod page;
@@ -48,7 +50,7 @@ fn the_table_of_rules_is_what_conform_prints() {
 fn the_table_of_mutants_is_what_the_recordings_catch() {
     let page = "docs/fidelity.md";
     let old = page::read(page);
-    page::settle(page, &old, &page::with_part(&old, "mutants", &mutants::table()));
+    page::settle(page, &old, &page::with_part(&old, "mutants", &caught::table()));
 }
 
 /// What has a name in the code, found without the reader that makes the tables.

@@ -7,6 +7,8 @@ use crate::engine::model::Model;
 use crate::kernel::actor::Routine;
 use crate::kernel::invariant::TABLE as INVARIANTS;
 use crate::kernel::sim::Sim;
+use crate::kernel::strategy::pin::Pin;
+use crate::kernel::strategy::truncate::Truncate;
 use crate::kernel::strategy::{Preset, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::report::run::{Choose, record};
@@ -162,10 +164,39 @@ pub fn of_strategies() -> Vec<Entry> {
             if !presets.is_empty() {
                 entry.rows.push(("presets".into(), presets.join(", ")));
             }
+            entry.rows.extend(standing(axis.flag, value.name));
             out.push(entry);
         }
     }
     out
+}
+
+/// What a value costs before anything runs, and what it asks of others.
+fn standing(axis: &str, value: &str) -> Vec<(String, String)> {
+    let pin = Pin::ALL.iter().find(|v| axis == "pin" && v.name() == value);
+    let truncate = |v: &&Truncate| axis.starts_with("truncate-") && v.name() == value;
+    let mut rows = Vec::new();
+    let mut row = |name: &str, text: String| rows.push((name.to_string(), text));
+    if let Some(facts) = pin.map(|pin| pin.standing()) {
+        let holder = if facts.names_holder { "can" } else { "cannot" };
+        row(
+            "memory",
+            match (facts.page_bytes, facts.pinned_bytes) {
+                (0, 0) => "none beyond what struct page has".into(),
+                (0, pinned) => format!("{pinned} bytes for each pinned page"),
+                (page, 0) => format!("{page} bytes in every struct page"),
+                (page, pinned) => format!("{page} bytes in every struct page, {pinned} if pinned"),
+            },
+        );
+        row("holder", format!("who waits for the last pin {holder} be told who holds it"));
+        facts.hooks.iter().for_each(|hook| row("asks", (*hook).to_string()));
+    }
+    if let Some(demands) = Truncate::ALL.iter().find(truncate).map(|v| v.demands()) {
+        demands.filesystem.iter().for_each(|d| row("asks", format!("of filesystems: {d}")));
+        demands.driver.iter().for_each(|d| row("asks", format!("of drivers: {d}")));
+        demands.visible.iter().for_each(|seen| row("seen as", (*seen).to_string()));
+    }
+    rows
 }
 
 /// The invariants.

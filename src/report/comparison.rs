@@ -2,6 +2,7 @@
 //! risk anywhere, and prices.
 
 use crate::kernel::invariant::{Hurt, TABLE};
+use crate::kernel::strategy::Strategy;
 use crate::kernel::world::price::Price;
 use serde::Serialize;
 
@@ -68,6 +69,56 @@ pub struct Row {
     pub cells: Vec<Cell>,
     /// For each column of prices: least, median, greatest of the runs.
     pub prices: Vec<[u64; 3]>,
+    /// What no run can count.
+    pub standing: Standing,
+}
+
+/// What a design costs before anybody pins anything, and what it asks of others.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Standing {
+    /// Bytes that it adds to every `struct page`.
+    pub page_bytes: u32,
+    /// Bytes for each pinned page while it is pinned.
+    pub pinned_bytes: u32,
+    /// Whether who waits for the last pin can be told who holds it.
+    pub names_holder: bool,
+    /// What filesystems (and those who clear `page->mapping`) have to do for it.
+    pub filesystem: Vec<&'static str>,
+    /// What drivers have to do for it.
+    pub driver: Vec<&'static str>,
+    /// As what an administrator sees that somebody waits.
+    pub visible: Vec<&'static str>,
+}
+
+impl Standing {
+    /// The facts about a design, which may be several strategies: its values on what it leaves
+    /// open come from the scenarios.
+    pub fn of(strategies: impl Iterator<Item = Strategy>) -> Standing {
+        let mut all = Standing::default();
+        for strategy in strategies {
+            let pin = strategy.standing();
+            all.page_bytes = all.page_bytes.max(pin.page_bytes);
+            all.pinned_bytes = all.pinned_bytes.max(pin.pinned_bytes);
+            all.names_holder |= pin.names_holder;
+            add(&mut all.filesystem, pin.hooks);
+            for truncate in [strategy.truncate, strategy.truncate_dax] {
+                let demands = truncate.demands();
+                add(&mut all.filesystem, demands.filesystem);
+                add(&mut all.driver, demands.driver);
+                add(&mut all.visible, demands.visible.as_slice());
+            }
+        }
+        all
+    }
+}
+
+/// Adds what is not there yet.
+fn add(to: &mut Vec<&'static str>, texts: &[&'static str]) {
+    for text in texts {
+        if !to.contains(text) {
+            to.push(text);
+        }
+    }
 }
 
 /// What the invariants of one group say together.
@@ -171,6 +222,9 @@ impl Comparison {
         for price in &self.prices {
             head.extend(["min", "median", "max"].map(|which| format!("{} {which}", price.price)));
         }
+        let asks = ["asks-filesystem", "asks-driver", "visible"];
+        head.extend(["page-bytes", "pinned-bytes", "names-holder"].map(String::from));
+        head.extend(asks.map(String::from));
         out.write_record(&head)?;
         for row in &self.rows {
             let mut fields = vec![format!("{}{}", self.common, row.design)];
@@ -181,6 +235,11 @@ impl Comparison {
                 fields.push(number.map(|n| n.to_string()).unwrap_or_default());
             }
             fields.extend(row.prices.iter().flatten().map(u64::to_string));
+            let standing = &row.standing;
+            fields.extend([standing.page_bytes, standing.pinned_bytes].map(|n| n.to_string()));
+            fields.push(standing.names_holder.to_string());
+            let asks = [&standing.filesystem, &standing.driver, &standing.visible];
+            fields.extend(asks.map(|texts| texts.join("; ")));
             out.write_record(&fields)?;
         }
         let bytes = out.into_inner().map_err(|e| e.into_error())?;

@@ -51,9 +51,10 @@ pub fn settle(path: &str, old: &str, new: &str) {
     let line = line.unwrap_or_else(|| old.lines().count().min(new.lines().count()));
     let at = |text: &str| text.lines().nth(line).unwrap_or("(end)").to_string();
     panic!(
-        "{path}:{} is not what the code says; GUPSIM_BLESS=1 cargo test --test docs writes it\n\
+        "{path}:{} is not what the code says; GUPSIM_BLESS=1 cargo test --test {} writes it\n\
          page: {}\ncode: {}",
         line + 1,
+        env!("CARGO_CRATE_NAME"),
         at(old),
         at(new)
     );

@@ -1,9 +1,10 @@
 //! The generated tables of `docs/model.md`, each from the table or doc comments of the code.
 
+use super::mutants::{KILLED, SURVIVORS};
 use super::source::*;
 use gupsim::kernel::actor::Routine;
 use gupsim::kernel::invariant::TABLE as INVARIANTS;
-use gupsim::kernel::strategy::{Preset, Strategy};
+use gupsim::kernel::strategy::{Guard, Preset, Strategy};
 use gupsim::kernel::world::Kind;
 use gupsim::kernel::world::costs::Cost;
 use gupsim::kernel::world::price::Price;
@@ -25,6 +26,7 @@ pub const PARTS: &[Part] = &[
     ("refusals", refusals),
     ("presets", presets),
     ("preset values", preset_values),
+    ("guards", guards),
     ("costs", costs),
     ("prices", prices),
 ];
@@ -33,6 +35,21 @@ const WORLD: &[&str] = &["objects", "machine", "device"];
 
 fn world(module: &str) -> Source {
     Source::read(&format!("src/kernel/world/{module}.rs"))
+}
+
+/// Every guard, with the scenario that misses it, or why none does.
+fn guards() -> String {
+    let (killed, all) = (KILLED.len(), Guard::ALL.len());
+    let mut out = format!("{killed} of {all} guards are missed by a bundled scenario.\n\n");
+    out.push_str(&table(&["guard", "what it is", "missed by"]));
+    for guard in Guard::ALL {
+        let name = format!("`{}`", guard.name());
+        let by = KILLED.iter().find(|(g, _)| g == guard).map(|(_, by)| format!("`{by}`"));
+        let not = SURVIVORS.iter().find(|(g, _)| g == guard);
+        let why = not.map(|(_, why)| format!("nobody: {why}"));
+        row(&mut out, &[&name, guard.doc(), &by.or(why).unwrap_or_default()]);
+    }
+    out
 }
 
 fn table(head: &[&str]) -> String {

@@ -27,6 +27,12 @@ impl Grid {
     pub fn designs(&self) -> Result<Vec<String>, Failure> {
         let presets = match (self.presets.as_slice(), self.axes.is_empty()) {
             ([], false) => vec![String::new()],
+            (typed, _) if typed.iter().any(String::is_empty) => {
+                return Err(Failure::usage(
+                    "an empty name among the presets",
+                    "leave it out, or leave --preset out for the scenario's own",
+                ));
+            }
             ([], true) => Preset::ALL.iter().map(|p| p.name.to_string()).collect(),
             (typed, _) => all_or(typed, || Preset::ALL.iter().map(|p| p.name).collect()),
         };
@@ -48,12 +54,24 @@ impl Grid {
             };
             designs = designs.iter().flat_map(with).collect();
         }
-        Ok(designs)
+        let mut once = Vec::new();
+        for design in designs {
+            if !once.contains(&design) {
+                once.push(design);
+            }
+        }
+        Ok(once)
     }
 
-    /// The presets that were typed.
-    pub fn presets(&self) -> &[String] {
-        &self.presets
+    /// The same values on top of these presets, if none was typed.
+    pub fn over(&self, presets: Vec<String>) -> Grid {
+        let typed = if self.presets.is_empty() { presets } else { self.presets.clone() };
+        Grid { presets: typed, axes: self.axes.clone() }
+    }
+
+    /// Whether nothing was typed.
+    pub fn is_empty(&self) -> bool {
+        self.presets.is_empty() && self.axes.is_empty()
     }
 }
 

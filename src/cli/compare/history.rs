@@ -13,10 +13,7 @@ const KERNEL: &str = "linux-";
 /// Puts every kernel through the scenario, oldest first.
 pub fn run(args: &Args, opened: &[Opened]) -> Result<Exit, Failure> {
     let kernels = Preset::ALL.iter().map(|p| p.name).filter(|name| name.starts_with(KERNEL));
-    let designs: Vec<String> = match args.grid.presets() {
-        [] => kernels.map(String::from).collect(),
-        _ => args.grid.designs()?,
-    };
+    let designs = args.grid.over(kernels.map(String::from).collect()).designs()?;
     let crew = args.crew();
     let found = table::find(opened, designs, args.effort(), args.workers(), &crew);
     crew.finish();

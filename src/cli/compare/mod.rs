@@ -50,7 +50,7 @@ pub struct Args {
     /// Scenarios: files, directories, names and themes [default: a representative set]
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
-    /// Replay the shortest run that breaks an invariant (COLUMN) under a design (ROW)
+    /// Replay the shortest run that breaks an invariant (COLUMN) under a design (ROW, or `#n`)
     #[arg(long, num_args = 2, value_names = ["ROW", "COLUMN"])]
     witness: Option<Vec<String>>,
     /// Run one schedule under two designs, up to where they part and a little further
@@ -111,6 +111,7 @@ Examples:
   gupsim compare
   gupsim compare truncate/orphan-rdma --preset linux-4.19 --longterm all
   gupsim compare truncate/orphan-rdma --witness linux-4.19 silent-orphan-dma
+  gupsim compare --witness '#7' clean-but-newer
   gupsim compare --diverge linux-4.19 linux-6.18 truncate/orphan-rdma
   gupsim compare --history dax/punch-foreign-dma
   gupsim compare --repair dax/punch-foreign-dma --from linux-4.14
@@ -140,6 +141,15 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         let [one] = opened.as_slice() else {
             return Err(Failure::usage("this looks at one scenario", "name one scenario"));
         };
+        if !args.history && !args.grid.is_empty() {
+            return Err(Failure::usage(
+                "--diverge and --repair take no lists of designs",
+                "--diverge names its two; --repair takes --from 'PRESET AXIS=VALUE ...'",
+            ));
+        }
+        if args.diverge.is_some() && matches!(args.format, Style::Csv | Style::Markdown) {
+            return Err(Failure::usage("two runs are no table", "--format text or json"));
+        }
         return match &args.diverge {
             Some(designs) => diverge::run(args, designs, one),
             None if args.history => history::run(args, &opened),
@@ -199,11 +209,7 @@ fn witness(args: &Args, opened: &[Opened], row: &str, column: &str) -> Result<Ex
         let help = suggest::cure(column, known, "");
         return Err(Failure::usage(format!("unknown invariant '{column}'"), help));
     };
-    let designs = args.grid.designs()?;
-    let ends = |design: &&String| *design == row || design.ends_with(row) && !row.is_empty();
-    let named = designs.iter().find(|d| *d == row).or_else(|| designs.iter().find(ends));
-    // A design that is no row of this table can be looked at all the same.
-    let design = named.cloned().unwrap_or_else(|| row.to_string());
+    let design = chosen(args, opened, row)?;
     if let Err(problem) = crate::scenario::strategy::describe(&design, opened[0].loaded.strategy) {
         return Err(problem.into());
     }
@@ -221,11 +227,36 @@ fn witness(args: &Args, opened: &[Opened], row: &str, column: &str) -> Result<Ex
             format!("{column} is refuted under {design} by no single run that was kept"),
             "",
         )),
-        None => Err(Failure::usage(
+        None if found.is_complete() => Err(Failure::usage(
             format!("{column} is not refuted under {design}"),
             "`gupsim compare` with the same scenarios shows what is",
         )),
+        None => Err(Failure::usage(
+            format!("{column} was not refuted under {design} as far as the search went"),
+            "let it go further: --max-states, --schedules, --time",
+        )),
     }
+}
+
+/// The design that is meant by a row: its number (`#3`), its name, or what the table shows of that.
+fn chosen(args: &Args, opened: &[Opened], row: &str) -> Result<String, Failure> {
+    let rows = table::kept(opened, &args.grid.designs()?);
+    if let Some(number) = row.strip_prefix('#') {
+        let at = number.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+        return at.and_then(|n| rows.get(n)).cloned().ok_or_else(|| {
+            let help = format!("the rows of this table are #1 to #{}", rows.len());
+            Failure::usage(format!("no row '{row}'"), help)
+        });
+    }
+    if row.is_empty() && !rows.iter().any(String::is_empty) {
+        return Err(Failure::usage("the row has no name", "name a design, or a row by `#n`"));
+    }
+    let names: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let common = table::common(&names).len();
+    let named =
+        rows.iter().find(|d| *d == row).or_else(|| rows.iter().find(|d| d[common..] == *row));
+    // A design that is no row of this table can be looked at all the same.
+    Ok(named.cloned().unwrap_or_else(|| row.to_string()))
 }
 
 /// Shows a run as `gupsim replay` does.

@@ -12,7 +12,7 @@ use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::price::{Price, Prices};
 use crate::litmus::stats::interval_95;
-use crate::report::comparison::{self, Comparison, PriceColumn, Refused, Row};
+use crate::report::comparison::{self, Comparison, PriceColumn, Refused, Row, Standing};
 use crate::scenario::strategy as words;
 
 /// A design in a scenario.
@@ -105,6 +105,11 @@ pub fn find<'a>(
 impl<'a> Found<'a> {
     fn of(&self, design: usize) -> impl Iterator<Item = &(Place, Findings)> {
         self.places.iter().filter(move |(place, _)| place.design == design)
+    }
+
+    /// Whether no search was cut.
+    pub fn is_complete(&self) -> bool {
+        self.places.iter().all(|(_, found)| found.complete)
     }
 
     /// The shortest run that breaks an invariant under a design, in any of the scenarios.
@@ -201,6 +206,7 @@ impl<'a> Found<'a> {
                 groups: comparison::groups(&columns, &cells),
                 cells,
                 prices: paid.iter().map(spread).collect(),
+                standing: Standing::of(self.of(design).map(|(place, _)| place.strategy)),
             }
         };
         let rows = kept.iter().enumerate().map(row).collect();
@@ -242,8 +248,16 @@ impl<'a> Found<'a> {
     }
 }
 
+/// The designs that make sense in any of the scenarios: the rows of their table.
+pub fn kept(scenarios: &[Opened], designs: &[String]) -> Vec<String> {
+    let fits = |design: &&String| {
+        scenarios.iter().any(|opened| words::describe(design, opened.loaded.strategy).is_ok())
+    };
+    designs.iter().filter(fits).cloned().collect()
+}
+
 /// What all names begin with, up to the end of a word or of the name of an axis.
-fn common<'a>(names: &[&'a str]) -> &'a str {
+pub fn common<'a>(names: &[&'a str]) -> &'a str {
     let (Some(first), true) = (names.first(), names.len() > 1) else { return "" };
     let shared = |n: usize| names.iter().all(|name| name.get(..n) == first.get(..n));
     let ends = first.char_indices().filter(|(_, c)| matches!(c, ' ' | '=')).map(|(i, _)| i + 1);

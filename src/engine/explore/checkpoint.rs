@@ -212,6 +212,10 @@ impl<M: Model> Snapshot<M> {
         caller: u64,
         path: &Path,
     ) -> Result<Snapshot<M>, CheckpointError> {
+        // First the sum of all of it: what follows is read as it stands, and runs are made of it.
+        if !is_whole(File::open(path)?)? {
+            return Err(CheckpointError::Damaged);
+        }
         let from = BufReader::with_capacity(1 << 20, File::open(path)?);
         let input = &mut In { from, sum: 0 };
         let [magic, whose, states, transitions, deepest, broken, reached] = input.words()?;
@@ -248,13 +252,27 @@ impl<M: Model> Snapshot<M> {
         let two = input.word()? == 1;
         let visited = read_set(input, lessons.as_ref().is_some_and(Lessons::sleeps))?;
         let distinct = if two { Some(read_set(input, false)?) } else { None };
-        let sum = input.sum;
-        if input.word()? != sum {
+        input.word()?;
+        if input.word().is_ok() {
             return Err(CheckpointError::Damaged);
         }
         start.gather(&gathered);
         Ok(Snapshot { visited, frontier, tally, distinct, lessons })
     }
+}
+
+/// Whether a file ends with the sum of all words before.
+fn is_whole(file: File) -> io::Result<bool> {
+    let bytes = file.metadata()?.len();
+    if bytes == 0 || bytes % 8 != 0 {
+        return Ok(false);
+    }
+    let input = &mut In { from: BufReader::with_capacity(1 << 20, file), sum: 0 };
+    for _ in 1..bytes / 8 {
+        input.word()?;
+    }
+    let sum = input.sum;
+    Ok(input.word()? == sum)
 }
 
 fn read_set<R: Read>(input: &mut In<R>, sleepers: bool) -> Result<Visited, CheckpointError> {

@@ -69,6 +69,9 @@ impl Futures {
             if follows.iter().any(|&to| u64::from(to) >= spots) {
                 return None;
             }
+            if number > 0 && agent as usize >= start.agents() {
+                return None;
+            }
             // The first are there, because every table begins with where the agents begin.
             if number > 0 && u64::from(futures.spot_at(agent, place)) != number {
                 return None;
@@ -107,8 +110,10 @@ mod tests {
         }
         for place in 5..words.len() {
             let mut damaged = words.clone();
-            damaged[place] = u64::MAX;
-            let _ = Lessons::from_words(&start, &damaged);
+            for word in [u64::MAX, words[place] ^ 1, words[place] ^ 0xff, words[place] + 7] {
+                damaged[place] = word;
+                let _ = Lessons::from_words(&start, &damaged);
+            }
         }
     }
 }

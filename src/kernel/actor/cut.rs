@@ -8,6 +8,7 @@ use super::punch::Punch;
 use super::routine::call;
 use super::step::*;
 use super::truncate::TruncateFile;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
@@ -194,7 +195,7 @@ impl Cut {
 
     /// After T4: T5, if the design has anything to do about busy pages. It concerns what goes: a
     /// file that grows loses nothing, but DAX filesystems break all layouts on any change of size.
-    fn layouts(self, cx: &Step) -> Next {
+    fn layouts(self, cx: &mut Step) -> Next {
         let map = cx.map.clone();
         let ((first, pages), file) = (self.what.gone(&map), self.what.file(&map));
         let resized_dax =
@@ -207,7 +208,7 @@ impl Cut {
     }
 
     /// The file is locked, and nobody stands in the way.
-    fn cut(self, cx: &Step) -> Next {
+    fn cut(self, cx: &mut Step) -> Next {
         match self.what {
             What::Tail { file, size } => TruncateFile::new(file, size).begin(cx),
             What::Hole { pages: 0, .. } | What::Zeroes { pages: 0, .. } => {
@@ -228,8 +229,12 @@ impl Machine for Cut {
     fn need(self, cx: &Scene) -> Need {
         let map = &cx.w.map;
         match self.state {
-            State::Lock => Need::Lock(self.lock(map, LockClass::IRwsem), Mode::Exclusive),
-            State::DioWait => Need::NoDio(self.what.file(map)),
+            State::Lock if cx.strategy.keeps(Guard::CutInodeLock) => {
+                Need::Lock(self.lock(map, LockClass::IRwsem), Mode::Exclusive)
+            }
+            State::DioWait if cx.strategy.keeps(Guard::CutDioWait) => {
+                Need::NoDio(self.what.file(map))
+            }
             State::InvalidateLock => {
                 Need::Lock(self.lock(map, LockClass::InvalidateLock), Mode::Exclusive)
             }
@@ -255,7 +260,9 @@ impl Machine for Cut {
                 if let Some(ret) = self.what.refused(cx) {
                     return Next::Return(ret);
                 }
-                cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
+                if cx.strategy.keeps(Guard::CutInodeLock) {
+                    cx.lock(me, self.lock(&map, LockClass::IRwsem), Mode::Exclusive);
+                }
                 let next = match dio_in_flight(cx, file) {
                     true => State::DioWait,
                     false => State::InvalidateLock,
@@ -273,8 +280,15 @@ impl Machine for Cut {
             State::Layouts => self.cut(cx),
             State::Unlock(ret) => {
                 self.unbar(cx);
+                if let (What::Tail { file, size }, 0) = (self.what, ret)
+                    && !cx.strategy.keeps(Guard::TruncateSizeFirst)
+                {
+                    cx.set(file, Size::new().with_bytes(size));
+                }
                 cx.unlock(me, self.lock(&map, LockClass::InvalidateLock));
-                cx.unlock(me, self.lock(&map, LockClass::IRwsem));
+                if cx.strategy.keeps(Guard::CutInodeLock) {
+                    cx.unlock(me, self.lock(&map, LockClass::IRwsem));
+                }
                 Next::Return(ret)
             }
         }

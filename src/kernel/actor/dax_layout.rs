@@ -118,6 +118,9 @@ impl BreakLayouts {
                 cx.update::<CacheSlot>(at, |s| s.with_barred(true));
             }
         }
+        if !cx.strategy.keeps(Guard::LayoutUnmapFirst) {
+            return self.scan(cx);
+        }
         call(Zap::file(self.first, self.pages, false), self.at(State::Scan))
     }
 
@@ -151,7 +154,8 @@ impl BreakLayouts {
     fn scan(self, cx: &mut Step) -> Next {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::IPages);
-        if let Some(at) = self.range().find(|&at| cx.get::<CacheSlot>(at).dax_locked()) {
+        let locked = self.range().find(|&at| cx.get::<CacheSlot>(at).dax_locked());
+        if let Some(at) = locked.filter(|_| cx.strategy.keeps(Guard::LayoutEntryWait)) {
             return self.at(State::Entry(at)).into();
         }
         if !self.dax(&cx.map) {

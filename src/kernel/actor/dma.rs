@@ -13,7 +13,7 @@ use super::odp::DeviceFault;
 use super::recall::iommu_fault;
 use super::routine::call;
 use super::step::*;
-use crate::kernel::strategy::Writeback;
+use crate::kernel::strategy::{Guard, Writeback};
 use crate::kernel::world::contents::Version;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Page, Toucher};
@@ -224,7 +224,9 @@ fn translate(cx: &mut Step, at: RegionPage, write: bool) -> Next {
         }
         return fail(cx, at, EFAULT);
     }
-    cx.set(at, entry.with_busy(entry.busy() + 1));
+    if cx.strategy.keeps(Guard::TransferHolds) {
+        cx.set(at, entry.with_busy(entry.busy() + 1));
+    }
     let page = entry.page().filter(|_| !entry.crappy());
     match write {
         true => Dma::WriteFirst { at, to: page }.into(),

@@ -10,6 +10,7 @@ use super::fault_file::Want;
 use super::routine::call;
 use super::step::*;
 use super::zap::Zap;
+use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::*;
@@ -71,7 +72,10 @@ impl DaxFault {
         DaxFault { state, ..self }.into()
     }
 
-    fn invalidate_lock(self, w: &World) -> Option<Lock> {
+    fn invalidate_lock(self, w: &World, strategy: &Strategy) -> Option<Lock> {
+        if !strategy.keeps(Guard::DaxFaultInvalidateLock) {
+            return None;
+        }
         let file = w.map.file_of(w.map.backing(self.at)?);
         Some(w.map.file_lock(LockClass::InvalidateLock, file))
     }
@@ -82,7 +86,9 @@ impl DaxFault {
         }
         cx.w.lock_briefly(cx.me, LockClass::DaxEntry);
         let me = Actor::pack(Some(cx.me));
-        cx.update::<CacheSlot>(at, |s| s.with_dax_locked(true).with_dax_owner(me));
+        if cx.strategy.keeps(Guard::DaxEntryLock) {
+            cx.update::<CacheSlot>(at, |s| s.with_dax_locked(true).with_dax_owner(me));
+        }
         self.go(State::Iomap)
     }
 
@@ -121,7 +127,7 @@ impl DaxFault {
 
     /// A device whose removal has begun gives no pages out (`dax_alive`).
     fn direct_access(self, cx: &mut Step, at: FilePage, frame: Frame) -> Next {
-        if cx.pgmap_of(frame) != PgmapState::Live {
+        if cx.pgmap_of(frame) != PgmapState::Live && cx.strategy.keeps(Guard::DaxAlive) {
             return self.go(State::Unlock(-EFAULT));
         }
         if self.want == Want::Cow {
@@ -155,7 +161,7 @@ impl DaxFault {
         cx.w.lock_briefly(cx.me, LockClass::Ptl);
         let pte = cx.get::<Pte>(self.at);
         let write = self.want == Want::Share;
-        if pte.frame().is_none() {
+        if pte.frame().is_none() || !cx.strategy.keeps(Guard::DaxPteNone) {
             let new = Pte::new()
                 .with_present(true)
                 .with_young(true)
@@ -186,7 +192,7 @@ impl DaxFault {
 impl Machine for DaxFault {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Invalidate => match self.invalidate_lock(cx.w) {
+            State::Invalidate => match self.invalidate_lock(cx.w, cx.strategy) {
                 Some(lock) => Need::Lock(lock, Mode::Shared),
                 None => Need::Nothing,
             },
@@ -230,7 +236,7 @@ impl Machine for DaxFault {
                 }
             }
             State::Invalidate => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.lock(me, lock, Mode::Shared);
                 }
                 self.go(State::Entry)
@@ -249,11 +255,13 @@ impl Machine for DaxFault {
             }
             State::Finish => self.finish(cx),
             State::Unlock(ret) => {
-                cx.update::<CacheSlot>(at, |s| s.with_dax_locked(false).with_dax_owner(0));
+                if cx.strategy.keeps(Guard::DaxEntryLock) {
+                    cx.update::<CacheSlot>(at, |s| s.with_dax_locked(false).with_dax_owner(0));
+                }
                 self.go(State::Leave(true, ret))
             }
             State::Leave(true, ret) => {
-                if let Some(lock) = self.invalidate_lock(cx) {
+                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
                     cx.unlock(me, lock);
                 }
                 if self.copy.is_none() {

@@ -6,6 +6,7 @@ use super::routine::call;
 use super::step::*;
 use super::writeback::bytes_inside;
 use super::zero_tail::ZeroTail;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::{Fact, Toucher};
@@ -160,7 +161,7 @@ impl WriteFile {
 impl Machine for WriteFile {
     fn need(self, cx: &Scene) -> Need {
         match self.place {
-            WritePlace::LockInode => {
+            WritePlace::LockInode if cx.strategy.keeps(Guard::WriteInodeLock) => {
                 Need::Lock(file_lock(cx.w, LockClass::IRwsem, self.at), Mode::Exclusive)
             }
             WritePlace::Stable(folio) => Need::WritebackEnd(folio),
@@ -187,8 +188,10 @@ impl Machine for WriteFile {
                 if cx.map.fs_of(self.at) == FsKind::Dax {
                     return DaxIo::write(self.at, self.part).step(cx, 0);
                 }
-                let lock = file_lock(cx, LockClass::IRwsem, self.at);
-                cx.lock(me, lock, Mode::Exclusive);
+                if cx.strategy.keeps(Guard::WriteInodeLock) {
+                    let lock = file_lock(cx, LockClass::IRwsem, self.at);
+                    cx.lock(me, lock, Mode::Exclusive);
+                }
                 match self.old_tail(cx) {
                     Some(zero) => call(zero, WriteFile { place: WritePlace::OldTail, ..self }),
                     None => self.grab(),
@@ -210,8 +213,10 @@ impl Machine for WriteFile {
                 self.let_go(folio)
             }
             WritePlace::UnlockInode(ret) => {
-                let lock = file_lock(cx, LockClass::IRwsem, self.at);
-                cx.unlock(me, lock);
+                if cx.strategy.keeps(Guard::WriteInodeLock) {
+                    let lock = file_lock(cx, LockClass::IRwsem, self.at);
+                    cx.unlock(me, lock);
+                }
                 cx.might_sleep();
                 Next::Return(ret)
             }
@@ -225,7 +230,8 @@ impl Machine for WriteFile {
             (WritePlace::OldTail, _) => self.grab(),
             (WritePlace::LettingGo, _) => self.to(WritePlace::UnlockInode(self.bytes())),
             (_, Some(folio)) if ret == 0 => {
-                let wait = stable_pages(cx, self.at) && cx.flags(folio).writeback();
+                let stable = stable_pages(cx, self.at) && cx.strategy.keeps(Guard::WriteStable);
+                let wait = stable && cx.flags(folio).writeback();
                 self.to(if wait { WritePlace::Stable(folio) } else { WritePlace::Prepare(folio) })
             }
             _ => self.to(WritePlace::UnlockInode(ret)),
@@ -303,8 +309,15 @@ impl ReadFile {
         };
         let folio = cx.head(frame);
         cx.take_ref(folio);
-        let uptodate = cx.flags(folio).uptodate();
+        let uptodate = cx.flags(folio).uptodate() || !cx.strategy.keeps(Guard::ReadUptodate);
         self.to(if uptodate { ReadPlace::Copy(folio) } else { ReadPlace::Wait(folio) })
+    }
+
+    fn unlock_invalidate(self, cx: &mut Step) {
+        if cx.strategy.keeps(Guard::ReadInvalidateLock) {
+            let (me, lock) = (cx.me, file_lock(cx, LockClass::InvalidateLock, self.at));
+            cx.unlock(me, lock);
+        }
     }
 
     /// The frame of the folio that shows this page.
@@ -320,7 +333,9 @@ impl Machine for ReadFile {
         match self.place {
             ReadPlace::Begin if self.locks_inode(cx.w) => lock(LockClass::IRwsem),
             ReadPlace::Begin if cx.w.map.fs_of(self.at) == FsKind::Dax => lock(LockClass::IRwsem),
-            ReadPlace::LockInvalidate => lock(LockClass::InvalidateLock),
+            ReadPlace::LockInvalidate if cx.strategy.keeps(Guard::ReadInvalidateLock) => {
+                lock(LockClass::InvalidateLock)
+            }
             ReadPlace::Wait(folio) => Need::FolioLock(folio),
             _ => Need::Nothing,
         }
@@ -371,8 +386,10 @@ impl Machine for ReadFile {
                 call(LetGo::Put(folio), ReadFile { place, ..self })
             }
             ReadPlace::LockInvalidate => {
-                let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
-                cx.lock(me, lock, Mode::Shared);
+                if cx.strategy.keeps(Guard::ReadInvalidateLock) {
+                    let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
+                    cx.lock(me, lock, Mode::Shared);
+                }
                 let grab = GrabFolio::new(self.at, true);
                 call(grab, ReadFile { place: ReadPlace::Creating, ..self })
             }
@@ -381,13 +398,11 @@ impl Machine for ReadFile {
                 self.to(ReadPlace::UnlockInvalidate(folio))
             }
             ReadPlace::UnlockInvalidate(folio) => {
-                let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
-                cx.unlock(me, lock);
+                self.unlock_invalidate(cx);
                 self.to(ReadPlace::Copy(folio))
             }
             ReadPlace::Fail(ret) => {
-                let lock = file_lock(cx, LockClass::InvalidateLock, self.at);
-                cx.unlock(me, lock);
+                self.unlock_invalidate(cx);
                 self.end(cx, ret)
             }
             ReadPlace::Copy(folio) => {

@@ -13,6 +13,7 @@ use super::pin::*;
 use super::pin_count::CountPin;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
@@ -118,7 +119,9 @@ impl GupFast {
             if self.bars_dax(cx) {
                 return self.stop();
             }
-            return self.go(if self.pgmap == 0 { State::Live(pte) } else { State::Grab(pte) });
+            if self.pgmap == 0 && cx.strategy.keeps(Guard::GupFastLiveRef) {
+                return self.go(State::Live(pte));
+            }
         }
         self.go(State::Grab(pte))
     }
@@ -138,14 +141,22 @@ impl GupFast {
     /// Whether this is a long-term pin, and DAX pages get none: at a devmap PTE the walk stops
     /// (5.2), else `folio_is_longterm_pinnable` says no to `folio_is_fsdax` (6.15).
     fn bars_dax(self, cx: &Step) -> bool {
-        self.request.flags.longterm && cx.strategy.longterm.refuses(true, false, false).is_some()
+        self.request.flags.longterm
+            && cx.strategy.keeps(Guard::GupFastLongtermDax)
+            && cx.strategy.longterm.refuses(true, false, false).is_some()
     }
 
     /// F9, F10: `try_get_folio`, `folio_is_longterm_pinnable`.
     fn grab(self, cx: &mut Step, pte: Pte) -> Next {
         let Some(frame) = pte.frame() else { return self.stop() };
-        if turned_away(cx, frame, self.is_pin()) || !cx.try_get(frame) {
+        if turned_away(cx, frame, self.is_pin()) {
             return self.stop();
+        }
+        if !cx.try_get(frame) {
+            if cx.strategy.keeps(Guard::GupFastTryGet) {
+                return self.stop();
+            }
+            cx.add_refs(frame, 1);
         }
         cx.prices.add(Price::PinAtomics, 1);
         cx.hold(frame, Holder::Ref, 1);
@@ -172,7 +183,9 @@ impl GupFast {
     fn reread(self, cx: &mut Step, pte: Pte) -> Next {
         let now = self.at(cx).map(|at| cx.get::<Pte>(at).with_stale(false));
         match pte.frame() {
-            Some(_) if now == Some(pte) => self.go(State::Allowed(pte)),
+            Some(_) if now == Some(pte) || !cx.strategy.keeps(Guard::GupFastReread) => {
+                self.go(State::Allowed(pte))
+            }
             Some(frame) => self.go(State::Drop(frame)),
             None => self.stop(),
         }
@@ -185,14 +198,16 @@ impl GupFast {
         let (flags, owner) = (self.request.flags, cx.get::<Owner>(frame));
         let anon = owner.kind() == OwnerKind::Anon;
         let writes = self.is_pin() && flags.write;
-        if flags.longterm && cx.strategy.longterm.rejects_files(writes) {
+        let rejects = cx.strategy.longterm.rejects_files(writes);
+        if flags.longterm && rejects && cx.strategy.keeps(Guard::GupFastFolioAllowed) {
             let shmem = owner.file_page().is_some_and(|p| cx.map.fs_of(p) == FsKind::Tmpfs);
             if !anon && !shmem {
                 return self.go(State::Drop(frame));
             }
         }
         let exclusive = cx.flags(frame).exclusive();
-        if !pte.writable() && self.request.must_unshare(cx, anon, exclusive, true) {
+        let shared = !pte.writable() && self.request.must_unshare(cx, anon, exclusive, true);
+        if shared && cx.strategy.keeps(Guard::GupFastUnshare) {
             return self.go(State::Drop(frame));
         }
         self.go(State::Store(frame))
@@ -274,13 +289,15 @@ impl Machine for GupFast {
             State::Sample => {
                 let seq = cx.get::<MmState>(mm).write_protect_seq();
                 // Odd: a fork is write-protecting right now.
-                if seq % 2 == 1 {
+                if seq % 2 == 1 && cx.strategy.keeps(Guard::GupFastSeqOdd) {
                     return self.finish(cx);
                 }
                 GupFast { seq, ..self }.go(State::IrqSave)
             }
             State::IrqSave => {
-                cx.irq_save();
+                if cx.strategy.keeps(Guard::GupFastIrqsOff) {
+                    cx.irq_save();
+                }
                 self.go(State::Read)
             }
             State::Read => self.read(cx),
@@ -318,13 +335,18 @@ impl Machine for GupFast {
                 GupFast { pgmap: 0, ..self }.go(State::IrqRestore)
             }
             State::IrqRestore => {
-                cx.irq_restore();
+                if cx.strategy.keeps(Guard::GupFastIrqsOff) {
+                    cx.irq_restore();
+                }
                 if watched && self.taken > 0 { self.go(State::Check) } else { self.finish(cx) }
             }
-            State::Check if cx.get::<MmState>(mm).write_protect_seq() == self.seq => {
-                self.finish(cx)
+            State::Check => {
+                let same = cx.get::<MmState>(mm).write_protect_seq() == self.seq;
+                match same || !cx.strategy.keeps(Guard::GupFastSeqcount) {
+                    true => self.finish(cx),
+                    false => self.go(State::Unpin(0)),
+                }
             }
-            State::Check => self.go(State::Unpin(0)),
             State::Unpin(n) => match self.release(cx, n, State::Unpin) {
                 Some(next) => next.into(),
                 None => GupFast { taken: 0, ..self }.finish(cx),

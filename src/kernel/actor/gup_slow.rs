@@ -13,6 +13,7 @@ use super::pin::*;
 use super::pin_count::CountPin;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -120,7 +121,7 @@ impl GupSlow {
             let tracked = fs.is_some_and(FsKind::tracks_dirty) && is_shared(cx, at);
             let writes = flags.write && flags.call.is_pin() && state.write();
             let refused = longterm_refused(cx, fs == Some(FsKind::Dax), tracked, writes);
-            if refused != 0 {
+            if refused != 0 && cx.strategy.keeps(Guard::CheckVmaLongterm) {
                 return refused;
             }
         }
@@ -149,7 +150,8 @@ impl GupSlow {
         if write && !pte.writable() && !self.may_write_read_only(cx, at, pte) {
             return Found::Missing(wanted);
         }
-        if pte.devmap() && cx.strategy.unbind.takes_live_ref() && self.pgmap == 0 {
+        let takes = cx.strategy.unbind.takes_live_ref() && cx.strategy.keeps(Guard::FollowLiveRef);
+        if pte.devmap() && takes && self.pgmap == 0 {
             // A dying device has no pages. The kernel faults again and finds the same entry, so it
             // spins until somebody clears it or a signal comes; here it is refused at once, as
             // follow_huge_pud() does.
@@ -160,7 +162,8 @@ impl GupSlow {
         }
         let anon = cx.get::<Owner>(cx.head(frame)).kind() == OwnerKind::Anon;
         let (folio, cow) = (cx.flags(frame), !is_shared(cx, at));
-        if !pte.writable() && self.request.must_unshare(cx, anon, folio.exclusive(), cow) {
+        let shared = !pte.writable() && self.request.must_unshare(cx, anon, folio.exclusive(), cow);
+        if shared && cx.strategy.keeps(Guard::FollowUnshare) {
             return Found::Missing(Access::Unshare); // -EMLINK
         }
         let pin = flags.call.is_pin();

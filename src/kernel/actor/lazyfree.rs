@@ -6,9 +6,11 @@
 
 use super::notifier::{RangeEnd, RangeStart, watched};
 use super::pinned::ask_anon;
+use super::reclaim::putback_lru;
 use super::routine::call;
 use super::step::*;
 use super::tlb::drop_everywhere;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -146,7 +148,10 @@ impl Machine for Discard {
                 self.to(Place::Keep)
             }
             Place::Pinned => self.to(Place::Freeze),
-            Place::Freeze if cx.counts(folio).refs() != 1 || cx.flags(folio).dirty() => {
+            Place::Freeze
+                if cx.strategy.keeps(Guard::LazyfreeFreeze)
+                    && (cx.counts(folio).refs() != 1 || cx.flags(folio).dirty()) =>
+            {
                 self.to(Place::Keep)
             }
             Place::Freeze => {
@@ -158,12 +163,7 @@ impl Machine for Discard {
                 cx.unlock_folio(folio);
                 self.to(Place::PutBack)
             }
-            Place::PutBack => {
-                cx.lock_briefly(me, LockClass::LruLock);
-                cx.change_flags(folio, |f| f.with_lru(true));
-                cx.drop_ref(folio);
-                Next::Return(0)
-            }
+            Place::PutBack => putback_lru(cx, folio),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::invalidate::Invalidate;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
 use crate::kernel::world::layout::Layout;
@@ -78,10 +79,12 @@ impl RangeStart {
 fn leave(cx: &mut Step, mm: Mm) {
     let me = cx.me;
     cx.update::<Engaged>(me, |e| e.with_range(0));
+    let keeps = cx.strategy.keeps(Guard::RangeSeqEven);
     cx.update::<MmState>(mm, |s| {
         let active = s.invalidating().saturating_sub(1);
         let odd = s.invalidate_seq() % 2 == 1;
-        let seq = s.invalidate_seq().wrapping_add(u32::from(active == 0 && odd));
+        let ends = active == 0 && odd && keeps;
+        let seq = s.invalidate_seq().wrapping_add(u32::from(ends));
         s.with_invalidating(active).with_invalidate_seq(seq)
     });
 }
@@ -109,7 +112,8 @@ impl Machine for RangeStart {
             // might_sleep() in mmu_notifier_invalidate_range_start.
             cx.might_sleep();
         }
-        let hit = map.notified(mm).iter().any(|&r| overlaps(cx, r, self.first, self.pages));
+        let hit = map.notified(mm).iter().any(|&r| overlaps(cx, r, self.first, self.pages))
+            && cx.strategy.keeps(Guard::RangeSeqOdd);
         cx.update::<MmState>(mm, |s| {
             let seq = s.invalidate_seq() | u32::from(hit);
             s.with_invalidating(s.invalidating() + 1).with_invalidate_seq(seq)

@@ -9,7 +9,7 @@ use super::gup_slow::GupSlow;
 use super::step::*;
 use crate::kernel::strategy::longterm::Refused;
 use crate::kernel::strategy::pin::{ENTRY_BYTES, PRIVATE_BYTES};
-use crate::kernel::strategy::{Pin, Truncate};
+use crate::kernel::strategy::{Guard, Pin, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::facts::Fact;
 use crate::kernel::world::machine::{DiskState, Pinned, RefType};
@@ -123,7 +123,8 @@ impl Machine for PinPages {
         let call = request.flags.call;
         let mm = cx.map.mm_of(request.first);
         let watched = call.is_pin() && cx.strategy.fork.heeds_pins();
-        if watched && !cx.get::<MmState>(mm).has_pinned() {
+        let says = watched && cx.strategy.keeps(Guard::HasPinned);
+        if says && !cx.get::<MmState>(mm).has_pinned() {
             cx.update::<MmState>(mm, |m| m.with_has_pinned(true));
         }
         if call.is_fast() && (cx.strategy.pin.fast() || !call.is_pin()) {
@@ -219,7 +220,7 @@ pub fn install(cx: &mut Step, frame: Frame) {
     let bytes = if pin == Pin::PagePrivate { PRIVATE_BYTES } else { ENTRY_BYTES };
     cx.prices.add(Price::Allocs, 1);
     cx.prices.add(Price::AtomicAllocs, 1);
-    if !lacks_structure(cx, pin, frame) {
+    if !lacks_structure(cx, pin, frame) && cx.strategy.keeps(Guard::PinInstallOnce) {
         return;
     }
     cx.prices.add(Price::PinBytes, u64::from(bytes));

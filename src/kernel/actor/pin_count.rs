@@ -86,7 +86,8 @@ impl CountPin {
 
     /// The structure that was there when counting began may be gone by now.
     fn now(self, cx: &mut Step) -> Next {
-        if lacks_structure(cx, cx.strategy.pin, self.frame) {
+        let lacks = lacks_structure(cx, cx.strategy.pin, self.frame);
+        if lacks && cx.strategy.keeps(Guard::PinStructureAgain) {
             return self.to(Count::Alloc);
         }
         count_pin(cx, self.frame);

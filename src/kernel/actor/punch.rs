@@ -11,6 +11,7 @@ use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
 use super::zero_tail::ZeroTail;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::VPage;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::need::Need;
@@ -64,7 +65,7 @@ impl Punch {
     }
 
     /// ext4 goes straight on to unmap; xfs and btrfs write and wait first (seen: g04).
-    pub fn begin(self, cx: &Step) -> Next {
+    pub fn begin(self, cx: &mut Step) -> Next {
         let file = self.what.file(&cx.map);
         let write = match (self.what, cx.map.file(file).fs) {
             (What::Collapse { first, pages }, _) => {
@@ -84,7 +85,10 @@ impl Punch {
     /// `truncate_pagecache_range` unmaps whole pages only. When the hole ends within page 0 the end
     /// of that range is -1, which it takes for the end of the file: every page from the hole on
     /// loses its entries (kernel truth), and no data.
-    fn unmap(self, cx: &Step) -> Next {
+    fn unmap(self, cx: &mut Step) -> Next {
+        if matches!(self.what, What::Hole { .. }) && !cx.strategy.keeps(Guard::BlocksLast) {
+            self.free(cx);
+        }
         let (mut first, mut pages) = self.gone(cx);
         if let [Some((at, (from, to))), None] = self.what.edges() {
             let file = &cx.map.file_pages[self.what.file(&cx.map).index()];

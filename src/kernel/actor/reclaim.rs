@@ -1,21 +1,21 @@
 //! Reclaim of one page of a file (`shrink_folio_list`; kernel-facts 3.5, R1 to R9).
 //!
 //! The page is taken as old: references are ignored (R3), as MADV_PAGEOUT does and as the scan
-//! does at last. There is no swap (R4): anonymous pages and tmpfs pages that were written stay.
-//! Dirty pages are left to the flusher (R7), as they are in the file systems modelled here.
+//! does at last. There is no swap (R4): anonymous pages and dirty pages of tmpfs stay. What says so
+//! is PG_dirty alone, to which the dirty bits of the entries have been moved by then (R5). Other
+//! dirty pages are left to the flusher (R7), as they are in the file systems modelled here.
 
 use super::pinned::ask;
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
 use super::step::*;
 use crate::kernel::strategy::Guard;
-use crate::kernel::world::contents::Contents;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
-use crate::kernel::world::objects::{Flags, FolioLock, Owner};
+use crate::kernel::world::objects::{FolioLock, Owner};
 use crate::kernel::world::plan::FsKind;
-use crate::kernel::world::{FilePage, Frame, World};
+use crate::kernel::world::{FilePage, Frame};
 
 /// Tries to evict a page of a file. Returns 1 if it did, else 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -67,7 +67,8 @@ impl Reclaim {
         }
         cx.lru_add_drain();
         let folio = cx.cached(self.at).map(|f| cx.head(f));
-        let Some(folio) = folio.filter(|&f| cx.flags(f).lru()) else { return Next::Return(0) };
+        let alone = |f: &Frame| cx.flags(*f).lru() || !cx.strategy.keeps(Guard::IsolateOnce);
+        let Some(folio) = folio.filter(alone) else { return Next::Return(0) };
         cx.change_flags(folio, |f| f.with_lru(false));
         cx.take_ref(folio);
         self.to(Place::TryLock(folio))
@@ -110,7 +111,7 @@ impl Reclaim {
     }
 
     fn dirty(self, cx: &mut Step, folio: Frame) -> Next {
-        if unwritable(cx, folio) {
+        if cx.flags(folio).dirty() {
             cx.change_flags(folio, |f| f.with_reclaim(true));
             return self.keep_active(cx, folio);
         }
@@ -119,19 +120,13 @@ impl Reclaim {
     }
 
     fn release(self, cx: &mut Step, folio: Frame) -> Next {
-        if cx.flags(folio).dirty() {
+        if cx.flags(folio).dirty() && cx.strategy.keeps(Guard::ReclaimBuffersDirty) {
             // Dirty buffers are busy (drop_buffers()).
             return self.keep_active(cx, folio);
         }
         cx.strip_buffers(folio);
         self.to(Place::Remove(folio))
     }
-}
-
-/// Whether a folio holds what can only be had from memory, as far as reclaim can know.
-fn unwritable(w: &World, folio: Frame) -> bool {
-    let flags = w.get::<Flags>(folio);
-    flags.dirty() || (flags.swapbacked() && w.data(folio) != Contents::ZERO)
 }
 
 /// `__remove_mapping`: takes a locked folio out of the cache if the caller's reference and the
@@ -158,6 +153,15 @@ pub fn remove_mapping(cx: &mut Step, folio: Frame) -> bool {
     cx.put_refs(folio, pages);
     cx.drop_ref(folio);
     true
+}
+
+/// `folio_putback_lru`: back onto its list, without the isolation's reference. Returns 0: it stays.
+pub fn putback_lru(cx: &mut Step, folio: Frame) -> Next {
+    let me = cx.me;
+    cx.lock_briefly(me, LockClass::LruLock);
+    cx.change_flags(folio, |f| f.with_lru(true));
+    cx.drop_ref(folio);
+    Next::Return(0)
 }
 
 impl Machine for Reclaim {
@@ -203,13 +207,7 @@ impl Machine for Reclaim {
                 cx.unlock_folio(folio);
                 self.to(Place::PutBack(folio))
             }
-            Place::PutBack(folio) => {
-                let me = cx.me;
-                cx.lock_briefly(me, LockClass::LruLock);
-                cx.change_flags(folio, |f| f.with_lru(true));
-                cx.drop_ref(folio);
-                Next::Return(0)
-            }
+            Place::PutBack(folio) => putback_lru(cx, folio),
         }
     }
 

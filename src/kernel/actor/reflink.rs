@@ -13,6 +13,7 @@ use super::step::*;
 use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
@@ -84,6 +85,11 @@ impl Reflink {
         let first = if source { self.from } else { self.to };
         let write = WritePages::range(first, self.pages, SyncMode::Integrity);
         call(write, Reflink { place: Place::Writing { source }, ..self })
+    }
+
+    fn unmap(self) -> Next {
+        let zap = Zap::file(self.to, self.pages, true);
+        call(zap, Reflink { place: Place::Unmapping, ..self })
     }
 
     fn remap(self, cx: &mut Step) -> Next {
@@ -174,7 +180,10 @@ impl Machine for Reflink {
             Place::LockInvalidate => {
                 let lock = file_lock(cx, LockClass::InvalidateLock, self.to);
                 cx.lock(me, lock, Mode::Exclusive);
-                self.write(true)
+                match cx.strategy.keeps(Guard::ReflinkFlush) {
+                    true => self.write(true),
+                    false => self.unmap(),
+                }
             }
             Place::Remap => self.remap(cx),
             Place::Unlock { step } => self.unlock(cx, step),
@@ -191,10 +200,7 @@ impl Machine for Reflink {
                 call(WaitPages::range(first, self.pages), then)
             }
             Place::Waiting { source: true } => self.write(false),
-            Place::Waiting { source: false } => {
-                let zap = Zap::file(self.to, self.pages, true);
-                call(zap, Reflink { place: Place::Unmapping, ..self })
-            }
+            Place::Waiting { source: false } => self.unmap(),
             Place::Unmapping => {
                 let drop = InvalidatePages::discard(self.to, self.pages);
                 call(drop, Reflink { place: Place::Dropping, ..self })

@@ -2,10 +2,12 @@
 //! it runs.
 
 use super::gup_slow::touch_dirty;
+use super::pin::put_kept;
 use super::pin_count::release_kept;
 use super::release_mkwrite;
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{MKWRITE, Pinned, RefType, SET_DIRTY, Work, WorkKind};
 use crate::kernel::world::need::Need;
@@ -131,6 +133,10 @@ impl Release {
     /// it is about to be written anyway.
     fn look(self, cx: &mut Step) -> Next {
         let frame = Frame::unpack(cx.get::<Pinned>(self.slot_page(cx)).frame_bits());
+        if !cx.strategy.keeps(Guard::DirtyBeforePut) {
+            let at = self.slot_page(cx);
+            put_kept(cx, at);
+        }
         match (frame, self.how(cx)) {
             (None | Some(ZERO_PAGE), _) | (_, Redirty::Plain) => self.go(State::Put),
             (Some(frame), Redirty::SetDirty) => self.go(State::Dirty(frame)),
@@ -139,6 +145,9 @@ impl Release {
                     return self.go(State::Put);
                 }
                 cx.might_sleep(); // folio_lock(), whatever the context
+                if !cx.strategy.keeps(Guard::ReleaseFolioLock) {
+                    return self.go(State::Dirty(frame));
+                }
                 self.go(State::Lock(frame))
             }
             (Some(frame), Redirty::Mkwrite) => match release_mkwrite::begin(cx, frame) {

@@ -69,16 +69,17 @@ impl Fsync {
     }
 
     /// After the data: the journal, unless only data was asked for.
-    fn after_data(self, w: &World) -> Next {
-        if !self.data_only { self.to(FsyncPlace::Commit) } else { self.after_journal(w) }
+    fn after_data(self, cx: &Step) -> Next {
+        if !self.data_only { self.to(FsyncPlace::Commit) } else { self.after_journal(cx) }
     }
 
     /// After the journal: a flush, if the disk has a volatile cache.
-    fn after_journal(self, w: &World) -> Next {
-        let disk = w.map.file(self.file).disk;
+    fn after_journal(self, cx: &Step) -> Next {
+        let disk = cx.map.file(self.file).disk;
         let volatile = |d: &Disk| {
-            let kind = w.map.plan.disks[d.0 as usize].kind;
-            matches!(kind, DiskKind::Block { volatile_cache: true, .. })
+            let kind = cx.map.plan.disks[d.0 as usize].kind;
+            let volatile = matches!(kind, DiskKind::Block { volatile_cache: true, .. });
+            volatile && cx.strategy.keeps(Guard::FsyncFlush)
         };
         match disk.filter(volatile) {
             Some(disk) => self.to(FsyncPlace::Flush(disk)),

@@ -9,6 +9,7 @@ use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
 use super::zero_tail::ZeroTail;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::need::Need;
@@ -103,10 +104,16 @@ impl TruncateFile {
     /// T6.
     fn set_size(self, cx: &mut Step) -> Next {
         let old = cx.get::<Size>(self.file).bytes();
-        cx.set(self.file, Size::new().with_bytes(self.size));
+        if self.size > old || cx.strategy.keeps(Guard::TruncateSizeFirst) {
+            cx.set(self.file, Size::new().with_bytes(self.size));
+        }
         let map = cx.map.clone();
         match self.gone(&map) {
             _ if self.size > old => self.grown(cx, old),
+            (first, pages) if pages > 0 && !cx.strategy.keeps(Guard::BlocksLast) => {
+                extents::remove(cx, first, pages);
+                call(Zap::file(first, pages, true), self.at(State::Unmap))
+            }
             (_, 0) => self.pages(&map),
             (first, pages) => call(Zap::file(first, pages, true), self.at(State::Unmap)),
         }
@@ -188,7 +195,8 @@ impl Machine for TruncateFile {
             State::Grown => call(WaitPages::new(self.file), self.at(State::GrownWait)),
             State::GrownWait => self.end(),
             State::Unmap => self.pages(&map),
-            State::Pages => self.again(&map),
+            State::Pages if cx.strategy.keeps(Guard::TruncateUnmapAgain) => self.again(&map),
+            State::Pages => self.zero(&map),
             State::Again => self.zero(&map),
             State::Ordered => call(WaitPages::new(self.file), self.at(State::OrderedWait)),
             _ => self.at(State::Free).into(),

@@ -114,7 +114,7 @@ impl Machine for UnbindDevice {
             }
             State::Grace(cpu) => Need::IrqsOn(cpu),
             State::Page(frame) => Need::DaxIdle { frame, refs: cx.strategy.dax_idle.idle_refs() },
-            State::Drain => Need::PgmapDrained(self.disk),
+            State::Drain if cx.strategy.keeps(Guard::UnbindDrain) => Need::PgmapDrained(self.disk),
             _ => Need::Nothing,
         }
     }
@@ -139,7 +139,9 @@ impl Machine for UnbindDevice {
         };
         match self.state {
             State::Kill => {
-                pgmap(cx, PgmapState::Killed);
+                if cx.strategy.keeps(Guard::UnbindKill) {
+                    pgmap(cx, PgmapState::Killed);
+                }
                 self.unmap(cx, 0)
             }
             State::LockFile(file) => {

@@ -145,9 +145,10 @@ impl WritePages {
     /// B1
     fn find(self, cx: &mut Step) -> Next {
         let integrity = self.mode == SyncMode::Integrity;
+        let towrite = cx.strategy.keeps(Guard::WritebackTowrite);
         let tagged = self.slots().find(|&at| {
             let slot = cx.get::<CacheSlot>(at);
-            if integrity { slot.tag_towrite() } else { slot.tag_dirty() }
+            if integrity && towrite { slot.tag_towrite() } else { slot.tag_dirty() }
         });
         let Some((at, frame)) = tagged.and_then(|at| Some((at, cx.cached(at)?))) else {
             return Next::Return(0);
@@ -165,9 +166,14 @@ impl WritePages {
         cx.lock_folio(me, folio);
         let flags = cx.flags(folio);
         let ours = cx.get::<Owner>(folio).file_page().is_some();
-        if !ours || !flags.dirty() {
+        let (strategy, integrity) = (cx.strategy, self.mode == SyncMode::Integrity);
+        let waits = match integrity {
+            true => strategy.keeps(Guard::WritebackWaitBefore),
+            false => strategy.keeps(Guard::WritebackSkipBusy),
+        };
+        if !ours || (!flags.dirty() && strategy.keeps(Guard::WritebackDirtyAgain)) {
             self.to(Place::Skip(folio))
-        } else if !flags.writeback() {
+        } else if !flags.writeback() || !waits {
             self.prepare(cx, folio)
         } else if self.mode == SyncMode::Integrity {
             self.to(Place::Wait(folio))
@@ -273,6 +279,9 @@ impl WritePages {
             return self.to(Place::Skip(folio));
         }
         cx.change_flags(folio, |f| f.with_dirty(false).with_prepared(false));
+        if !cx.strategy.keeps(Guard::WritebackStartLocked) {
+            cx.unlock_folio(folio);
+        }
         self.to(Place::Start(Job { folio, cow: flags.prepared(), bounce }))
     }
 
@@ -282,7 +291,8 @@ impl WritePages {
         let (me, folio) = (cx.me, job.folio);
         cx.lock_briefly(me, LockClass::IPages);
         let Some(at) = cx.get::<Owner>(folio).file_page() else {
-            return self.to(Place::Skip(folio));
+            let locked = cx.strategy.keeps(Guard::WritebackStartLocked);
+            return self.to(if locked { Place::Skip(folio) } else { Place::Release(folio) });
         };
         let mut any = false;
         for (frame, page) in pages(cx, folio, at) {
@@ -452,7 +462,9 @@ impl Machine for WritePages {
                 self.started(cx, job)
             }
             Place::Unlock(job) => {
-                cx.unlock_folio(job.folio);
+                if cx.strategy.keeps(Guard::WritebackStartLocked) {
+                    cx.unlock_folio(job.folio);
+                }
                 match job.copies_locked() {
                     true => self.to(Place::Release(job.folio)),
                     false => self.submit_from(cx, job, 0),
@@ -474,7 +486,9 @@ impl Machine for WritePages {
 
     fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.place {
-            Place::Cleaning(folio) if ret > 0 => self.to(Place::Redirty(folio)),
+            Place::Cleaning(folio) if ret > 0 && cx.strategy.keeps(Guard::MkcleanRedirty) => {
+                self.to(Place::Redirty(folio))
+            }
             Place::Cleaning(folio) => self.cleaned(cx, folio),
             Place::Asked(folio) if ret == SKIP => self.to(Place::Skip(folio)),
             Place::Asked(folio) if !cx.strategy.keeps(Guard::PinAskedLast) => {

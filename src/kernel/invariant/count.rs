@@ -2,17 +2,23 @@
 
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
-use crate::kernel::world::machine::{BlockState, BlockUse};
+use crate::kernel::world::machine::{BlockState, BlockUse, Pinned, RefType};
 use crate::kernel::world::objects::{Counts, Flags, Holders, MappingPins, Owner};
 use crate::kernel::world::page::ZERO_PAGE;
-use crate::kernel::world::{Actor, Block, File, Frame, Kind, World};
+use crate::kernel::world::{Actor, Block, File, Frame, Kind, SlotPage, World};
 
 /// See its `doc`.
 ///
 /// Re-use needs no case of its own: a block or frame goes through the free list on its way from
-/// one owner to the next. A block on the busy-extent list is not free. A reference that is taken
-/// after the free (GUP-fast, before it looks at the PTE again) does not break the rule: nothing
-/// was freed under it.
+/// one owner to the next. A block on the busy-extent list is not free.
+///
+/// A pin is held once a slot keeps it, which is when somebody may use the page. GUP-fast counts its
+/// pin before it looks at the PTE again (F11, F13), and drops it if the entry has changed: such a
+/// passing pin is on a page that may be freed under it, and the kernel knows ("get_user_pages_fast()
+/// will see that the page it took a reference against is no longer mapped [...] and bail",
+/// dax_layout_busy_page_range). Should it not bail, the page is free when the slot is filled, and
+/// that breaks the rule as well. Pins without a slot (very many of them, taken in one go) are seen
+/// where they are more than agents could be about to take.
 pub const FREED_WHILE_PINNED: Invariant = Invariant {
     name: "freed-while-pinned",
     hurts: Hurt::System,
@@ -20,7 +26,7 @@ pub const FREED_WHILE_PINNED: Invariant = Invariant {
     source: "claims 32, 55-72; dax_layout_busy_page",
     premise: "a pinned page is unmapped or leaves its file",
     arises: Premise::PinTakenAway,
-    watches: &[Kind::Flags, Kind::BlockState],
+    watches: &[Kind::Flags, Kind::BlockState, Kind::Pinned],
     hears: &[],
     check: freed_while_pinned,
     fatal: false,
@@ -28,6 +34,9 @@ pub const FREED_WHILE_PINNED: Invariant = Invariant {
 
 fn freed_while_pinned(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Wrote { kind, object, old } = subject else { return Judgement::NotAsked };
+    if kind == Kind::Pinned {
+        return kept_after_free(w, SlotPage(object), Pinned::from_bits(old));
+    }
     if kind == Kind::Flags {
         let (frame, before) = (Frame(object), Flags::from_bits(old));
         // A tail page's holders are its head's, which was freed in the same step.
@@ -48,12 +57,40 @@ fn pinned(w: &World, frame: Frame) -> bool {
     w.get::<Holders>(w.head(frame)).pins() > 0
 }
 
+/// Whether a slot keeps a pin of a folio; or there are more pins than could be passing ones.
+fn kept(w: &World, head: Frame) -> bool {
+    let pins = w.get::<Holders>(head).pins();
+    let keeps = |kept: Pinned| {
+        let frame = Frame::unpack(kept.frame_bits()).filter(|_| kept.kind() == RefType::Pin);
+        frame.is_some_and(|f| w.head(f) == head)
+    };
+    let mut slots = w.map.slot_pages.iter().flat_map(|pages| pages.clone()).map(SlotPage);
+    pins > 0 && (pins > w.map.actors() || slots.any(|at| keeps(w.get(at))))
+}
+
 /// A free of a page that nobody has pinned could not have broken the rule.
 fn broken_if_pinned(w: &World, frame: Frame, evidence: [u32; 2]) -> Judgement {
-    if w.get::<Holders>(frame).pins() > 0 {
-        Judgement::Broken(evidence)
-    } else {
-        Judgement::NotAsked
+    match kept(w, frame) {
+        true => Judgement::Broken(evidence),
+        false => Judgement::NotAsked,
+    }
+}
+
+/// A pin that is handed out of a page that had been freed before.
+fn kept_after_free(w: &World, at: SlotPage, before: Pinned) -> Judgement {
+    let now = w.get::<Pinned>(at);
+    let frame = Frame::unpack(now.frame_bits()).filter(|_| now.kind() == RefType::Pin);
+    let Some(frame) = frame.filter(|_| before.kind() == RefType::None) else {
+        return Judgement::NotAsked;
+    };
+    let block = w.map.pmem_block(frame).filter(|&b| {
+        let free = w.get::<BlockState>(b).state() == BlockUse::Free;
+        free && !w.get::<Flags>(frame).removed()
+    });
+    match (w.get::<Flags>(w.head(frame)).free(), block) {
+        (true, _) => Judgement::Broken([w.cell::<Pinned>(at), w.cell::<Flags>(frame)]),
+        (_, Some(block)) => Judgement::Broken([w.cell::<Pinned>(at), w.cell::<BlockState>(block)]),
+        _ => Judgement::NotAsked,
     }
 }
 
@@ -96,7 +133,8 @@ fn count_balance(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgem
     if frame == ZERO_PAGE || flags.tail() || flags.removed() {
         return Judgement::NotAsked;
     }
-    if !agrees(w, frame, flags) {
+    let taken = flags.free() && w.get::<Counts>(frame).refs() != 0;
+    if taken || !agrees(w, frame, flags) {
         return Judgement::Broken([w.cell::<Counts>(frame), w.cell::<Holders>(frame)]);
     }
     match w.home_of(frame).filter(|_| w.rules.pin.of_mapping) {

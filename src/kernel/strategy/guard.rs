@@ -152,6 +152,103 @@ guards! {
     RevokeDrain = "revoke-drain",
     /// page_mkwrite at release looks, under the folio lock, whether the page has been truncated.
     ReleaseTruncated = "release-truncated",
+    /// GUP-fast takes no reference on a folio whose count is zero (F9: try_get_folio).
+    GupFastTryGet = "gup-fast-try-get",
+    /// GUP-fast reads the PTE again once it has its reference, and lets go if it changed (F13).
+    GupFastReread = "gup-fast-reread",
+    /// GUP-fast walks with interrupts off, so that a flush by interrupt waits for it (F2).
+    GupFastIrqsOff = "gup-fast-irqs-off",
+    /// GUP-fast takes a live reference on dev_pagemap before it takes one on the page (F7).
+    GupFastLiveRef = "gup-fast-live-ref",
+    /// GUP-fast takes no DAX page for long where they are refused (F10, F8).
+    GupFastLongtermDax = "gup-fast-longterm-dax",
+    /// GUP-fast takes no page of a dirty-tracking file for long where they are refused (F14).
+    GupFastFolioAllowed = "gup-fast-folio-allowed",
+    /// GUP-fast leaves a shared anonymous page that is pinned for reading to a fault (F15).
+    GupFastUnshare = "gup-fast-unshare",
+    /// GUP-fast takes the slow path while a fork write-protects (F1: an odd write_protect_seq).
+    GupFastSeqOdd = "gup-fast-seq-odd",
+    /// GUP-fast gives everything back if a fork write-protected meanwhile (F20).
+    GupFastSeqcount = "gup-fast-seqcount",
+    /// check_vma_flags refuses long-term pins as the design says.
+    CheckVmaLongterm = "check-vma-longterm",
+    /// follow_page_pte leaves a shared anonymous page that is pinned for reading to a fault.
+    FollowUnshare = "follow-unshare",
+    /// follow_page_pte takes a live reference on dev_pagemap.
+    FollowLiveRef = "follow-live-ref",
+    /// MMF_HAS_PINNED is set before the first page is pinned (F0), for fork to see.
+    HasPinned = "has-pinned",
+    /// Whoever counts in a structure looks, when he counts, whether it is still there
+    /// (`--pin page-private`, `side-table`).
+    PinStructureAgain = "pin-structure-again",
+    /// Whoever has allocated a structure uses the one that is there by now, if any.
+    PinInstallOnce = "pin-install-once",
+    /// A pass for integrity turns DIRTY tags into TOWRITE and follows those (B1).
+    WritebackTowrite = "writeback-towrite",
+    /// A pass looks at PG_dirty again under the folio lock (B2).
+    WritebackDirtyAgain = "writeback-dirty-again",
+    /// A pass for cleaning skips a folio under writeback (B3).
+    WritebackSkipBusy = "writeback-skip-busy",
+    /// A pass for integrity waits for the writeback before (B4).
+    WritebackWaitBefore = "writeback-wait-before",
+    /// What folio_mkclean found dirty in page tables is dirty in the folio (B7b).
+    MkcleanRedirty = "mkclean-redirty",
+    /// PG_writeback is set before the folio is unlocked (B8, B9).
+    WritebackStartLocked = "writeback-start-locked",
+    /// fsync has the disk flush its volatile cache.
+    FsyncFlush = "fsync-flush",
+    /// truncate and punch hold i_rwsem (T1).
+    CutInodeLock = "cut-inode-lock",
+    /// truncate and punch wait for direct I/O (T3: inode_dio_wait).
+    CutDioWait = "cut-dio-wait",
+    /// i_size changes before pages are unmapped and removed (T6, T7).
+    TruncateSizeFirst = "truncate-size-first",
+    /// truncate_pagecache unmaps once more after the pages are gone, for private copies (T7).
+    TruncateUnmapAgain = "truncate-unmap-again",
+    /// Blocks are freed after their pages have left the cache (T7, T8).
+    BlocksLast = "blocks-last",
+    /// unpin_user_pages_dirty_lock dirties a page before it drops the pin.
+    DirtyBeforePut = "dirty-before-put",
+    /// unpin_user_pages_dirty_lock dirties a page under the folio lock.
+    ReleaseFolioLock = "release-folio-lock",
+    /// An invalidation makes invalidate_seq odd as it begins (mn_itree_inv_start_range).
+    RangeSeqOdd = "range-seq-odd",
+    /// The last invalidation to end makes it even, and wakes readers (mn_itree_inv_end).
+    RangeSeqEven = "range-seq-even",
+    /// A transfer is known to hold the translation that it has read.
+    TransferHolds = "transfer-holds",
+    /// A DAX fault locks the entry of its page (grab_mapping_entry).
+    DaxEntryLock = "dax-entry-lock",
+    /// A DAX fault holds invalidate_lock.
+    DaxFaultInvalidateLock = "dax-fault-invalidate-lock",
+    /// A DAX fault asks whether the device is alive (dax_alive).
+    DaxAlive = "dax-alive",
+    /// A DAX fault sets an entry only where there is none (insert_pfn).
+    DaxPteNone = "dax-pte-none",
+    /// A layout break unmaps the pages before it looks for busy ones (D2).
+    LayoutUnmapFirst = "layout-unmap-first",
+    /// A layout break waits for locked entries (D3).
+    LayoutEntryWait = "layout-entry-wait",
+    /// Removal of a DAX device turns new live references away before anything else (U1).
+    UnbindKill = "unbind-kill",
+    /// Removal waits for the live references that are held (U3).
+    UnbindDrain = "unbind-drain",
+    /// filemap_release_folio keeps the buffers of a dirty folio (R8).
+    ReclaimBuffersDirty = "reclaim-buffers-dirty",
+    /// Only one takes a folio off its LRU list (R1: folio_test_clear_lru).
+    IsolateOnce = "isolate-once",
+    /// A page that MADV_FREE gave up goes only if nobody else holds or has dirtied it (R9).
+    LazyfreeFreeze = "lazyfree-freeze",
+    /// write(2) waits for stable pages (folio_wait_stable in write_begin).
+    WriteStable = "write-stable",
+    /// write(2) holds i_rwsem.
+    WriteInodeLock = "write-inode-lock",
+    /// read(2) shows only a folio that is uptodate.
+    ReadUptodate = "read-uptodate",
+    /// read(2) holds invalidate_lock while it reads a folio in.
+    ReadInvalidateLock = "read-invalidate-lock",
+    /// Reflink writes dirty pages of both files before it shares blocks.
+    ReflinkFlush = "reflink-flush",
 }
 
 #[cfg(test)]

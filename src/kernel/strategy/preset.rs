@@ -77,9 +77,10 @@ impl Preset {
         Preset {
             name: "linux-4.4",
             doc: "Linux 4.4 (January 2016), as released: Dirty COW is open (closed in 4.9). \
-                  GUP-fast knows no dev_pagemap (4.5): what removal of a DAX device then meets is \
-                  shown by unguarded, though this kernel maps DAX files with pte_special entries \
-                  only, so that no GUP call gets a page of one. DAX truncate waits for nobody. \
+                  GUP-fast knows no dev_pagemap (4.5). This kernel maps DAX files with pte_special \
+                  entries, of which GUP takes nothing; here GUP gets their pages all the same, so \
+                  that what is said of pins of DAX files (--unbind unguarded, truncate) is what \
+                  4.5 would have met without get_dev_pagemap, not what 4.4 met. DAX truncate waits for nobody. \
                   MADV_FREE does not exist yet (4.5).",
             strategy: Strategy {
                 truncate_dax: Truncate::Ignore,
@@ -227,14 +228,18 @@ impl Preset {
             name: "hubbard-hybrid",
             doc: "John Hubbard's mail of December 2018 (an idea of Jerome Glisse): pins are \
                   counted in the address_space, with a bit in the page (claims 77-81). As Linux \
-                  4.19, except that direct I/O pins and reclaim asks.",
+                  4.19, except that direct I/O pins and reclaim asks. The mail is about the count \
+                  alone; what writeback does with the answer was to be a later step of the series \
+                  (\"special handling, especially in writeback paths\", ea996974589e): add \
+                  --writeback skip-bounce or wait.",
             strategy: counting(Pin::MappingCounter),
         },
         Preset {
             name: "glisse-mapcount",
             doc: "Jerome Glisse, December 2018: GUP raises the mapcount, and a page is pinned if \
                   that is more than its page table entries (claims 83-85). As Linux 4.19, except \
-                  that direct I/O pins and reclaim asks.",
+                  that direct I/O pins and reclaim asks. The mail proposes a count; with what its \
+                  author wanted writeback to do (claims 9-13) it is --writeback bounce.",
             strategy: counting(Pin::Mapcount),
         },
         Preset {

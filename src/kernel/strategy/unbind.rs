@@ -5,7 +5,9 @@ use super::axis::axis;
 axis! {
     /// How GUP-fast and the removal of a DAX device meet.
     Unbind {
-        /// They do not: GUP-fast takes references on whatever the PTE names (claim 97; before 4.5).
+        /// They do not: GUP-fast takes references on whatever the PTE names (claim 97). No release
+        /// was like that: get_dev_pagemap (5c2c2587b132) came in 4.5 with the devmap entries that
+        /// need it; before, DAX entries were pte_special, of which GUP takes nothing.
         Unguarded = "unguarded",
         /// At a devmap PTE GUP-fast takes a live reference on dev_pagemap first, which fails once
         /// removal has begun; but removal waits for nobody who took a page in time: it kills, puts

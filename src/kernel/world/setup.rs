@@ -147,7 +147,8 @@ fn cached_page(w: &mut World, plan: &FilePlan, at: FilePage, frame: Frame, init:
             Flags::new()
                 .with_uptodate(true)
                 .with_lru(true)
-                .with_dirty(dirty)
+                // What is in tmpfs has been written, and has nowhere else to be.
+                .with_dirty(dirty || plan.fs == FsKind::Tmpfs)
                 .with_prepared(dirty)
                 .with_swapbacked(plan.fs == FsKind::Tmpfs)
                 .with_order(plan.folio_order as u8),

@@ -142,7 +142,7 @@ fn freeing_a_pinned_dax_block_is_found_and_a_busy_one_is_not_free() {
     let mut b = Bench::new();
     let frame = b.w.map.pmem_frame(b.w.get::<Extent>(DAX).block().unwrap()).unwrap();
     b.map(MAP_DAX, frame);
-    b.pin(frame);
+    b.keep(SlotPage(0), frame);
     b.holds("freed-while-pinned", |w| {
         w.set_pte(MAP_DAX, Pte::new());
         w.map_page(frame, -1);
@@ -171,10 +171,33 @@ fn a_reference_taken_after_the_free_frees_nothing_under_a_pin() {
 }
 
 #[test]
+fn a_block_freed_under_a_passing_pin_is_found_once_a_slot_keeps_it() {
+    let mut b = Bench::new();
+    let frame = b.w.map.pmem_frame(b.w.get::<Extent>(DAX).block().unwrap()).unwrap();
+    b.pin(frame);
+    b.silent("freed-while-pinned", |w| {
+        free_dax_block(w);
+    });
+    b.breaks("freed-while-pinned", |w| w.set(SlotPage(0), kept(frame)));
+    b.silent("freed-while-pinned", |w| w.set(SlotPage(0), Pinned::new()));
+}
+
+#[test]
+fn freeing_a_frame_of_which_there_are_very_many_pins_is_found_without_a_slot() {
+    let mut b = Bench::new();
+    let frame = b.w.alloc_frame().unwrap();
+    b.step(|w| w.hold(frame, Holder::Pin, 1000));
+    b.breaks("freed-while-pinned", |w| {
+        w.drop_ref(frame);
+    });
+}
+
+#[test]
 fn freeing_a_frame_whose_pin_is_not_counted_is_found() {
     let mut b = Bench::new();
     let frame = b.w.alloc_frame().unwrap();
     b.step(|w| w.hold(frame, Holder::Pin, 1));
+    b.step(|w| w.set(SlotPage(0), kept(frame)));
     b.breaks("freed-while-pinned", |w| {
         w.drop_ref(frame);
     });

@@ -11,7 +11,7 @@ use super::{TABLE, Waits, find};
 use crate::kernel::world::door::Rules;
 use crate::kernel::world::facts::Fact;
 use crate::kernel::world::layout::Layout;
-use crate::kernel::world::machine::{RegionState, RegionUse};
+use crate::kernel::world::machine::{Pinned, RefType, RegionState, RegionUse};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Pte;
 use crate::kernel::world::page::Holder;
@@ -248,9 +248,20 @@ impl Bench {
         });
     }
 
+    /// Pins a frame and keeps it in a page of a slot.
+    fn keep(&mut self, at: SlotPage, frame: Frame) {
+        self.pin(frame);
+        self.step(|w| w.set(at, kept(frame)));
+    }
+
     fn cached(&self, at: FilePage) -> Frame {
         self.w.cached(at).unwrap()
     }
+}
+
+/// What a slot keeps of a pinned frame.
+fn kept(frame: Frame) -> Pinned {
+    Pinned::new().with_kind(RefType::Pin).with_frame_bits(Frame::pack(Some(frame)))
 }
 
 /// A version of a page of a file that was written as a whole.

@@ -3,10 +3,11 @@
 
 use super::{Sim, Token, Tokens};
 use crate::engine::model::Model;
-use crate::kernel::strategy::Arch;
+use crate::kernel::strategy::truncate::OnBusy;
+use crate::kernel::strategy::{Arch, Writeback};
 use crate::kernel::world::layout::TLB_SLOTS;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{Op, Role, VmaPlan};
+use crate::kernel::world::plan::{DevicePlan, Op, Role, VmaPlan};
 use crate::kernel::world::view::Names;
 use crate::kernel::world::*;
 use std::collections::BTreeSet;
@@ -242,8 +243,12 @@ impl<'a> Exchange<'a> {
 
     fn devices(&mut self, a: Device, b: Device) -> Option<()> {
         let map = self.start.world.map.clone();
-        let kind = |d: Device| map.plan.devices[d.index()].kind;
-        (kind(a) == kind(b)).then_some(())?;
+        let plan = |d: Device| {
+            let DevicePlan { name: _, kind, revocable, redirects, terminates, survives_faults } =
+                map.plan.devices[d.index()].clone();
+            (kind, revocable, redirects, terminates, survives_faults)
+        };
+        (plan(a) == plan(b)).then_some(())?;
         self.bind(map.umem_lock(a), map.umem_lock(b))
     }
 
@@ -306,6 +311,16 @@ impl<'a> Exchange<'a> {
         }
         if names.moves(Sort::VPage) && plan.vpages() > TLB_SLOTS {
             return Some(format!("pages share slots of a TLB from {TLB_SLOTS} on"));
+        }
+        let strategy = self.start.strategy;
+        let recalls = [strategy.truncate, strategy.truncate_dax]
+            .iter()
+            .any(|t| matches!(t.on_busy(), Some(OnBusy::Recall(_) | OnBusy::Ask)));
+        if names.moves(Sort::Region) && (recalls || strategy.writeback == Writeback::Revoke) {
+            return Some("regions are asked in order to give a page back".into());
+        }
+        if names.moves(Sort::Slot) && plan.workers > 1 {
+            return Some("slots are dealt out to workers by number (take one worker)".into());
         }
         let files = (0..plan.files.len() as u32).map(File);
         for file in files {
