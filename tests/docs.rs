@@ -2,6 +2,8 @@
 //!
 //! `GUPSIM_BLESS=1 cargo test --test docs` writes generated tables and output into the pages.
 
+#[path = "docs/caught.rs"]
+mod caught;
 #[path = "docs/commands.rs"]
 mod commands;
 #[path = "mutants/table.rs"]
@@ -40,6 +42,15 @@ fn the_table_of_rules_is_what_conform_prints() {
     let old = page::read(page);
     let table = gupsim::conform::table::of_rules().unwrap();
     page::settle(page, &old, &page::with_part(&old, "rules", &table));
+}
+
+/// The recordings of 6.18 catch what is left out of the model or wrong in it: guards, and values
+/// of other designs.
+#[test]
+fn the_table_of_mutants_is_what_the_recordings_catch() {
+    let page = "docs/fidelity.md";
+    let old = page::read(page);
+    page::settle(page, &old, &page::with_part(&old, "mutants", &caught::table()));
 }
 
 /// What has a name in the code, found without the reader that makes the tables.

@@ -321,8 +321,9 @@ impl Compiler<'_> {
 }
 
 fn unpin(slot: Slot, dirty: bool) -> Op {
-    let how = if dirty { Redirty::SetDirtyLock } else { Redirty::Plain };
-    Op::Unpin { slot, dirty, how: Some(how), context: Context::Process }
+    // Whoever wrote says so as the design has it.
+    let how = (!dirty).then_some(Redirty::Plain);
+    Op::Unpin { slot, dirty, how, context: Context::Process }
 }
 
 /// The page and the bytes of it; none if there is more than one page.

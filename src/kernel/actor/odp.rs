@@ -317,7 +317,7 @@ mod tests {
                 if let Some(super::super::Routine::DeviceFault(fault)) = sim.top(1) {
                     waited |= matches!(fault, DeviceFault::AwaitEnd { .. });
                     let DeviceFault::UmemLock { target, seq, .. } = fault else { return };
-                    collided |= target.collided(&sim.world, seq);
+                    collided |= target.collided(&sim.world, *seq);
                 }
                 let entry = sim.world.get::<Xlat>(ENTRY);
                 let pte = sim.world.get::<Pte>(VPage(0));

@@ -92,7 +92,7 @@ pub const CLAIMS: &[Claim] = &[
             let files = of.file_reads || of.file_writes || of.longterm_file_writes || of.direct;
             match s.pin {
                 Pin::MappingCounter => !files || !(of.removes || of.direct || of.reflinks),
-                Pin::PagePrivate => !files,
+                Pin::PagePrivate => !(files || of.removes || of.reflinks),
                 _ => true,
             }
         },
