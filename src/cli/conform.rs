@@ -1,5 +1,6 @@
 //! `gupsim conform`: the simulator held against what real kernels did.
 
+use super::explore::Style;
 use super::{Exit, failure::Failure, out};
 use crate::conform::bundled;
 use crate::conform::read;
@@ -48,15 +49,6 @@ pub struct Args {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Style::Text)]
     format: Style,
-}
-
-/// How the report is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum Style {
-    /// Lines for a terminal
-    Text,
-    /// One JSON document
-    Json,
 }
 
 const EXAMPLES: &str = "\

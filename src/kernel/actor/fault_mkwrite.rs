@@ -7,13 +7,14 @@
 
 use super::fault::*;
 use super::fault_file::map_file_page;
+use super::file_io::stable_pages;
 use super::step::*;
 use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{DiskKind, FsKind};
+use crate::kernel::world::plan::FsKind;
 use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{FilePage, Frame, Lock, VPage, World};
@@ -90,14 +91,6 @@ impl Mkwrite {
         }
         let file = w.map.file_of(w.map.backing(self.at)?);
         Some(w.map.file_lock(LockClass::InvalidateLock, file))
-    }
-
-    /// Whether the filesystem or its device wants a page under writeback left alone.
-    fn wants_stable(self, w: &World, at: FilePage) -> bool {
-        let file = w.map.file(w.map.file_of(at));
-        let disk = file.disk.map(|d| w.map.plan.disks[d.0 as usize].kind);
-        let stable = matches!(disk, Some(DiskKind::Block { stable_writes: true, .. }));
-        stable || file.fs == FsKind::Btrfs
     }
 
     /// The folio lock is taken; has truncate been faster?
@@ -218,7 +211,7 @@ impl Machine for Mkwrite {
             State::Prepare => self.prepare(cx, at),
             State::FsDirty => {
                 cx.mark_dirty(self.folio);
-                let wait = self.wants_stable(cx, at) && cx.map.fs_of(at) != FsKind::Btrfs;
+                let wait = stable_pages(cx, at) && cx.map.fs_of(at) != FsKind::Btrfs;
                 self.go(if wait {
                     State::Stable { prepared: true }
                 } else {
