@@ -24,6 +24,7 @@ pub mod fault_dax;
 pub mod fault_file;
 pub mod fault_mkwrite;
 pub mod file_io;
+pub mod fixup;
 pub mod folio;
 pub mod fork;
 pub mod gup_fast;

@@ -127,6 +127,8 @@ routines! {
     RecallPage(recall::RecallPage),
     /// Extents that were busy are freed.
     FreeBusy(busy::FreeBusy),
+    /// Pages of btrfs that were dirtied behind its back are prepared for writeback.
+    FixUp(fixup::FixUp),
     /// `fallocate(PUNCH_HOLE)` in a locked file.
     Punch(punch::Punch),
     /// Removal of a pmem device.

@@ -9,6 +9,7 @@ use super::bounce;
 use super::dax_writeback::DaxWriteback;
 use super::disk::{end_page_writeback, set_error, submit, sum_by_filesystem};
 use super::errno::ENOSPC;
+use super::fixup;
 use super::file_io::bytes_inside;
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
@@ -275,8 +276,9 @@ impl WritePages {
         };
         let flags = cx.flags(folio);
         if cx.map.fs_of(at) == FsKind::Btrfs && !flags.prepared() {
-            // btrfs_writepage_cow_fixup(): somebody dirtied the page behind its back; the page is
-            // redirtied and not written, and fsync does not mind (kernel truth E13).
+            // Somebody dirtied the page behind its back: it is redirtied and not written, and fsync
+            // does not mind (kernel truth E13).
+            fixup::queue(cx, folio);
             return self.to(Place::Skip(folio));
         }
         cx.change_flags(folio, |f| f.with_dirty(false).with_prepared(false));

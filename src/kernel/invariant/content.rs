@@ -16,8 +16,8 @@ use crate::kernel::world::{
 ///
 /// At the end of a run in which every program has finished, a final sync is imagined: a dirty
 /// page, or one under writeback, gets to the disk as it is (except what writeback skips: a page of
-/// ext4 without buffers, and one of btrfs that it has not prepared, kernel truth E13); everything
-/// else stays what the disk has. A byte is lost if
+/// ext4 without buffers, and one of btrfs that it has not prepared, where no worker does so);
+/// everything else stays what the disk has. A byte is lost if
 /// the newest completed write to it is not there, unless something newer is (a write that has
 /// not completed yet). After a power loss the same is asked of what survives and of what fsync
 /// had promised; what was truncated or punched since may be there or not.
@@ -111,7 +111,7 @@ fn will_be_written(w: &World, at: FilePage, frame: Frame) -> bool {
     dirty
         && match fs {
             FsKind::Ext4 => flags.buffers(),
-            FsKind::Btrfs => flags.prepared(),
+            FsKind::Btrfs => flags.prepared() || w.map.plan.workers > 0,
             _ => true,
         }
 }

@@ -192,14 +192,17 @@ pub struct Flags {
     /// pmem: the block is on the list of busy extents, and the last reference to the page takes it
     /// off (`--truncate busy-extents`).
     pub delayed_free: bool,
-    #[bits(6)]
+    /// PG_checked: btrfs has queued work that will prepare the page for writeback
+    /// (`btrfs_writepage_cow_fixup`).
+    pub checked: bool,
+    #[bits(5)]
     __: u32,
 }
 facet!(Flags of Frame {
     dirty: flag, writeback: flag, uptodate: flag, referenced: flag, lru: flag, active: flag,
     reclaim: flag, swapbacked: flag, mlocked: flag, buffers: flag, prepared: flag,
     exclusive: flag, free: flag, removed: flag, dma_pinned: flag, pin_private: flag,
-    hidden_buffers: flag, batch: int, delayed_free: flag, order: int, generation: int,
+    hidden_buffers: flag, batch: int, delayed_free: flag, checked: flag, order: int, generation: int,
 });
 
 small! {

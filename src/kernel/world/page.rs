@@ -199,11 +199,11 @@ impl World {
         self.get::<CacheSlot>(at).frame()
     }
 
-    /// `folio_mark_dirty`: PG_dirty and, if it is a page of a file that has a disk, the tag.
-    /// Gives whether it was clean.
+    /// `folio_mark_dirty`: PG_dirty and, if it is a page of a file that has a disk, the tag;
+    /// PG_reclaim goes. Gives whether it was clean.
     pub fn mark_dirty(&mut self, frame: Frame) -> bool {
         let head = self.head(frame);
-        let was = self.update::<Flags>(head, |f| f.with_dirty(true)).dirty();
+        let was = self.update::<Flags>(head, |f| f.with_dirty(true).with_reclaim(false)).dirty();
         if let Some(at) = self.get::<Owner>(head).file_page()
             && self.map.fs_of(at) != FsKind::Tmpfs
         {
