@@ -7,8 +7,17 @@ use super::observation::*;
 use super::sequence::{Fadvice, Gate, Madvice, Op, Sequence};
 
 /// Page flags that are compared.
-const FLAGS: &[&str] =
-    &["UPTODATE", "DIRTY", "WRITEBACK", "MMAP", "ANON", "SWAPBACKED", "MLOCKED", "ZERO_PAGE", "PRIVATE"];
+const FLAGS: &[&str] = &[
+    "UPTODATE",
+    "DIRTY",
+    "WRITEBACK",
+    "MMAP",
+    "ANON",
+    "SWAPBACKED",
+    "MLOCKED",
+    "ZERO_PAGE",
+    "PRIVATE",
+];
 
 /// What its source says of a step, as regards comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -61,6 +70,8 @@ pub struct View<'a> {
     pub kernel: (i64, i64),
     /// The file gets blocks that other files have had.
     pub used: bool,
+    /// PG_private is looked at.
+    pub private: bool,
 }
 
 impl View<'_> {
@@ -99,6 +110,8 @@ struct Scope {
     pages: bool,
     /// Minor faults: not of the child's failed touches.
     minflt: bool,
+    /// PG_private.
+    private: bool,
 }
 
 /// Compares two runs of a sequence up to where the outcome depends on timing, or to the first step
@@ -137,6 +150,7 @@ pub fn compare(
             swapbacked: !freed,
             writeback: !failing,
             pages: seen.sd.is_some() || !view.is_blind(),
+            private: view.private,
             minflt: !(seen.ret < 0
                 && matches!(
                     line,
@@ -334,6 +348,7 @@ fn flags(all: &str, scope: Scope) -> String {
     let wanted = |flag: &&&str| match **flag {
         "SWAPBACKED" => scope.swapbacked,
         "DIRTY" | "WRITEBACK" => scope.writeback,
+        "PRIVATE" => scope.private,
         _ => true,
     };
     let set: Vec<&str> =

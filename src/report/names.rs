@@ -175,6 +175,7 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Punch { first, pages } => {
             format!("fallocate(PUNCH_HOLE, {}{})", page(first), count(pages))
         }
+        Op::AddSeal { file: f, seal } => format!("fcntl({}, F_ADD_SEALS, {seal:?})", file(f)),
         Op::Reflink { from, to, pages } => {
             format!("FICLONE({} -> {}{})", page(from), page(to), count(pages))
         }

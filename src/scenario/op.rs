@@ -3,6 +3,9 @@
 //!
 //! One table defines the operations; reading, writing and the schema follow from it.
 
+mod calls;
+
+pub use self::calls::{AddSeal, Advice, Madvise, Seal};
 use super::types::section;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -102,6 +105,8 @@ ops! {
     "zero_range" ZeroRange(Place),
     /// `fallocate(COLLAPSE_RANGE)` of whole pages of a file: what follows takes their place.
     "collapse_range" CollapseRange(Place),
+    /// `fcntl(F_ADD_SEALS)` of a memfd (a `tmpfs` file).
+    "add_seal" AddSeal(AddSeal),
     /// Reflink of pages of a file: both ranges share blocks until one is written.
     "reflink" Reflink(Reflink),
     /// `mmap` of a mapping that is declared with `"mapped": false`.
@@ -256,36 +261,6 @@ section! {
         /// PROT_WRITE
         write: bool,
     }
-}
-
-/// `madvise` advice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Advice {
-    /// MADV_DONTNEED: zaps the range.
-    Dontneed,
-    /// MADV_PAGEOUT: reclaims the range now.
-    Pageout,
-    /// MADV_FREE: lazily frees anonymous pages.
-    Free,
-    /// MADV_COLD: makes the range the next to be reclaimed.
-    Cold,
-    /// MADV_REMOVE: punches a hole into the file that is mapped there.
-    Remove,
-    /// MADV_POPULATE_READ: faults in for reading.
-    PopulateRead,
-    /// MADV_POPULATE_WRITE: faults in for writing.
-    PopulateWrite,
-}
-
-/// `madvise`.
-#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Madvise {
-    /// Mapped pages.
-    pub at: Place,
-    /// The advice.
-    pub advice: Advice,
 }
 
 /// Very many references to one page.

@@ -170,8 +170,7 @@ impl Driver {
             // A store through a mapping has made the page dirty when it was unmapped
             // (zap_present_folio_ptes), and nobody ever cleans a page of a pmem device.
             let blocks = (0..sim.world.map.blocks()).map(Block);
-            let frames: Vec<Frame> =
-                blocks.filter_map(|b| sim.world.map.pmem_frame(b)).collect();
+            let frames: Vec<Frame> = blocks.filter_map(|b| sim.world.map.pmem_frame(b)).collect();
             for frame in frames {
                 sim.world.change_flags(frame, |f| f.with_dirty(true));
             }

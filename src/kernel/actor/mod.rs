@@ -56,6 +56,7 @@ pub mod release;
 pub mod release_mkwrite;
 pub mod rmap;
 pub mod routine;
+pub mod seal;
 pub mod splice;
 pub mod step;
 pub mod sync;

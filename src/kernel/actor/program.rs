@@ -23,6 +23,7 @@ use super::reflink::Reflink;
 use super::region::{Deregister, Register};
 use super::release::Release;
 use super::routine::{Routine, call};
+use super::seal::AddSeal;
 use super::splice::SpliceRead;
 use super::step::*;
 use super::sync::Sync;
@@ -182,6 +183,7 @@ fn start(op: Op) -> Routine {
         Op::Mlock { first, pages, lock } => Mlock::new(first, pages, lock).into(),
         Op::CollapseRange { first, pages } => Cut::new(What::Collapse { first, pages }).into(),
         Op::ZeroRange { first, pages } => Cut::new(What::Zeroes { first, pages }).into(),
+        Op::AddSeal { file, seal } => AddSeal::new(file, seal).into(),
         Op::Migrate { page } => Migrate::new(page).into(),
         Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),

@@ -159,6 +159,8 @@ routines! {
     Fsync(sync_calls::Fsync),
     /// msync.
     Msync(sync_calls::Msync),
+    /// fcntl(F_ADD_SEALS) of a memfd.
+    AddSeal(seal::AddSeal),
     /// sync_file_range.
     SyncFileRange(sync_calls::SyncFileRange),
     /// Registers a memory region: pins its pages and programs the device, or subscribes to the

@@ -400,10 +400,12 @@ pub struct VmaState {
     pub cuts: u16,
     /// `vma->anon_vma` of a private mapping of a file: it has had a copy of a page, or tried to.
     pub anon_vma: bool,
-    #[bits(28)]
+    /// VM_MAYWRITE is gone: a shared mapping of a memfd that had been sealed against writing.
+    pub frozen: bool,
+    #[bits(27)]
     __: u64,
 }
-facet!(VmaState of Vma { mapped: flag, read: flag, write: flag, locked: int, });
+facet!(VmaState of Vma { mapped: flag, read: flag, write: flag, locked: int, frozen: flag, });
 
 /// An address space.
 #[bitfield(u64)]

@@ -180,7 +180,7 @@ impl<'c, 'r> Program<'c, 'r> {
             Do::Write(_) | Do::Read(_) | Do::Truncate(_) | Do::Punch(_) | Do::Reflink(_) => {
                 self.contents(op, at)
             }
-            Do::ZeroRange(_) | Do::CollapseRange(_) => self.contents(op, at),
+            Do::ZeroRange(_) | Do::CollapseRange(_) | Do::AddSeal(_) => self.contents(op, at),
             _ => self.file(op, at),
         }
     }
