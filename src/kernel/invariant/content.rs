@@ -7,9 +7,9 @@ use crate::kernel::world::machine::{
     ActorState, BlockState, BlockUse, DiskState, Extent, ExtentKind, Life,
 };
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::plan::{DiskKind, FsKind};
 use crate::kernel::world::{
-    Actor, Block, Contents, File, FilePage, Frame, Kind, OpId, Version, World,
+    Actor, Block, Contents, File, FilePage, Frame, Id, Kind, OpId, Version, World,
 };
 
 /// See its `doc`.
@@ -121,8 +121,11 @@ fn lost_in_crash(w: &World, at: FilePage, promised: Contents) -> bool {
     let extent = w.get::<Extent>(at);
     let durable = match (extent.kind(), extent.block()) {
         (ExtentKind::Written, Some(block)) => {
-            let epoch = w.get::<DiskState>(w.map.disk_of(block)).epoch();
-            let cached = w.get::<BlockState>(block).epoch() == epoch;
+            let disk = w.map.disk_of(block);
+            let kind = w.map.plan.disks[disk.index()].kind;
+            let volatile = matches!(kind, DiskKind::Block { volatile_cache: true, .. });
+            let epoch = w.get::<DiskState>(disk).epoch();
+            let cached = volatile && w.get::<BlockState>(block).epoch() == epoch;
             if cached && w.map.fs_of(at) == FsKind::Btrfs {
                 return false;
             }
