@@ -89,6 +89,8 @@ mod pin_tests;
 #[cfg(test)]
 mod pinned_tests;
 #[cfg(test)]
+mod seal_tests;
+#[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod truncate_tests;

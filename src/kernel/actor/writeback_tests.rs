@@ -3,8 +3,8 @@
 use super::errno::{EIO, ENOSPC};
 use super::routine::Routine;
 use super::testkit::*;
-use crate::engine::model::{Ending, Model};
-use crate::kernel::sim::Sim;
+use crate::engine::model::{Ending, Model, Timed};
+use crate::kernel::sim::{Move, Sim};
 use crate::kernel::world::machine::*;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::*;
@@ -189,6 +189,35 @@ fn btrfs_does_not_write_a_page_that_was_dirtied_behind_its_back() {
     assert_eq!(result(&sim, fsync), Some(0));
     assert!(flags(&sim).dirty(), "kernel truth E13 on btrfs");
     assert_ne!(Some(on_disk(&sim, 0)), in_cache(&sim, 0));
+}
+
+/// fsync of a page of btrfs that was dirtied behind its back, with a worker that makes its steps
+/// at once, or when fsync has returned.
+fn behind_its_back(prompt: bool) -> Sim {
+    let mut plan = dirty(FsKind::Btrfs);
+    plan.workers = 1;
+    let fsync = thread(&mut plan, &[FSYNC]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    let frame = sim.world.cached(PAGE).unwrap();
+    sim.world.change_flags(frame, |f| f.with_prepared(false));
+    let worker = sim.world.map.worker_actor(Worker(0)).0;
+    while result(&sim, fsync).is_none() {
+        let agent = if prompt && sim.is_ready(worker) { worker } else { 0 };
+        let agent = if sim.is_ready(agent) { agent } else { 1 };
+        sim.apply(Move { agent, outcome: 0 });
+    }
+    assert_eq!(result(&sim, fsync), Some(0));
+    sim
+}
+
+#[test]
+fn btrfs_writes_a_page_dirtied_behind_its_back_if_the_worker_is_faster_than_the_second_pass() {
+    let late = behind_its_back(false);
+    assert!(flags(&late).dirty() && flags(&late).checked(), "kernel truth E13 on btrfs");
+    assert_ne!(Some(on_disk(&late, 0)), in_cache(&late, 0));
+    let prompt = behind_its_back(true);
+    assert!(!flags(&prompt).dirty() && !flags(&prompt).checked(), "kernel truth: g12 on btrfs");
+    assert_eq!(Some(on_disk(&prompt, 0)), in_cache(&prompt, 0));
 }
 
 #[test]
