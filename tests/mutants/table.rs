@@ -66,7 +66,7 @@ pub const KILLED: &[(Guard, &str)] = &[
     (Guard::GupFastSeqOdd, "fork/pin-meets-fork"),
     (Guard::GupFastSeqcount, "fork/pin-meets-fork"),
     (Guard::CheckVmaLongterm, "writeback/who-may-register"),
-    (Guard::PinWriteFault, "fork/child-gone"),
+    (Guard::PinWriteFault, "fork/pin-meets-fork"),
     (Guard::FollowUnshare, "fork/read-pin-copies"),
     (Guard::FollowLiveRef, "unbind/gup-fast-vs-unbind"),
     (Guard::HasPinned, "fork/child-gone"),
