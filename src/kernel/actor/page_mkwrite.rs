@@ -96,9 +96,12 @@ impl PageMkwrite {
             cx.attach_buffers(self.page);
         }
         let head = cx.head(self.page);
+        let tail = self.page.0 - head.0;
         for n in 0..cx.folio_pages(head) {
-            let Some(at) = cx.get::<Owner>(Frame(head.0 + n)).file_page() else { continue };
-            if cx.get::<Extent>(at).kind() == ExtentKind::Hole && !beyond_eof(cx, at) {
+            let at = FilePage(self.at.0 - tail + n);
+            // Whether the page itself lies inside was looked at with the folio lock.
+            let inside = n == tail || !beyond_eof(cx, at);
+            if inside && cx.get::<Extent>(at).kind() == ExtentKind::Hole {
                 cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
             }
         }
