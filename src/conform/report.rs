@@ -96,7 +96,7 @@ fn used(recording: &Recording, run: &Run) -> bool {
 }
 
 /// Why PG_private may differ: btrfs lets its private data go and takes it up again where the model
-/// has none, and stable kernels since 6.1.28 have what 6.4 does about a pinned page.
+/// has none, and the stable kernels of May 2023 took over what 6.4 does about a pinned page.
 const PRIVATE: &str = "PG_private of btrfs, and of a pinned page on 6.1";
 
 /// What becomes of a run.

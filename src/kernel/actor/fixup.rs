@@ -8,7 +8,7 @@
 //! written is what the *next* pass finds prepared. `btrfs_sync_file` makes two, so that it is a
 //! race: if the worker is faster than the second, the page is written after all (g12).
 
-use super::fault_mkwrite::prepare_page;
+use super::page_mkwrite::reserve;
 use super::step::*;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::Work;
@@ -49,7 +49,7 @@ enum State {
 
 impl FixUp {
     /// Begins with the queue.
-    pub fn new() -> FixUp {
+    pub fn begin() -> FixUp {
         FixUp(State::Reserve)
     }
 
@@ -105,11 +105,8 @@ impl Machine for FixUp {
                 FixUp::look(cx, folio)
             }
             State::Prepare(folio) => {
-                let first = cx.get::<Owner>(folio).file_page();
-                for n in 0..cx.folio_pages(folio) {
-                    if let Some(at) = first {
-                        prepare_page(cx, folio, at.plus(n));
-                    }
+                if let Some(at) = cx.get::<Owner>(folio).file_page() {
+                    reserve(cx, folio, at);
                 }
                 State::Unlock(folio)
             }

@@ -32,7 +32,7 @@ impl Machine for Kworker {
         }
         if work.fixups() {
             cx.set(self.0, work.with_fixups(false));
-            return call(FixUp::new(), self);
+            return call(FixUp::begin(), self);
         }
         cx.set(self.0, Work::new());
         call(Release::from_work(work), self)
