@@ -276,8 +276,7 @@ impl WritePages {
         };
         let flags = cx.flags(folio);
         if cx.map.fs_of(at) == FsKind::Btrfs && !flags.prepared() {
-            // Somebody dirtied the page behind its back: it is redirtied and not written, and fsync
-            // does not mind (kernel truth E13).
+            // Redirtied and not written, and fsync does not mind (kernel truth E13).
             fixup::queue(cx, folio);
             return self.to(Place::Skip(folio));
         }

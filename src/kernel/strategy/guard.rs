@@ -170,8 +170,8 @@ guards! {
     GupFastSeqcount = "gup-fast-seqcount",
     /// check_vma_flags refuses long-term pins as the design says.
     CheckVmaLongterm = "check-vma-longterm",
-    /// A pin for writing is taken through an entry that allows writing, else there is a fault first,
-    /// which dirties the page (gup_fast_pte_range, can_follow_write_pte; kernel truth E10).
+    /// A pin for writing is taken through an entry that allows writing, else there is a fault
+    /// first, which dirties the page (gup_fast_pte_range, can_follow_write_pte; kernel truth E10).
     PinWriteFault = "pin-write-fault",
     /// follow_page_pte leaves a shared anonymous page that is pinned for reading to a fault.
     FollowUnshare = "follow-unshare",

@@ -202,7 +202,8 @@ facet!(Flags of Frame {
     dirty: flag, writeback: flag, uptodate: flag, referenced: flag, lru: flag, active: flag,
     reclaim: flag, swapbacked: flag, mlocked: flag, buffers: flag, prepared: flag,
     exclusive: flag, free: flag, removed: flag, dma_pinned: flag, pin_private: flag,
-    hidden_buffers: flag, batch: int, delayed_free: flag, checked: flag, order: int, generation: int,
+    hidden_buffers: flag, batch: int, delayed_free: flag, checked: flag, order: int,
+    generation: int,
 });
 
 small! {
