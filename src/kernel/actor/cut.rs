@@ -130,16 +130,16 @@ impl What {
         }
     }
 
-    /// Why it cannot be done, if so: a memfd may be sealed against it. A collapse ends before the end of the file, and is not for
-    /// btrfs and tmpfs.
+    /// Why it cannot be done, if so: a memfd may be sealed against it. A collapse ends before the end
+    /// of the file, and is not for btrfs and tmpfs.
     fn refused(self, cx: &Step) -> Option<Ret> {
         let (map, page) = (&cx.map, u64::from(PAGE_SIZE));
         match self {
             What::Tail { file, size } => {
                 let (now, sealed) = (cx.get::<Size>(file).bytes(), |s| seal::sealed(cx, file, s));
                 // shmem_setattr()
-                let sealed =
-                    (size < now && sealed(Seal::Shrink)) || (size > now && sealed(Seal::Grow));
+                let shrinks = size < now && sealed(Seal::Shrink);
+                let sealed = shrinks || (size > now && sealed(Seal::Grow));
                 let large = size > page * map.pages_of(file).count() as u64;
                 if sealed { Some(-EPERM) } else { large.then_some(-EINVAL) }
             }
