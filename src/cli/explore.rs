@@ -85,6 +85,10 @@ pub struct Args {
     /// Show no steps of the witness
     #[arg(long)]
     no_trace: bool,
+    /// Say it in a few lines, with a small diagram of the witness: the calls, and of their steps
+    /// those that led to what was found; where nothing is refuted, of a run that ends as expected
+    #[arg(long, conflicts_with_all = ["format", "no_trace"])]
+    brief: bool,
     #[command(flatten)]
     strategy: StrategyFlags,
 }
@@ -135,6 +139,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         let report = search_all(args, &loaded, &judged, &options, n == 0)?;
         let lines = asked.lines(&report, &[]);
         let expectations = lines.iter().filter_map(|line| expectation(line, wanted));
+        let met = lines.iter().find_map(|line| met(line, wanted)).filter(|_| args.brief);
         match &mut found {
             Some(first) => first.expectations.extend(expectations),
             None => {
@@ -146,6 +151,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 found = Some(first);
             }
         }
+        if let (Some(moves), Some(Verdicts { shown: shown @ None, .. })) = (met, &mut found) {
+            *shown = Some(trace_of(args, judged.sim(), moves, &setting));
+        }
     }
     let Some(mut found) = found else { return Ok(Exit::Clean) };
     found.notes.extend(notes);
@@ -155,6 +163,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         found.expectations.extend(lines);
     }
     out::print(&match args.format {
+        Style::Text if args.brief => found.brief(out::stdout_width()),
         Style::Text => found.text(out::stdout_width()),
         Style::Json => found.json(),
     })?;
@@ -372,7 +381,8 @@ fn trace_of(
         repeat: setting::replay(&args.scenario, &args.strategy, start, moves),
         ..setting.clone()
     };
-    trace::report(start, &run, setting, Show { steps: !args.no_trace, ghosts: false })
+    let what = Show { steps: !args.no_trace, trail: args.brief, ..Show::default() };
+    trace::report(start, &run, setting, what)
 }
 
 fn expectation(line: &Line, wanted: Props) -> Option<Expectation> {
@@ -380,6 +390,13 @@ fn expectation(line: &Line, wanted: Props) -> Option<Expectation> {
     let asked_for = wanted.is_empty() || wanted.has(property);
     let fate = line.fate.name();
     asked_for.then(|| Expectation { text: line.text.clone(), fate, with, without })
+}
+
+/// A run that ends as the scenario expects some run, or every run, to end.
+fn met(line: &Line, wanted: Props) -> Option<&[Move]> {
+    let Found::Ends { property, witness: Some(moves), .. } = &line.found else { return None };
+    let condition = *property >= TABLE.len() && line.fate.passes();
+    (condition && wanted.is_empty()).then_some(moves)
 }
 
 /// Looks for threads that can be put off for ever, and what the scenario expects of that.

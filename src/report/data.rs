@@ -106,6 +106,13 @@ pub struct Returned {
     pub value: i32,
     /// The errno's name, or the number.
     pub word: String,
+    /// What a load or a read saw; empty for all else.
+    #[serde(skip)]
+    pub seen: String,
+    /// Whether a program gets it: threads of the kernel, devices and bare loads and stores tell
+    /// nobody that they have come to their end.
+    #[serde(skip)]
+    pub told: bool,
 }
 
 /// A change of one cell: one facet of one object.
@@ -183,6 +190,9 @@ pub struct Wait {
     pub waits_for: String,
     /// Who stands in the way.
     pub holders: Vec<Holder>,
+    /// Whether the scenario stages it: a wait for one of its events is none of the kernel's.
+    #[serde(skip)]
+    pub staged: bool,
 }
 
 /// Somebody who holds what another waits for, or a page that a finding is about.
@@ -225,6 +235,10 @@ pub struct Finding {
     /// For rules about waits: who waits for what.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<Wait>,
+    /// The last steps before (2) that changed the evidence, in order, with what they changed of
+    /// it; empty unless they were asked for.
+    #[serde(skip)]
+    pub trail: Vec<(usize, String)>,
     /// How often it broke in the run, this time included.
     pub times: usize,
 }

@@ -250,6 +250,39 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
     }
 }
 
+/// Whether an operation has a caller who gets its result. Threads of the kernel, devices, and bare
+/// loads and stores tell nobody that they have come to their end.
+pub fn is_call(op: Op) -> bool {
+    use Op::*;
+    let untold = matches!(
+        op,
+        Load { .. }
+            | Store { .. }
+            | WritePinned { .. }
+            | ReadPinned { .. }
+            | DmaWrite { .. }
+            | DmaRead { .. }
+            | DmaWait { .. }
+            | Writeback { .. }
+            | Reclaim { .. }
+            | Migrate { .. }
+            | TakeFrame
+            | TakeBlock { .. }
+            | Verify { .. }
+            | AwaitBreak { .. }
+            | Crash
+            | Signal { .. }
+            | LeaseTimeout { .. }
+    );
+    !untold
+}
+
+/// Whether what an operation has read is its point.
+pub fn reads(op: Op) -> bool {
+    use Op::*;
+    matches!(op, Load { .. } | Read { .. } | ReadPinned { .. } | DmaRead { .. })
+}
+
 fn bytes(part: Part) -> String {
     if part == WHOLE { String::new() } else { format!(" bytes {}-{}", part.0, part.1 - 1) }
 }

@@ -3,13 +3,16 @@
 
 use super::data::{Report, Setting};
 use super::paint::{BROKEN, DIM, HELD, STEP, WAIT, paint, wrap};
-use super::{shell, text};
+use super::{brief, shell, text};
 use indexmap::IndexMap;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 /// Version of the shape of the JSON document; a field that changes its meaning bumps it.
 pub const FORMAT: u32 = 1;
+
+/// So many names are said in brief; of more, their number.
+const FEW: usize = 4;
 
 /// What a search says.
 #[derive(Clone, Debug, Serialize)]
@@ -186,7 +189,7 @@ impl Verdicts {
         self.counts(&mut out, width);
         self.verdicts(&mut out, width);
         self.expected(&mut out, width);
-        self.starved(&mut out, width);
+        self.starved(&mut out, width, true);
         for note in &self.notes {
             line(&mut out, width, "note", note);
         }
@@ -201,7 +204,44 @@ impl Verdicts {
         out
     }
 
-    fn counts(&self, out: &mut String, width: usize) {
+    /// In a few lines of 80 columns at most, with a diagram of the run that is shown.
+    pub fn brief(&self, width: usize) -> String {
+        let width = brief::within(width);
+        let mut out = String::new();
+        let setting = &self.setting;
+        let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
+        wrap(&mut out, width, "", "  ", &title);
+        let how = format!("{}; {}", text::design(setting), self.method);
+        wrap(&mut out, width, "", "  ", &how);
+        out.push('\n');
+        self.states(&mut out, width);
+        let all = self.ends.all();
+        for v in self.of("refuted") {
+            let with = grouped(v.violating_ends);
+            let text = format!("{} in {with} of {} end states", v.invariant, grouped(all));
+            line(&mut out, width, "refuted", &paint(BROKEN, &text));
+        }
+        for (verdict, style) in [("proved", HELD), ("bounded", WAIT), ("vacuous", DIM)] {
+            let names: Vec<&str> = self.of(verdict).iter().map(|v| v.invariant).collect();
+            let text = match names.len() {
+                0 => continue,
+                1..=FEW => names.join(", "),
+                n => format!("{n} invariants"),
+            };
+            line(&mut out, width, verdict, &paint(style, &text));
+        }
+        for e in &self.expectations {
+            self.expectation(&mut out, width, e);
+        }
+        self.starved(&mut out, width, false);
+        if let Some(report) = &self.shown {
+            out.push('\n');
+            brief::diagram(&mut out, report, width);
+        }
+        out
+    }
+
+    fn states(&self, out: &mut String, width: usize) {
         let cut = match self.bounds.is_empty() {
             true => paint(HELD, "complete"),
             false => paint(WAIT, &format!("cut by {}", self.bounds.join(" and "))),
@@ -209,6 +249,10 @@ impl Verdicts {
         let transitions = grouped(self.transitions);
         let states = format!("{}, {transitions} transitions; {cut}", grouped(self.states));
         line(out, width, "states", &states);
+    }
+
+    fn counts(&self, out: &mut String, width: usize) {
+        self.states(out, width);
         let Ends { finished, deadlock, stall, cut } = self.ends;
         let kinds = [
             (finished, "finished"),
@@ -271,19 +315,24 @@ impl Verdicts {
             out.push('\n');
         }
         for e in &self.expectations {
-            let style = match e.fate {
-                "met" => HELD,
-                "failed" => BROKEN,
-                _ => WAIT,
-            };
-            let of = grouped(e.with + e.without);
-            let fate = paint(style, e.fate);
-            let text = format!("{}: {fate} ({} of {of} end states)", e.text, grouped(e.with));
-            line(out, width, "expects", &text);
+            self.expectation(out, width, e);
         }
     }
 
-    fn starved(&self, out: &mut String, width: usize) {
+    fn expectation(&self, out: &mut String, width: usize, e: &Expectation) {
+        let style = match e.fate {
+            "met" => HELD,
+            "failed" => BROKEN,
+            _ => WAIT,
+        };
+        let of = grouped(e.with + e.without);
+        let fate = paint(style, e.fate);
+        let text = format!("{}: {fate} ({} of {of} end states)", e.text, grouped(e.with));
+        line(out, width, "expects", &text);
+    }
+
+    /// Who starves, and with which steps of the others; the command that shows it, if wanted.
+    fn starved(&self, out: &mut String, width: usize, commands: bool) {
         let Some(starvation) = &self.starvation else { return };
         out.push('\n');
         for lasso in &starvation.starved {
@@ -300,8 +349,10 @@ impl Verdicts {
                 let text = format!("{}: {}", paint(STEP, &stretch.who), stretch.steps.join(", "));
                 wrap(out, width, "         ", &indent, &text);
             }
-            let command = paint(DIM, &shell::join(replay));
-            wrap(out, width.max(72), "         ", "         ", &command);
+            if commands {
+                let command = paint(DIM, &shell::join(replay));
+                wrap(out, width.max(72), "         ", "         ", &command);
+            }
         }
         let safe = |name: &&String| !starvation.starved.iter().any(|l| l.agent == **name);
         let safe: Vec<&str> = starvation.tested.iter().filter(safe).map(String::as_str).collect();

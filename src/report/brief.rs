@@ -1,0 +1,305 @@
+//! A run in brief: a small diagram with a lane for each agent, to be taken in at a glance.
+//!
+//! A call is one line if nothing that is shown happens in between, else one where it begins and
+//! one where it returns. Of the steps only those are shown that matter to what was found: both
+//! halves of the race, what its second party had done just before, the last changes of the
+//! evidence, and for waits who took what is waited for. Numbers say how much is left out.
+
+use super::columns::Columns;
+use super::data::*;
+use super::paint::*;
+use super::text;
+use super::trace::{in_words, step_words};
+use super::verdicts::grouped;
+
+/// Columns of a line, at most: it fits into a mail or a page beside its text.
+const WIDTH: usize = 80;
+
+/// Lines of a diagram, at most, unless more of them must be seen.
+const MOST: usize = 14;
+
+/// How much a line matters; where there are too many, those that matter least go first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Weight {
+    /// A wait that has come to its end, or a step that a call says as well.
+    Aside,
+    /// A call that does nothing special.
+    Call,
+    /// What leads to the finding.
+    Leads,
+    /// Both halves of the race, a wait without an end, a fault.
+    Must,
+}
+
+/// What a line says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What<'a> {
+    /// A call that begins.
+    Begins,
+    /// A step of it.
+    Does,
+    /// The end of the call of this name; the text is the result.
+    Ends(&'a str),
+    /// All of it.
+    Whole,
+    /// A wait.
+    Waits,
+}
+
+/// A line of the diagram; `times` of them, if the same was done over and over.
+#[derive(Clone, Debug)]
+struct Line<'a> {
+    step: usize,
+    time_ns: Option<u64>,
+    agent: &'a str,
+    what: What<'a>,
+    weight: Weight,
+    text: String,
+    times: usize,
+}
+
+/// The whole report in brief.
+pub fn render(report: &Report, width: usize) -> String {
+    let width = within(width);
+    let mut out = String::new();
+    text::heading(&mut out, report, width);
+    diagram(&mut out, report, width);
+    if !report.prices.is_empty() {
+        let price = |(name, n): &(&str, u64)| format!("{name} {}", grouped(*n));
+        let prices: Vec<String> = report.prices.iter().map(price).collect();
+        wrap(&mut out, width, "prices   ", "         ", &prices.join(", "));
+    }
+    out
+}
+
+/// The width that a text in brief has on a terminal of this width.
+pub fn within(width: usize) -> usize {
+    width.clamp(40, WIDTH)
+}
+
+/// The diagram, and what was found, in a line each.
+pub fn diagram(out: &mut String, report: &Report, width: usize) {
+    let lines = lines(report);
+    if !lines.is_empty() {
+        let shown = |name: &&String| lines.iter().any(|l| l.agent == name.as_str());
+        let agents: Vec<String> = report.agents.iter().filter(shown).cloned().collect();
+        let last = lines.iter().map(|l| l.step).max().unwrap_or(0);
+        let last_ns = lines.iter().filter_map(|l| l.time_ns).max();
+        let columns = Columns::of(agents, last, last_ns, width);
+        wrap(out, width, "", "      ", &columns.heading());
+        for line in &lines {
+            let first = columns.before_step(line.agent, line.step, line.time_ns);
+            let hang = format!("{}  ", columns.before_rest(line.agent));
+            let times = if line.times > 1 { format!(" ({} times)", line.times) } else { "".into() };
+            wrap(out, width, &first, &hang, &format!("{}{times}", line.text));
+        }
+        out.push('\n');
+    }
+    for finding in &report.findings {
+        let name = paint(BROKEN, &format!("** {} is broken:", finding.invariant));
+        wrap(out, width, "", "   ", &format!("{name} {}", said(finding)));
+    }
+    if report.findings.is_empty() {
+        let of = match report.end.how {
+            "limit" => "the first ".to_string(),
+            _ => String::new(),
+        };
+        let steps = super::verdicts::steps(report.end.steps);
+        let text = format!("nothing is broken in {of}{steps}");
+        wrap(out, width, "", "   ", &paint(HELD, &text));
+    }
+}
+
+/// What was seen; of waits, who waits for whom.
+fn said(finding: &Finding) -> String {
+    if finding.waits.is_empty() {
+        return finding.seen.clone();
+    }
+    let wait = |wait: &Wait| {
+        let mut who: Vec<&str> = wait.holders.iter().map(|h| h.agent.as_str()).collect();
+        who.dedup();
+        let whom = if who.is_empty() { wait.waits_for.clone() } else { who.join(" and ") };
+        format!("{} waits for {whom}", wait.agent)
+    };
+    let kernels = finding.waits.iter().filter(|w| !w.staged);
+    kernels.map(wait).collect::<Vec<_>>().join(", ")
+}
+
+/// The lines of the diagram.
+fn lines(report: &Report) -> Vec<Line<'_>> {
+    let last = report.findings.iter().map(|f| f.second.step).max();
+    let mut lines = Vec::new();
+    let mut calls: Vec<(&str, &str)> = Vec::new();
+    // After the last finding a run only comes to its end.
+    for step in report.steps.iter().take_while(|s| last.is_none_or(|last| s.n <= last)) {
+        of_step(report, step, &mut calls, &mut lines);
+    }
+    let mut lines = repeated(merged(lines));
+    for least in [Weight::Aside, Weight::Call, Weight::Leads] {
+        // Of lines that matter as much, those go first that are farthest from the end.
+        while lines.len() > MOST {
+            let Some(at) = lines.iter().position(|l| l.weight == least) else { break };
+            lines.remove(at);
+        }
+    }
+    lines
+}
+
+/// What one step has to say. `calls` has who is in which call.
+fn of_step<'a>(
+    report: &'a Report,
+    step: &'a Step,
+    calls: &mut Vec<(&'a str, &'a str)>,
+    lines: &mut Vec<Line<'a>>,
+) {
+    let line = |agent: &'a str, what: What<'a>, weight: Weight, text: String| Line {
+        step: step.n,
+        time_ns: step.time_ns,
+        agent,
+        what,
+        weight,
+        text,
+        times: 1,
+    };
+    if let Some(call) = &step.begins {
+        calls.retain(|(agent, _)| *agent != step.agent);
+        calls.push((&step.agent, call));
+        lines.push(line(&step.agent, What::Begins, Weight::Call, call.clone()));
+    }
+    if let Some((weight, text)) = matters(report, step) {
+        lines.push(line(&step.agent, What::Does, weight, text));
+    }
+    for wait in step.blocks.iter().filter(|w| !w.staged) {
+        let Some(agent) = report.agents.iter().find(|a| **a == wait.agent) else { continue };
+        let lasts =
+            |waits: &[Wait]| waits.iter().any(|w| w.agent == wait.agent && w.since == step.n);
+        let for_ever = lasts(&report.end.waits) || report.findings.iter().any(|f| lasts(&f.waits));
+        let weight = if for_ever { Weight::Must } else { Weight::Aside };
+        let text = paint(WAIT, &format!("waits for {}", wait.waits_for));
+        lines.push(line(agent, What::Waits, weight, text));
+    }
+    if let Some(returned) = &step.returns {
+        let call = calls.iter().find(|(agent, _)| *agent == step.agent).map_or("", |c| c.1);
+        let failed = returned.value < 0;
+        let mut text = match failed || returned.told {
+            true => paint(CALL, &format!(" [returns {}]", returned.word)),
+            false => String::new(),
+        };
+        if !returned.seen.is_empty() {
+            text.push_str(&format!(": {}", returned.seen));
+        }
+        let weight = if failed { Weight::Leads } else { Weight::Call };
+        // Where it stands alone it has to say of what it is the end.
+        let name = call.split(['(', ',']).next().unwrap_or(call);
+        lines.push(line(&step.agent, What::Ends(name), weight, text));
+    }
+}
+
+/// Whether a step matters, and what is said of it.
+fn matters(report: &Report, step: &Step) -> Option<(Weight, String)> {
+    let mut found: Option<(Weight, String)> = None;
+    let mut marks = String::new();
+    let mut note = |weight: Weight, changed: String| match &mut found {
+        Some((old, text)) => {
+            *old = (*old).max(weight);
+            if text.is_empty() {
+                *text = changed;
+            }
+        }
+        None => found = Some((weight, changed)),
+    };
+    let several = report.findings.len() > 1;
+    for finding in &report.findings {
+        if let Some(first) = finding.first.as_ref().filter(|h| h.step == step.n) {
+            note(Weight::Must, first.changed.clone());
+            let name = if several { format!(" {}", finding.invariant) } else { String::new() };
+            marks.push_str(&format!(" <- (1){name}"));
+        }
+        if finding.second.step == step.n {
+            note(Weight::Must, finding.second.changed.clone());
+            marks.push_str(&format!(" <- (2) {}", finding.invariant));
+        }
+        if let Some((_, changed)) = finding.trail.iter().find(|t| t.0 == step.n) {
+            note(Weight::Leads, changed.clone());
+        }
+        if just_before(report, finding) == Some(step.n) {
+            note(Weight::Leads, String::new());
+        }
+        let took = |h: &Holder| h.since == Some(step.n);
+        if finding.waits.iter().flat_map(|w| &w.holders).any(took) {
+            note(Weight::Leads, in_words(&step.changes.iter().collect::<Vec<_>>()));
+        } else if finding.holders.iter().any(took) {
+            note(Weight::Aside, in_words(&step.changes.iter().collect::<Vec<_>>()));
+        }
+    }
+    if step.outcome.is_some() {
+        note(Weight::Must, String::new());
+    }
+    let (weight, changed) = found?;
+    let mut text = paint(STEP, &step_words(step));
+    if let Some(outcome) = &step.outcome {
+        text.push_str(&paint(WAIT, &format!(" [{outcome}]")));
+    }
+    if !changed.is_empty() {
+        text.push_str(&format!(": {changed}"));
+    }
+    text.push_str(&paint(HALF, &marks));
+    Some((weight, text))
+}
+
+/// The last step that the agent of (2) made before (1), if it was in the same call by then: what
+/// it had done when it was outrun.
+fn just_before(report: &Report, finding: &Finding) -> Option<usize> {
+    let (first, second) = (finding.first.as_ref()?, &finding.second);
+    let own = |s: &&Step| s.agent == second.agent && s.n <= second.step;
+    let begun = report.steps.iter().filter(own).filter(|s| s.begins.is_some()).last();
+    let earlier = |s: &&Step| own(s) && s.n < first.step && begun.is_none_or(|b| s.n >= b.n);
+    report.steps.iter().filter(earlier).last().map(|s| s.n)
+}
+
+/// Calls on one line, where nothing else stands between their beginning and their end.
+fn merged(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    let mut out: Vec<Line> = Vec::new();
+    for mut line in lines {
+        if let What::Ends(name) = line.what {
+            let own = |l: &&Line| l.agent == line.agent;
+            let minor = |l: &&Line| l.what == What::Does && l.weight == Weight::Aside;
+            let asides = out.iter().rev().take_while(|l| own(l) && minor(l)).count();
+            let begin = out.len() - asides;
+            let whole = out[..begin].last().filter(own).is_some_and(|l| l.what == What::Begins);
+            if whole {
+                out.truncate(begin);
+                if let Some(begun) = out.pop() {
+                    line.text = format!("{}{}", paint(CALL, &begun.text), line.text);
+                    line.what = What::Whole;
+                }
+            } else if line.text.is_empty() {
+                continue;
+            } else {
+                line.text = format!("{}{}", paint(CALL, name), line.text);
+            }
+        }
+        out.push(line);
+    }
+    for line in out.iter_mut().filter(|l| l.what == What::Begins) {
+        line.text = paint(CALL, &format!("> {}", line.text));
+    }
+    out
+}
+
+/// What one agent does over and over, once.
+fn repeated(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    let mut out: Vec<Line> = Vec::new();
+    for line in lines {
+        let same =
+            |l: &&mut Line| (l.agent, &l.what, &l.text) == (line.agent, &line.what, &line.text);
+        match out.last_mut().filter(same) {
+            Some(last) if line.what == What::Whole => {
+                (last.step, last.time_ns) = (line.step, line.time_ns);
+                last.times += 1;
+            }
+            _ => out.push(line),
+        }
+    }
+    out
+}
