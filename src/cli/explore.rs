@@ -1,5 +1,6 @@
 //! `gupsim explore`: every interleaving of a scenario, and what that says of each invariant.
 
+use super::shown::{self, Showing};
 use super::strategy::StrategyFlags;
 use super::watch::{self, Checkpoints, Watch};
 use super::{Exit, failure::Failure, out, search, setting, symmetry};
@@ -8,20 +9,20 @@ use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
 use crate::engine::explore::{self, Bound, Options, Verdict};
 use crate::engine::hash;
 use crate::engine::model::{Agent, Ending, Model, Props};
+use crate::engine::reduce;
 use crate::judged::Judged;
 use crate::kernel::invariant::{LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::report::agents;
-use crate::report::data::Setting;
-use crate::report::run::{Choose, record, schedule};
-use crate::report::trace::{self, Show};
+use crate::report::data::{Finding, Setting};
+use crate::report::run::schedule;
+use crate::report::trace::Show;
 use crate::report::verdicts::{
     self, Ends, Expectation, Lasso, Starvation, Stretch, Verdicts, Witness,
 };
 use crate::scenario::schedule::Choice;
 use crate::scenario::{Loaded, open};
 use crate::starve;
-use crate::{engine::reduce, engine::shrink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -139,7 +140,6 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         let report = search_all(args, &loaded, &judged, &options, n == 0)?;
         let lines = asked.lines(&report, &[]);
         let expectations = lines.iter().filter_map(|line| expectation(line, wanted));
-        let met = lines.iter().find_map(|line| met(line, wanted)).filter(|_| args.brief);
         match &mut found {
             Some(first) => first.expectations.extend(expectations),
             None => {
@@ -151,8 +151,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 found = Some(first);
             }
         }
-        if let (Some(moves), Some(Verdicts { shown: shown @ None, .. })) = (met, &mut found) {
-            *shown = Some(trace_of(args, judged.sim(), moves, &setting));
+        if let Some(Verdicts { shown: shown @ None, .. }) = &mut found
+            && args.brief
+            && wanted.is_empty()
+        {
+            *shown = show(args, &setting).expected(&loaded, judged.sim(), &lines);
         }
     }
     let Some(mut found) = found else { return Ok(Exit::Clean) };
@@ -168,6 +171,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         Style::Json => found.json(),
     })?;
     Ok(exit(&found, !wanted.is_empty()))
+}
+
+/// How runs are shown.
+fn show<'a>(args: &'a Args, setting: &'a Setting) -> Showing<'a> {
+    let what = Show { steps: !args.no_trace, trail: args.brief, ..Show::default() };
+    Showing { scenario: &args.scenario, strategy: &args.strategy, setting, what }
 }
 
 /// How to search, and that in words.
@@ -299,7 +308,7 @@ fn judge(
         let mut verdict = verdict(report, i);
         let witness = report.witnesses.iter().find(|w| w.property == i);
         if let Some(witness) = witness {
-            let moves = shorter(start, witness);
+            let moves = shown::shorter(start, witness);
             verdict.witness = Some(Witness {
                 steps: moves.len(),
                 shortest: witness.shortest,
@@ -307,7 +316,14 @@ fn judge(
             });
             // The table begins with what is worst.
             if shown.is_none() {
-                shown = Some(trace_of(args, start.sim(), &moves, &setting));
+                let mut report = show(args, &setting).report(start.sim(), &moves);
+                if args.brief && !wanted.is_empty() {
+                    let asked = |f: &Finding| {
+                        search::property(f.invariant).is_ok_and(|p| wanted.0 & p.0 != 0)
+                    };
+                    report.findings.retain(asked);
+                }
+                shown = Some(report);
             }
         }
         if i == LOCK_ORDER {
@@ -356,47 +372,11 @@ fn verdict(report: &explore::Report<Move>, i: usize) -> verdicts::Verdict {
     }
 }
 
-/// A witness to show: the shortest as it is; one that only happened to be seen, made shorter.
-fn shorter(start: &Judged, witness: &explore::Witness<Move>) -> Vec<Move> {
-    match witness.shortest {
-        true => witness.moves.clone(),
-        false => {
-            let wanted = Props::one(witness.property);
-            shrink::shrink(start, &witness.moves, wanted, |_| true)
-        }
-    }
-}
-
-fn trace_of(
-    args: &Args,
-    start: &Sim,
-    moves: &[Move],
-    setting: &Setting,
-) -> crate::report::data::Report {
-    let schedule = schedule(start, moves);
-    let choose = Choose { schedule: Some(&schedule), steps: moves.len(), ..Choose::default() };
-    let (run, _) = record(start, &choose);
-    let setting = Setting {
-        scheduled: moves.len(),
-        repeat: setting::replay(&args.scenario, &args.strategy, start, moves),
-        ..setting.clone()
-    };
-    let what = Show { steps: !args.no_trace, trail: args.brief, ..Show::default() };
-    trace::report(start, &run, setting, what)
-}
-
 fn expectation(line: &Line, wanted: Props) -> Option<Expectation> {
     let Found::Ends { property, with, without, .. } = line.found else { return None };
     let asked_for = wanted.is_empty() || wanted.has(property);
     let fate = line.fate.name();
     asked_for.then(|| Expectation { text: line.text.clone(), fate, with, without })
-}
-
-/// A run that ends as the scenario expects some run, or every run, to end.
-fn met(line: &Line, wanted: Props) -> Option<&[Move]> {
-    let Found::Ends { property, witness: Some(moves), .. } = &line.found else { return None };
-    let condition = *property >= TABLE.len() && line.fate.passes();
-    (condition && wanted.is_empty()).then_some(moves)
 }
 
 /// Looks for threads that can be put off for ever, and what the scenario expects of that.

@@ -10,20 +10,26 @@ use super::data::*;
 use super::paint::*;
 use super::text;
 use super::trace::{in_words, step_words};
-use super::verdicts::grouped;
+use super::verdicts::{grouped, steps};
+use crate::kernel::world::Kind;
 
 /// Columns of a line, at most: it fits into a mail or a page beside its text.
 const WIDTH: usize = 80;
 
 /// Lines of a diagram, at most, unless more of them must be seen.
-const MOST: usize = 14;
+const MOST: usize = 16;
+
+/// What a step has changed takes so many columns, at most.
+const CHANGED: usize = 90;
 
 /// How much a line matters; where there are too many, those that matter least go first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Weight {
-    /// A wait that has come to its end, or a step that a call says as well.
+    /// A wait that has come to its end.
     Aside,
-    /// A call that does nothing special.
+    /// A change of the evidence.
+    Trail,
+    /// A call.
     Call,
     /// What leads to the finding.
     Leads,
@@ -38,6 +44,8 @@ enum What<'a> {
     Begins,
     /// A step of it.
     Does,
+    /// A step of it that its end says as well.
+    Took,
     /// The end of the call of this name; the text is the result.
     Ends(&'a str),
     /// All of it.
@@ -79,41 +87,70 @@ pub fn within(width: usize) -> usize {
 
 /// The diagram, and what was found, in a line each.
 pub fn diagram(out: &mut String, report: &Report, width: usize) {
-    let lines = lines(report);
-    if !lines.is_empty() {
-        let shown = |name: &&String| lines.iter().any(|l| l.agent == name.as_str());
-        let agents: Vec<String> = report.agents.iter().filter(shown).cloned().collect();
-        let last = lines.iter().map(|l| l.step).max().unwrap_or(0);
-        let last_ns = lines.iter().filter_map(|l| l.time_ns).max();
-        let columns = Columns::of(agents, last, last_ns, width);
-        wrap(out, width, "", "      ", &columns.heading());
-        for line in &lines {
-            let first = columns.before_step(line.agent, line.step, line.time_ns);
-            let hang = format!("{}  ", columns.before_rest(line.agent));
-            let times = if line.times > 1 { format!(" ({} times)", line.times) } else { "".into() };
-            wrap(out, width, &first, &hang, &format!("{}{times}", line.text));
+    let mut all = all_lines(report);
+    let (mut lines, mut drawn) = fitted(report, &all, width);
+    for least in [Weight::Aside, Weight::Trail, Weight::Call, Weight::Leads] {
+        // Of lines that matter as much, those go first that are farthest from the end.
+        while drawn.lines().count() > MOST {
+            let Some(at) = all.iter().position(|l| l.weight == least) else { break };
+            all.remove(at);
+            (lines, drawn) = fitted(report, &all, width);
         }
+    }
+    if !lines.is_empty() {
+        out.push_str(&drawn);
+    }
+    let follows = report.about.as_ref().is_none_or(|a| !a.now.is_empty());
+    if !lines.is_empty() && follows {
         out.push('\n');
     }
     for finding in &report.findings {
         let name = paint(BROKEN, &format!("** {} is broken:", finding.invariant));
         wrap(out, width, "", "   ", &format!("{name} {}", said(finding)));
     }
-    if report.findings.is_empty() {
-        let of = match report.end.how {
-            "limit" => "the first ".to_string(),
-            _ => String::new(),
-        };
-        let steps = super::verdicts::steps(report.end.steps);
-        let text = format!("nothing is broken in {of}{steps}");
+    if let Some(about) = report.about.as_ref().filter(|a| !a.now.is_empty()) {
+        let text = format!("now {}", about.now.join("; now "));
+        wrap(out, width, "", "   ", &paint(HELD, &text));
+    } else if report.findings.is_empty() && report.about.is_none() {
+        let first = if report.end.how == "limit" { "the first " } else { "" };
+        let text = format!("nothing is broken in {first}{}", steps(report.end.steps));
         wrap(out, width, "", "   ", &paint(HELD, &text));
     }
+}
+
+/// As few lines as say it, and how they look.
+fn fitted<'a>(report: &Report, all: &[Line<'a>], width: usize) -> (Vec<Line<'a>>, String) {
+    let lines = repeated(merged(all.to_vec()));
+    let drawn = drawn(report, &lines, width);
+    (lines, drawn)
+}
+
+/// Lines in their lanes.
+fn drawn(report: &Report, lines: &[Line], width: usize) -> String {
+    let shown = |name: &&String| lines.iter().any(|l| l.agent == name.as_str());
+    let agents: Vec<String> = report.agents.iter().filter(shown).cloned().collect();
+    let last = lines.iter().map(|l| l.step).max().unwrap_or(0);
+    let last_ns = lines.iter().filter_map(|l| l.time_ns).max();
+    let columns = Columns::of(agents, last, last_ns, width);
+    let mut out = String::new();
+    wrap(&mut out, width, "", "      ", &columns.heading());
+    for line in lines {
+        let first = columns.before_step(line.agent, line.step, line.time_ns);
+        let hang = format!("{}  ", columns.before_rest(line.agent));
+        let mut text = line.text.clone();
+        if line.times > 1 {
+            text.push_str(&format!(" ({} times)", line.times));
+        }
+        wrap(&mut out, width, &first, &hang, &text);
+    }
+    out
 }
 
 /// What was seen; of waits, who waits for whom.
 fn said(finding: &Finding) -> String {
     if finding.waits.is_empty() {
-        return finding.seen.clone();
+        let proof = finding.evidence.iter().map(|state| format!("; now {state}"));
+        return format!("{}{}", finding.seen, proof.collect::<String>());
     }
     let wait = |wait: &Wait| {
         let mut who: Vec<&str> = wait.holders.iter().map(|h| h.agent.as_str()).collect();
@@ -125,22 +162,14 @@ fn said(finding: &Finding) -> String {
     kernels.map(wait).collect::<Vec<_>>().join(", ")
 }
 
-/// The lines of the diagram.
-fn lines(report: &Report) -> Vec<Line<'_>> {
+/// Every line that the diagram may have.
+fn all_lines(report: &Report) -> Vec<Line<'_>> {
     let last = report.findings.iter().map(|f| f.second.step).max();
     let mut lines = Vec::new();
     let mut calls: Vec<(&str, &str)> = Vec::new();
     // After the last finding a run only comes to its end.
     for step in report.steps.iter().take_while(|s| last.is_none_or(|last| s.n <= last)) {
         of_step(report, step, &mut calls, &mut lines);
-    }
-    let mut lines = repeated(merged(lines));
-    for least in [Weight::Aside, Weight::Call, Weight::Leads] {
-        // Of lines that matter as much, those go first that are farthest from the end.
-        while lines.len() > MOST {
-            let Some(at) = lines.iter().position(|l| l.weight == least) else { break };
-            lines.remove(at);
-        }
     }
     lines
 }
@@ -166,8 +195,8 @@ fn of_step<'a>(
         calls.push((&step.agent, call));
         lines.push(line(&step.agent, What::Begins, Weight::Call, call.clone()));
     }
-    if let Some((weight, text)) = matters(report, step) {
-        lines.push(line(&step.agent, What::Does, weight, text));
+    if let Some((what, weight, text)) = matters(report, step) {
+        lines.push(line(&step.agent, what, weight, text));
     }
     for wait in step.blocks.iter().filter(|w| !w.staged) {
         let Some(agent) = report.agents.iter().find(|a| **a == wait.agent) else { continue };
@@ -196,55 +225,69 @@ fn of_step<'a>(
 }
 
 /// Whether a step matters, and what is said of it.
-fn matters(report: &Report, step: &Step) -> Option<(Weight, String)> {
-    let mut found: Option<(Weight, String)> = None;
+fn matters<'a>(report: &Report, step: &Step) -> Option<(What<'a>, Weight, String)> {
+    let mut why: Vec<(What, Weight, String)> = Vec::new();
     let mut marks = String::new();
-    let mut note = |weight: Weight, changed: String| match &mut found {
-        Some((old, text)) => {
-            *old = (*old).max(weight);
-            if text.is_empty() {
-                *text = changed;
-            }
-        }
-        None => found = Some((weight, changed)),
-    };
     let several = report.findings.len() > 1;
     for finding in &report.findings {
         if let Some(first) = finding.first.as_ref().filter(|h| h.step == step.n) {
-            note(Weight::Must, first.changed.clone());
+            why.push((What::Does, Weight::Must, first.changed.clone()));
             let name = if several { format!(" {}", finding.invariant) } else { String::new() };
             marks.push_str(&format!(" <- (1){name}"));
         }
         if finding.second.step == step.n {
-            note(Weight::Must, finding.second.changed.clone());
+            why.push((What::Does, Weight::Must, finding.second.changed.clone()));
             marks.push_str(&format!(" <- (2) {}", finding.invariant));
         }
-        if let Some((_, changed)) = finding.trail.iter().find(|t| t.0 == step.n) {
-            note(Weight::Leads, changed.clone());
+        if step.begins.is_none() && just_before(report, finding) == Some(step.n) {
+            why.push((What::Does, Weight::Leads, String::new()));
         }
-        if just_before(report, finding) == Some(step.n) {
-            note(Weight::Leads, String::new());
+        let waits = finding.waits.iter().flat_map(|w| &w.holders);
+        for holder in waits.chain(&finding.holders).filter(|h| h.since == Some(step.n)) {
+            // Who has a lock is said nowhere else; who has a page, by the call that got it.
+            why.push(match holder.holds {
+                None => (What::Does, Weight::Leads, taken(step)),
+                Some(_) => (What::Took, Weight::Trail, taken(step)),
+            });
         }
-        let took = |h: &Holder| h.since == Some(step.n);
-        if finding.waits.iter().flat_map(|w| &w.holders).any(took) {
-            note(Weight::Leads, in_words(&step.changes.iter().collect::<Vec<_>>()));
-        } else if finding.holders.iter().any(took) {
-            note(Weight::Aside, in_words(&step.changes.iter().collect::<Vec<_>>()));
-        }
+    }
+    let of_end = report.about.iter().map(|a| &a.trail);
+    let trails = report.findings.iter().map(|f| &f.trail).chain(of_end).flatten();
+    for (_, changed) in trails.filter(|t| t.0 == step.n) {
+        why.push((What::Does, Weight::Trail, changed.clone()));
     }
     if step.outcome.is_some() {
-        note(Weight::Must, String::new());
+        why.push((What::Does, Weight::Must, String::new()));
     }
-    let (weight, changed) = found?;
+    let weight = why.iter().map(|w| w.1).max()?;
+    let took = why.iter().all(|w| w.0 == What::Took);
     let mut text = paint(STEP, &step_words(step));
     if let Some(outcome) = &step.outcome {
         text.push_str(&paint(WAIT, &format!(" [{outcome}]")));
     }
-    if !changed.is_empty() {
-        text.push_str(&format!(": {changed}"));
+    if let Some((.., changed)) = why.iter().find(|w| !w.2.is_empty()) {
+        text.push_str(&format!(": {}", cut(changed)));
     }
     text.push_str(&paint(HALF, &marks));
-    Some((weight, text))
+    Some((if took { What::Took } else { What::Does }, weight, text))
+}
+
+/// What a step took: a lock, a page for a slot, a device or a bio.
+fn taken(step: &Step) -> String {
+    use Kind::*;
+    let kinds = [Pinned, Xlat, Bio, Pipe, FolioLock, LockState, CpuState];
+    let some = step.changes.iter().filter(|c| kinds.iter().any(|k| k.label() == c.facet));
+    in_words(&some.collect::<Vec<_>>())
+}
+
+/// A list that is not longer than it takes to see what it is about.
+fn cut(list: &str) -> String {
+    if list.chars().count() <= CHANGED {
+        return list.to_string();
+    }
+    let fits: String = list.chars().take(CHANGED).collect();
+    let end = fits.rfind([',', ';']).unwrap_or(fits.len());
+    format!("{} ...", &fits[..end])
 }
 
 /// The last step that the agent of (2) made before (1), if it was in the same call by then: what
@@ -263,9 +306,8 @@ fn merged(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
     for mut line in lines {
         if let What::Ends(name) = line.what {
             let own = |l: &&Line| l.agent == line.agent;
-            let minor = |l: &&Line| l.what == What::Does && l.weight == Weight::Aside;
-            let asides = out.iter().rev().take_while(|l| own(l) && minor(l)).count();
-            let begin = out.len() - asides;
+            let took = out.iter().rev().take_while(|l| own(l) && l.what == What::Took).count();
+            let begin = out.len() - took;
             let whole = out[..begin].last().filter(own).is_some_and(|l| l.what == What::Begins);
             if whole {
                 out.truncate(begin);

@@ -55,6 +55,18 @@ pub struct Report {
     /// What it cost, if that was asked for: all prices that are not zero.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_counts")]
     pub prices: Vec<(&'static str, u64)>,
+    /// What the end of the run is about, if it is shown for its end.
+    #[serde(skip)]
+    pub about: Option<About>,
+}
+
+/// What the end of a run is about.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The last steps that changed it, in order, with what they changed of it.
+    pub trail: Vec<(usize, String)>,
+    /// The state at the end, in words.
+    pub now: Vec<String>,
 }
 
 fn as_counts<S: Serializer>(prices: &[(&'static str, u64)], to: S) -> Result<S::Ok, S::Error> {

@@ -13,11 +13,11 @@ use crate::kernel::actor::errno;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::invariant::judge::Broken;
 use crate::kernel::sim::{Move, Sim};
-use crate::kernel::world::OpId;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::objects::OpValue;
 use crate::kernel::world::plan::Op;
+use crate::kernel::world::{OpId, World};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What of a run is shown.
@@ -63,7 +63,21 @@ pub fn report(start: &Sim, run: &Run, setting: Setting, show: Show) -> Report {
     let findings: Vec<Finding> = found.into_iter().map(|f| f.finding).collect();
     let agents = columns(start, run, &end);
     let prices = Vec::new();
-    Report { format: FORMAT, setting, agents, steps, findings, end, verdicts, prices }
+    Report { format: FORMAT, setting, agents, steps, findings, end, verdicts, prices, about: None }
+}
+
+/// What the end of a run is about: some cells, and the last steps that changed them.
+pub fn about(start: &Sim, run: &Run, cells: impl Fn(&World) -> Vec<u32>) -> About {
+    let mut player = Player::new(start);
+    run.moves.iter().for_each(|&mv| {
+        player.play(mv);
+    });
+    let cells = cells(&player.sim.world);
+    let tracked = tracked(&player, &cells, player.step + 1);
+    let wanted: Vec<usize> = tracked.iter().rev().copied().collect();
+    let described = describe(start, run, Show::default(), &wanted);
+    let now = cells.iter().map(|&c| words::state(&player.sim.world, c)).collect();
+    About { trail: trail(&tracked, &cells, &described), now }
 }
 
 /// The agents that moved or still wait, in the order of the scenario.
@@ -174,14 +188,14 @@ fn look(player: &Player, broken: &Broken, mover: Agent, second: Half) -> Found {
     };
     let tracked = match about_waits {
         true => Vec::new(),
-        false => tracked(player, &evidence),
+        false => tracked(player, &evidence, player.step),
     };
     Found { finding, first, tracked, evidence }
 }
 
-/// The last steps that changed one of these cells, newest first.
-fn tracked(player: &Player, cells: &[u32]) -> Vec<usize> {
-    let steps = cells.iter().flat_map(|&c| player.history.steps(c, player.step).take(TRACKED));
+/// The last steps before one that changed one of these cells, newest first.
+fn tracked(player: &Player, cells: &[u32], before: usize) -> Vec<usize> {
+    let steps = cells.iter().flat_map(|&c| player.history.steps(c, before).take(TRACKED));
     let steps: BTreeSet<usize> = steps.collect();
     steps.into_iter().rev().take(TRACKED).collect()
 }
@@ -331,24 +345,42 @@ fn changes(sim: &Sim, ghosts: bool, out: &mut Vec<Change>) -> Vec<u32> {
 
 // --- putting both together -------------------------------------------------------------------
 
+/// What a step changed of some cells.
+fn changed_of<'a>(
+    cells: &[u32],
+    described: &'a BTreeMap<usize, Described>,
+    step: usize,
+) -> Vec<&'a Change> {
+    let Some(d) = described.get(&step) else { return Vec::new() };
+    let on = |(cell, _): &(&u32, &Change)| cells.contains(cell);
+    d.cells.iter().zip(&d.step.changes).filter(on).map(|b| b.1).collect()
+}
+
+/// The last of the tracked steps that changed some cells in a way that is shown, in order.
+fn trail(
+    tracked: &[usize],
+    cells: &[u32],
+    described: &BTreeMap<usize, Described>,
+) -> Vec<(usize, String)> {
+    // That a page has been looked at proves nothing.
+    let tells = |changes: &Vec<&Change>| changes.iter().any(|c| c.words != "referenced");
+    let changed = tracked.iter().map(|&n| (n, changed_of(cells, described, n)));
+    let told = changed.filter(|(_, some)| tells(some)).take(TRAIL);
+    let mut trail: Vec<(usize, String)> = told.map(|(n, some)| (n, in_words(&some))).collect();
+    trail.reverse();
+    trail
+}
+
 /// Fills in what a finding says of earlier steps.
 fn fill(found: &mut Found, described: &BTreeMap<usize, Described>) {
-    // What a step changed of the evidence.
-    let proving = |d: &Described| -> String {
-        let on = |(cell, _): &(&u32, &Change)| found.evidence.contains(cell);
-        let some = d.cells.iter().zip(&d.step.changes).filter(on);
-        in_words(&some.map(|b| b.1).collect::<Vec<_>>())
-    };
-    let changed = |step: usize| {
-        let Some(d) = described.get(&step) else { return String::new() };
-        let some = proving(d);
-        if some.is_empty() { in_words(&d.step.changes.iter().collect::<Vec<_>>()) } else { some }
-    };
-    let trail = found.tracked.iter().filter_map(|&n| Some((n, proving(described.get(&n)?))));
-    let mut trail: Vec<(usize, String)> =
-        trail.filter(|(_, changed)| !changed.is_empty()).take(TRAIL).collect();
-    trail.reverse();
-    found.finding.trail = trail;
+    let changed =
+        |step: usize| match (changed_of(&found.evidence, described, step), described.get(&step)) {
+            (some, Some(d)) if some.is_empty() => {
+                in_words(&d.step.changes.iter().collect::<Vec<_>>())
+            }
+            (some, _) => in_words(&some),
+        };
+    found.finding.trail = trail(&found.tracked, &found.evidence, described);
     let first = found.first.and_then(|n| {
         let step = &described.get(&n)?.step;
         let (agent, does) = (step.agent.clone(), step_words(step));

@@ -157,6 +157,13 @@ pub struct Stretch {
     pub steps: Vec<String>,
 }
 
+impl Expectation {
+    /// Whether it is one of this invariant, rather than of an end state.
+    fn is_of(&self, invariant: &str) -> bool {
+        self.text.split_once(' ').is_some_and(|(name, _)| name == invariant)
+    }
+}
+
 impl Verdicts {
     /// The invariants with a verdict, in order.
     pub fn of(&self, verdict: &str) -> Vec<&Verdict> {
@@ -211,17 +218,17 @@ impl Verdicts {
         let setting = &self.setting;
         let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
         wrap(&mut out, width, "", "  ", &title);
-        let how = format!("{}; {}", text::design(setting), self.method);
-        wrap(&mut out, width, "", "  ", &how);
-        out.push('\n');
-        self.states(&mut out, width);
+        wrap(&mut out, width, "", "  ", &text::design(setting));
+        let states = format!("{}; {}", grouped(self.states), self.reach());
+        line(&mut out, width, "states", &states);
         let all = self.ends.all();
         for v in self.of("refuted") {
             let with = grouped(v.violating_ends);
             let text = format!("{} in {with} of {} end states", v.invariant, grouped(all));
             line(&mut out, width, "refuted", &paint(BROKEN, &text));
         }
-        for (verdict, style) in [("proved", HELD), ("bounded", WAIT), ("vacuous", DIM)] {
+        let vacuous = self.of("vacuous").len();
+        for (verdict, style) in [("proved", HELD), ("bounded", WAIT)] {
             let names: Vec<&str> = self.of(verdict).iter().map(|v| v.invariant).collect();
             let text = match names.len() {
                 0 => continue,
@@ -230,7 +237,13 @@ impl Verdicts {
             };
             line(&mut out, width, verdict, &paint(style, &text));
         }
-        for e in &self.expectations {
+        if vacuous > 0 {
+            let text = format!("{vacuous} of {} invariants", self.invariants.len());
+            line(&mut out, width, "vacuous", &text);
+        }
+        // What is expected of an invariant, and met, its verdict has said.
+        let judged = |e: &&Expectation| self.invariants.iter().any(|v| e.is_of(v.invariant));
+        for e in self.expectations.iter().filter(|e| e.fate != "met" || !judged(e)) {
             self.expectation(&mut out, width, e);
         }
         self.starved(&mut out, width, false);
@@ -241,18 +254,18 @@ impl Verdicts {
         out
     }
 
-    fn states(&self, out: &mut String, width: usize) {
-        let cut = match self.bounds.is_empty() {
+    /// How far the search went.
+    fn reach(&self) -> String {
+        match self.bounds.is_empty() {
             true => paint(HELD, "complete"),
             false => paint(WAIT, &format!("cut by {}", self.bounds.join(" and "))),
-        };
-        let transitions = grouped(self.transitions);
-        let states = format!("{}, {transitions} transitions; {cut}", grouped(self.states));
-        line(out, width, "states", &states);
+        }
     }
 
     fn counts(&self, out: &mut String, width: usize) {
-        self.states(out, width);
+        let (states, transitions) = (grouped(self.states), grouped(self.transitions));
+        let states = format!("{states}, {transitions} transitions; {}", self.reach());
+        line(out, width, "states", &states);
         let Ends { finished, deadlock, stall, cut } = self.ends;
         let kinds = [
             (finished, "finished"),
