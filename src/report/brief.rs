@@ -158,8 +158,13 @@ fn said(finding: &Finding) -> String {
         let whom = if who.is_empty() { wait.waits_for.clone() } else { who.join(" and ") };
         format!("{} waits for {whom}", wait.agent)
     };
-    let kernels = finding.waits.iter().filter(|w| !w.staged);
-    kernels.map(wait).collect::<Vec<_>>().join(", ")
+    waits(finding).map(wait).collect::<Vec<_>>().join(", ")
+}
+
+/// The waits that a finding is about: the kernel's; the scenario's own if there are no others.
+fn waits(finding: &Finding) -> impl Iterator<Item = &Wait> {
+    let all_staged = finding.waits.iter().all(|w| w.staged);
+    finding.waits.iter().filter(move |w| all_staged || !w.staged)
 }
 
 /// Every line that the diagram may have.
@@ -198,11 +203,14 @@ fn of_step<'a>(
     if let Some((what, weight, text)) = matters(report, step) {
         lines.push(line(&step.agent, what, weight, text));
     }
-    for wait in step.blocks.iter().filter(|w| !w.staged) {
+    for wait in &step.blocks {
         let Some(agent) = report.agents.iter().find(|a| **a == wait.agent) else { continue };
-        let lasts =
-            |waits: &[Wait]| waits.iter().any(|w| w.agent == wait.agent && w.since == step.n);
-        let for_ever = lasts(&report.end.waits) || report.findings.iter().any(|f| lasts(&f.waits));
+        let same = |w: &Wait| w.agent == wait.agent && w.since == step.n;
+        let found = report.findings.iter().flat_map(waits).any(same);
+        if wait.staged && !found {
+            continue;
+        }
+        let for_ever = found || report.end.waits.iter().any(same);
         let weight = if for_ever { Weight::Must } else { Weight::Aside };
         let text = paint(WAIT, &format!("waits for {}", wait.waits_for));
         lines.push(line(agent, What::Waits, weight, text));
@@ -344,4 +352,76 @@ fn repeated(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'a>(step: usize, agent: &'a str, what: What<'a>, text: &str) -> Line<'a> {
+        let (time_ns, weight, text) = (None, Weight::Call, text.to_string());
+        Line { step, time_ns, agent, what, weight, text, times: 1 }
+    }
+
+    /// The lines with their step, times and text, without styles.
+    fn told(lines: Vec<Line>) -> Vec<(usize, usize, String)> {
+        lines.iter().map(|l| (l.step, l.times, plain(&l.text))).collect()
+    }
+
+    #[test]
+    fn a_call_is_one_line_if_nothing_else_happens_in_it() {
+        let lines = vec![
+            line(1, "app", What::Begins, "pin(buf) = a"),
+            line(5, "app", What::Took, "F17: slot a[0]: empty -> pin"),
+            line(7, "app", What::Ends("pin"), " [returns 1]"),
+        ];
+        assert_eq!(told(merged(lines)), [(7, 1, "pin(buf) = a [returns 1]".to_string())]);
+    }
+
+    #[test]
+    fn a_call_in_which_another_acts_begins_and_ends() {
+        let lines = vec![
+            line(1, "app", What::Begins, "pin(buf) = a"),
+            line(2, "nic", What::Begins, "dma write mr[0]"),
+            line(3, "nic", What::Ends("dma write mr[0]"), ""),
+            line(7, "app", What::Ends("pin"), " [returns 1]"),
+        ];
+        let expected =
+            [(1, 1, "> pin(buf) = a"), (3, 1, "dma write mr[0]"), (7, 1, "pin [returns 1]")];
+        assert_eq!(
+            told(merged(lines)),
+            expected.map(|(n, times, text)| (n, times, text.to_string()))
+        );
+    }
+
+    #[test]
+    fn an_end_that_says_nothing_is_left_out() {
+        let lines = vec![
+            line(1, "nic", What::Begins, "dma write mr[0]"),
+            line(2, "nic", What::Does, "DMA: write first half"),
+            line(3, "nic", What::Ends("dma write mr[0]"), ""),
+        ];
+        let expected = ["> dma write mr[0]", "DMA: write first half"];
+        let told: Vec<String> = told(merged(lines)).into_iter().map(|l| l.2).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_done_over_and_over_is_one_line() {
+        let lines = vec![
+            line(3, "nic", What::Whole, "dma write mr[0]"),
+            line(6, "nic", What::Whole, "dma write mr[0]"),
+            line(9, "app", What::Whole, "dma write mr[0]"),
+        ];
+        let text = "dma write mr[0]".to_string();
+        assert_eq!(told(repeated(lines)), [(6, 2, text.clone()), (9, 1, text)]);
+    }
+
+    #[test]
+    fn a_long_list_of_changes_is_cut_between_two() {
+        let list = "region mr: state registered -> gone, !write, !stopping, first buf[0] -> none, \
+                    pages 1 -> 0, in_flight 0";
+        assert_eq!(cut("!dirty, !prepared"), "!dirty, !prepared");
+        assert!(cut(list).ends_with("none ..."), "{}", cut(list));
+    }
 }
