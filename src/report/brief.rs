@@ -211,7 +211,12 @@ fn of_step<'a>(
             continue;
         }
         let for_ever = found || report.end.waits.iter().any(same);
-        let weight = if for_ever { Weight::Must } else { Weight::Aside };
+        let weight = match for_ever {
+            true => Weight::Must,
+            // Where nothing is broken, waiting may be all that there is to see.
+            false if report.findings.is_empty() => Weight::Call,
+            false => Weight::Aside,
+        };
         let text = paint(WAIT, &format!("waits for {}", wait.waits_for));
         lines.push(line(agent, What::Waits, weight, text));
     }

@@ -25,7 +25,9 @@ pub fn object(w: &World, kind: Kind, n: u32) -> String {
         Kind::CpuState => format!("cpu {n}"),
         Kind::VmaState => format!("mapping {}", map.plan.vmas[n as usize].name),
         Kind::MmState => format!("mm {}", map.plan.mms[n as usize].name),
-        Kind::Size | Kind::FileState | Kind::Lease => map.plan.files[n as usize].name.clone(),
+        Kind::Size | Kind::FileState | Kind::Lease | Kind::MappingPins => {
+            map.plan.files[n as usize].name.clone()
+        }
         Kind::LockState => map.lock_name(Lock(n)),
         Kind::Held | Kind::HeldMore | Kind::Engaged | Kind::ActorState => map.actor_name(Actor(n)),
         Kind::DiskState => map.plan.disks[n as usize].name.clone(),

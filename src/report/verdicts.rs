@@ -243,8 +243,12 @@ impl Verdicts {
         }
         // What is expected of an invariant, and met, its verdict has said.
         let judged = |e: &&Expectation| self.invariants.iter().any(|v| e.is_of(v.invariant));
+        let mut told: Vec<&Expectation> = Vec::new();
         for e in self.expectations.iter().filter(|e| e.fate != "met" || !judged(e)) {
-            self.expectation(&mut out, width, e);
+            if !told.iter().any(|t| t.text == e.text) {
+                self.expectation(&mut out, width, e);
+            }
+            told.push(e);
         }
         self.starved(&mut out, width, false);
         if let Some(report) = &self.shown {
