@@ -246,7 +246,7 @@ fn every_bundled_scenario_in_brief_can_be_taken_in_at_a_glance() {
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{name}: {line}");
         }
-        assert!(text.lines().count() <= 45, "{name}:\n{text}");
+        assert!(text.lines().count() <= 36, "{name}:\n{text}");
         assert_eq!(text, run(), "{name}");
     }
 }

@@ -221,11 +221,8 @@ impl Verdicts {
         wrap(&mut out, width, "", "  ", &text::design(setting));
         let states = format!("{}; {}", grouped(self.states), self.reach());
         line(&mut out, width, "states", &states);
-        let all = self.ends.all();
         for v in self.of("refuted") {
-            let with = grouped(v.violating_ends);
-            let text = format!("{} in {with} of {} end states", v.invariant, grouped(all));
-            line(&mut out, width, "refuted", &paint(BROKEN, &text));
+            line(&mut out, width, "refuted", &self.refutation(v));
         }
         let vacuous = self.of("vacuous").len();
         for (verdict, style) in [("proved", HELD), ("bounded", WAIT)] {
@@ -251,6 +248,9 @@ impl Verdicts {
             told.push(e);
         }
         self.starved(&mut out, width, false);
+        for note in &self.notes {
+            line(&mut out, width, "note", note);
+        }
         if let Some(report) = &self.shown {
             out.push('\n');
             brief::diagram(&mut out, report, width);
@@ -289,19 +289,24 @@ impl Verdicts {
         out.push('\n');
     }
 
+    /// What was refuted, and how much it takes to see it.
+    fn refutation(&self, v: &Verdict) -> String {
+        let mut text = paint(BROKEN, v.invariant);
+        if !v.cycle.is_empty() {
+            text.push_str(&format!(": taken in a circle: {}", v.cycle.join(" > ")));
+        }
+        if let Some(witness) = &v.witness {
+            let shortest = if witness.shortest { "shortest run" } else { "shortest run seen" };
+            text.push_str(&format!(", {shortest}: {}", steps(witness.steps)));
+            let (with, all) = (v.violating_ends, self.ends.all());
+            text.push_str(&format!("; in {} of {} end states", grouped(with), grouped(all)));
+        }
+        text
+    }
+
     fn verdicts(&self, out: &mut String, width: usize) {
         for v in self.of("refuted") {
-            let mut text = paint(BROKEN, v.invariant);
-            if !v.cycle.is_empty() {
-                text.push_str(&format!(": taken in a circle: {}", v.cycle.join(" > ")));
-            }
-            if let Some(witness) = &v.witness {
-                let shortest = if witness.shortest { "shortest run" } else { "shortest run seen" };
-                text.push_str(&format!(", {shortest}: {}", steps(witness.steps)));
-                let (with, all) = (v.violating_ends, self.ends.all());
-                text.push_str(&format!("; in {} of {} end states", grouped(with), grouped(all)));
-            }
-            line(out, width, "refuted", &text);
+            line(out, width, "refuted", &self.refutation(v));
             if let Some(witness) = &v.witness {
                 let command = paint(DIM, &shell::join(&witness.replay));
                 wrap(out, width.max(72), "         ", "         ", &command);
