@@ -308,9 +308,9 @@ fn cut(list: &str) -> String {
 fn just_before(report: &Report, finding: &Finding) -> Option<usize> {
     let (first, second) = (finding.first.as_ref()?, &finding.second);
     let own = |s: &&Step| s.agent == second.agent && s.n <= second.step;
-    let begun = report.steps.iter().filter(own).filter(|s| s.begins.is_some()).last();
+    let begun = report.steps.iter().rfind(|s| own(s) && s.begins.is_some());
     let earlier = |s: &&Step| own(s) && s.n < first.step && begun.is_none_or(|b| s.n >= b.n);
-    report.steps.iter().filter(earlier).last().map(|s| s.n)
+    report.steps.iter().rfind(earlier).map(|s| s.n)
 }
 
 /// Calls on one line, where nothing else stands between their beginning and their end.
