@@ -130,8 +130,8 @@ impl What {
         }
     }
 
-    /// Why it cannot be done, if so: a memfd may be sealed against it. A collapse ends before the end
-    /// of the file, and is not for btrfs and tmpfs.
+    /// Why it cannot be done, if so: a memfd may be sealed against it. A collapse ends before the
+    /// end of the file, and is not for btrfs and tmpfs.
     fn refused(self, cx: &Step) -> Option<Ret> {
         let (map, page) = (&cx.map, u64::from(PAGE_SIZE));
         match self {
