@@ -53,6 +53,7 @@ pub mod reclaim;
 pub mod reflink;
 pub mod region;
 pub mod release;
+pub mod remap;
 pub mod rmap;
 pub mod routine;
 pub mod splice;
@@ -86,6 +87,8 @@ mod gup_slow_tests;
 mod pin_tests;
 #[cfg(test)]
 mod pinned_tests;
+#[cfg(test)]
+mod remap_tests;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]
