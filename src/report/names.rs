@@ -183,6 +183,10 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         }
         Op::Mmap { vma: v } => format!("mmap({})", vma(v)),
         Op::Munmap { vma: v } => format!("munmap({})", vma(v)),
+        Op::Mremap { from, to, keeps } => {
+            let flag = if keeps { ", MREMAP_DONTUNMAP" } else { "" };
+            format!("mremap({} -> {}{flag})", vma(from), vma(to))
+        }
         Op::Mprotect { vma: v, read, write } => {
             format!("mprotect({}, {})", vma(v), flags(&[(read, "READ"), (write, "WRITE")]))
         }

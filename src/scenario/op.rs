@@ -3,14 +3,17 @@
 //!
 //! One table defines the operations; reading, writing and the schema follow from it.
 
-mod calls;
+mod mapping;
+mod seal;
 
-pub use self::calls::{AddSeal, Advice, Madvise, Seal};
 use super::types::section;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
+
+pub use mapping::{Advice, Madvise, Mprotect, Mremap};
+pub use seal::{AddSeal, Seal};
 
 /// An operation with its label.
 #[derive(Clone, PartialEq, Debug)]
@@ -113,6 +116,8 @@ ops! {
     "mmap" Mmap(Name),
     /// `munmap` of a whole mapping.
     "munmap" Munmap(Name),
+    /// `mremap` of a whole mapping to the place of another.
+    "mremap" Mremap(Mremap),
     /// `mprotect` of a whole mapping.
     "mprotect" Mprotect(Mprotect),
     /// `madvise` of pages of a mapping.
@@ -248,18 +253,6 @@ section! {
         from: Place,
         /// The first page of a file that shares their blocks.
         to: Place,
-    }
-}
-
-section! {
-    /// `mprotect`.
-    Mprotect {
-        /// The mapping.
-        mapping: Name,
-        /// PROT_READ
-        read: bool,
-        /// PROT_WRITE
-        write: bool,
     }
 }
 

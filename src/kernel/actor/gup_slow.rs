@@ -176,7 +176,8 @@ impl GupSlow {
             return Found::Error(-ENOMEM);
         }
         if self.touches() {
-            if write && !pte.dirty() && !folio.dirty() {
+            let clean = !pte.dirty() && !folio.dirty();
+            if write && clean && cx.strategy.keeps(Guard::GupTouchDirty) {
                 touch_dirty(cx, frame);
             }
             cx.change_flags(frame, |f| f.with_referenced(true));

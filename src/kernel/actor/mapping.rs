@@ -20,12 +20,12 @@ use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{Id, Lock, VPage, Vma, World};
 
 /// The lock of a mapping's address space.
-fn mmap_lock(map: &Layout, vma: Vma) -> Lock {
+pub fn mmap_lock(map: &Layout, vma: Vma) -> Lock {
     map.mmap_lock(map.vma(vma).mm)
 }
 
 /// The i_mmap_rwsem of the file that a mapping shows; none for anonymous memory.
-fn i_mmap_lock(map: &Layout, vma: Vma) -> Option<Lock> {
+pub fn i_mmap_lock(map: &Layout, vma: Vma) -> Option<Lock> {
     match map.vma(vma).backing {
         Backing::File { file, .. } => Some(map.file_lock(LockClass::IMmapRwsem, file)),
         Backing::Anon => None,

@@ -54,6 +54,7 @@ pub mod reclaim;
 pub mod reflink;
 pub mod region;
 pub mod release;
+pub mod remap;
 pub mod rmap;
 pub mod routine;
 pub mod seal;
@@ -88,6 +89,8 @@ mod gup_slow_tests;
 mod pin_tests;
 #[cfg(test)]
 mod pinned_tests;
+#[cfg(test)]
+mod remap_tests;
 #[cfg(test)]
 mod seal_tests;
 #[cfg(test)]

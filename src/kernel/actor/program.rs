@@ -22,6 +22,7 @@ use super::reclaim::Reclaim;
 use super::reflink::Reflink;
 use super::region::{Deregister, Register};
 use super::release::Release;
+use super::remap::Remap;
 use super::routine::{Routine, call};
 use super::seal::AddSeal;
 use super::splice::SpliceRead;
@@ -156,6 +157,7 @@ fn start(op: Op) -> Routine {
         Op::Unbind { disk } => UnbindDevice::new(disk).into(),
         Op::Mmap { vma } => MapCall::map(vma).into(),
         Op::Munmap { vma } => MapCall::unmap(vma).into(),
+        Op::Mremap { from, to, keeps } => Remap::new(from, to, keeps).into(),
         Op::Mprotect { vma, read, write } => Protect::new(vma, read, write).into(),
         Op::Madvise { first, pages, advice } => advise(first, pages, advice),
         Op::Register { region, first, pages, write, longterm } => {

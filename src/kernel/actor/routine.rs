@@ -135,6 +135,8 @@ routines! {
     UnbindDevice(unbind::UnbindDevice),
     /// `mmap()` and `munmap()`.
     MapCall(mapping::MapCall),
+    /// `mremap()`.
+    Remap(remap::Remap),
     /// `mprotect()`.
     Protect(mapping::Protect),
     /// `madvise()` of pages that are dropped or faulted in.

@@ -243,7 +243,9 @@ fn brought(w: &World, at: FilePage, origin: u32) -> bool {
     let programs = w.map.plan.threads.iter().flat_map(|t| &t.program);
     programs.filter_map(from).any(|page| {
         let file = w.map.backing(page).map(|p| w.map.origin_of_file(p));
-        file == Some(origin) || w.map.origin_of_vpage(page) == origin
+        // What a program stored before a fork or an mremap bears the address of that time.
+        let stored = |at| w.map.origin_of_vpage(at) == origin;
+        file == Some(origin) || w.map.kin(page).any(stored)
     })
 }
 

@@ -60,13 +60,24 @@ fn notifier_fails(s: &Strategy, of: &Situation) -> bool {
     of.notified && s.notifier != Notifier::Sync
 }
 
+/// Whether a processor may go on with a page through an address that mremap has moved it away
+/// from, when others have found it at the new one.
+fn moved_unflushed(s: &Strategy, of: &Situation) -> bool {
+    of.moves && s.remap_flush != RemapFlush::Always
+}
+
+/// Whether nobody stores to a page of the page cache but through an entry that is found there.
+fn stores_are_seen(s: &Strategy, of: &Situation) -> bool {
+    !writes_behind(s, of) && !moved_unflushed(s, of)
+}
+
 /// Every claim; each invariant has one.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         invariant: "use-after-free",
         why: "who uses a page holds a reference to it, and a page with references is not freed; \
-              who holds none is told by the notifier before it is",
-        when: |s, of| !notifier_fails(s, of),
+              who holds none is told by the notifier before it is, or flushed",
+        when: |s, of| !notifier_fails(s, of) && !moved_unflushed(s, of),
     },
     Claim {
         invariant: "foreign-dma",
@@ -108,25 +119,25 @@ pub const CLAIMS: &[Claim] = &[
         why: "whoever writes through a page table has it dirtied before (page_mkwrite), whoever \
               calls write(2) dirties the folio under its lock; not so a device, whose driver \
               dirties the page after the fact, when the filesystem may have cleaned it",
-        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of),
+        when: |s, of| stores_are_seen(s, of) && !notifier_fails(s, of),
     },
     Claim {
         invariant: "clean-but-newer",
         why: "as lost-write: cleaning write-protects the page tables first",
-        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of),
+        when: |s, of| stores_are_seen(s, of) && !notifier_fails(s, of),
     },
     Claim {
         invariant: "unstable-io",
         why: "where a checksum is taken, writers wait for writeback (stable pages); a device does \
               not, and direct I/O takes its checksum over memory that its program may change",
-        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of) && !of.direct,
+        when: |s, of| stores_are_seen(s, of) && !notifier_fails(s, of) && !of.direct,
     },
     Claim {
         invariant: "torn-snapshot",
         why: "nobody changes a page while it is written, if the disk demands stable pages and all \
               writers know: no device, no direct I/O. Elsewhere writers do not wait, and what they \
               tear is written once more",
-        when: |s, of| !writes_behind(s, of) && !of.notified && !of.direct && !of.unstable,
+        when: |s, of| stores_are_seen(s, of) && !of.notified && !of.direct && !of.unstable,
     },
     Claim {
         invariant: "dirty-without-mkwrite",
@@ -183,7 +194,7 @@ pub const CLAIMS: &[Claim] = &[
         invariant: "exposed-beyond-eof",
         why: "the end of the last page is zeroed when a file shrinks and, where eof-tail says so, \
               when it grows; who writes behind the page tables may write there in between",
-        when: |s, of| s.eof_tail == EofTail::Zero && !writes_behind(s, of),
+        when: |s, of| s.eof_tail == EofTail::Zero && stores_are_seen(s, of),
     },
     Claim {
         invariant: "sleep-in-atomic",

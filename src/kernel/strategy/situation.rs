@@ -55,8 +55,10 @@ situation! {
     removes_dax,
     /// A file grows, or is written beyond its end.
     grows,
-    /// Pages are unmapped or protected by programs: munmap, mprotect, madvise.
+    /// Pages are unmapped or protected by programs: munmap, mremap, mprotect, madvise.
     unmaps,
+    /// Pages move to another address: mremap.
+    moves,
     /// Fork.
     forks,
     /// Reflink.
@@ -208,6 +210,7 @@ fn of_op(plan: &Plan, op: &Op) -> Situation {
         Op::Munmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } => {
             Situation { unmaps: true, ..none }
         }
+        Op::Mremap { .. } => Situation { unmaps: true, moves: true, ..none },
         Op::Fork { .. } => Situation { forks: true, ..none },
         Op::Reflink { .. } => Situation { reflinks: true, ..none },
         Op::Reclaim { .. } | Op::DropCaches { .. } | Op::Migrate { .. } => {

@@ -168,6 +168,8 @@ pub enum Op {
     Mmap { vma: Vma },
     /// `munmap` of a whole mapping.
     Munmap { vma: Vma },
+    /// `mremap` of a whole mapping to the place of another; `keeps`: MREMAP_DONTUNMAP.
+    Mremap { from: Vma, to: Vma, keeps: bool },
     /// `mprotect` of a whole mapping.
     Mprotect { vma: Vma, read: bool, write: bool },
     /// `madvise` of pages of a mapping.

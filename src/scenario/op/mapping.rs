@@ -1,7 +1,33 @@
-//! Arguments of calls that take one of several words: madvise, fcntl(F_ADD_SEALS).
+//! Arguments of operations on mappings.
 
 use super::{Name, Place};
+use crate::scenario::types::section;
 use schemars::JsonSchema;
+
+section! {
+    /// `mremap` of a whole mapping to the place of another, which shows the same pages
+    /// (MREMAP_MAYMOVE, MREMAP_FIXED). What is mapped there goes.
+    Mremap {
+        /// The mapping.
+        from: Name,
+        /// The one whose place it takes; usually declared with `"mapped": false`.
+        to: Name,
+        /// MREMAP_DONTUNMAP: the old mapping stays, empty.
+        dontunmap: bool,
+    }
+}
+
+section! {
+    /// `mprotect`.
+    Mprotect {
+        /// The mapping.
+        mapping: Name,
+        /// PROT_READ
+        read: bool,
+        /// PROT_WRITE
+        write: bool,
+    }
+}
 
 /// `madvise` advice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
@@ -31,28 +57,4 @@ pub struct Madvise {
     pub at: Place,
     /// The advice.
     pub advice: Advice,
-}
-
-/// A seal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Seal {
-    /// F_SEAL_SHRINK: the file cannot become smaller.
-    Shrink,
-    /// F_SEAL_GROW: the file cannot become larger.
-    Grow,
-    /// F_SEAL_WRITE: nobody can change the contents.
-    Write,
-    /// F_SEAL_FUTURE_WRITE: nobody new can change the contents.
-    FutureWrite,
-}
-
-/// `fcntl(F_ADD_SEALS)`.
-#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddSeal {
-    /// The file.
-    pub file: Name,
-    /// The seal.
-    pub seal: Seal,
 }
