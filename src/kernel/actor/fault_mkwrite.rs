@@ -7,7 +7,7 @@
 
 use super::fault::*;
 use super::fault_file::map_file_page;
-use super::file_io::stable_pages;
+use super::file_io::{bytes_inside, stable_pages};
 use super::step::*;
 use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
@@ -112,7 +112,12 @@ impl Mkwrite {
 
     fn prepare(self, cx: &mut Step, at: FilePage) -> Next {
         cx.might_sleep();
-        prepare_page(cx, self.folio, at);
+        // Of a larger folio everything within i_size (`folio_mkwrite_check_truncate`).
+        for n in cx.folio_slots(at) {
+            if n == at.0 || bytes_inside(cx, FilePage(n)) > 0 {
+                prepare_page(cx, self.folio, FilePage(n));
+            }
+        }
         self.go(State::FsDirty)
     }
 

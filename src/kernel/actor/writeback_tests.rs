@@ -247,6 +247,24 @@ fn a_larger_folio_is_written_page_by_page_and_ends_its_writeback_once() {
 }
 
 #[test]
+fn a_range_that_begins_in_the_middle_of_a_folio_is_written_and_waited_for_with_all_of_it() {
+    // Its tags are those of the folio, wherever a lookup comes in (xas_find_marked).
+    for op in [
+        Op::Punch { first: FilePage(1), pages: 1 },
+        Op::DioRead { from: FilePage(1), into: VPage(0) },
+    ] {
+        let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty; 2], Populate::None);
+        plan.files[0].folio_order = 1;
+        plan.vmas[0] = VmaPlan { backing: Backing::Anon, shared: false, ..plan.vmas[0].clone() };
+        thread(&mut plan, &[op]);
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        let cached = in_cache(&sim, 0);
+        assert_eq!(run(&mut sim), Ending::Finished);
+        assert_eq!(Some(on_disk(&sim, 0)), cached, "{op:?}");
+    }
+}
+
+#[test]
 fn delayed_allocation_takes_a_block_in_writeback() {
     for fs in [FsKind::Ext4, FsKind::Xfs, FsKind::Btrfs] {
         let mut plan = dirty(fs);

@@ -1,7 +1,7 @@
 //! Invariants about blocks and what a filesystem keeps in order: ownership, preparation, the end
 //! of a file.
 
-use super::look::{anywhere, bytes_in_file, file_pages};
+use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{
@@ -14,7 +14,8 @@ use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Vers
 /// See its `doc`.
 ///
 /// ext4 needs buffers; btrfs a reservation and a broken COW (`Flags.prepared`); xfs a block or a
-/// reservation (delalloc) for the page. A page that has left its file needs nothing.
+/// reservation (delalloc) for the page, which of a larger folio is the one that was written to.
+/// A page that has left its file needs nothing.
 pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
     name: "dirty-without-mkwrite",
     hurts: Hurt::Filesystem,
@@ -33,7 +34,7 @@ pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
 fn dirty_without_mkwrite(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Fact(Fact::Dirtied { frame }) = subject else { return Judgement::NotAsked };
     let head = w.head(frame);
-    let Some(at) = w.get::<Owner>(head).file_page() else { return Judgement::NotAsked };
+    let Some(at) = w.get::<Owner>(frame).file_page() else { return Judgement::NotAsked };
     let flags = w.get::<Flags>(head);
     let prepared = match w.map.fs_of(at) {
         FsKind::Ext4 => flags.buffers(),
@@ -139,7 +140,9 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
             BlockUse::Free => false,
             BlockUse::Busy => true,
             BlockUse::Owned | BlockUse::Shared => {
-                !w.block_owner(block).is_some_and(named) && !file_pages(w).any(named)
+                let owner = w.block_owner(block).filter(|at| at.0 < w.map.file_page_count());
+                let coming = owner.is_some_and(|at| being_written_directly(w, at));
+                !coming && !owner.is_some_and(named) && !file_pages(w).any(named)
             }
         };
         if leaked {

@@ -1,6 +1,6 @@
 //! Invariants about the contents of files: writes that are lost, or about to be.
 
-use super::look::{anywhere, bytes_in_file, file_pages, older};
+use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages, older};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{
@@ -19,7 +19,8 @@ use crate::kernel::world::{
 /// ext4 without buffers, and one of btrfs that it has not prepared, kernel truth E13); everything
 /// else stays what the disk has. A byte is lost if
 /// the newest completed write to it is not there, unless something newer is (a write that has
-/// not completed yet). After a power loss the same is asked of what survives and of what fsync
+/// not completed yet); a page that is in the middle of a direct write is nobody's before its end.
+/// After a power loss the same is asked of what survives and of what fsync
 /// had promised; what was truncated or punched since may be there or not.
 ///
 /// Excused: tmpfs; bytes beyond i_size; bytes that a failed write carried, and whatever is older
@@ -76,6 +77,9 @@ fn excused(lost: Contents, carried: Contents) -> bool {
 
 /// Whether a page of a file would lack something of its newest contents after a final sync.
 fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
+    if being_written_directly(w, at) {
+        return false;
+    }
     let synced = match w.cached(at).filter(|&f| will_be_written(w, at, f)) {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
