@@ -1,5 +1,6 @@
 //! What writeback, the disk and the sync calls have to do, each rule in a small machine.
 
+use super::disk::set_error;
 use super::errno::{EIO, ENOSPC};
 use super::routine::Routine;
 use super::testkit::*;
@@ -226,6 +227,21 @@ fn a_checksumming_disk_refuses_a_page_that_changed_after_the_checksum() {
     run(&mut sim);
     assert_eq!(result(&sim, fsync), Some(-EIO));
     assert_ne!(on_disk(&sim, 0), scribble);
+}
+
+#[test]
+fn a_failure_to_write_older_contents_does_not_unsay_that_newer_ones_were_lost() {
+    let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty], Populate::None);
+    thread(&mut plan, &[FSYNC]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    let (newest, old) = (in_cache(&sim, 0).unwrap(), on_disk(&sim, 0));
+    set_error(&mut sim.world, PAGE, EIO, newest);
+    set_error(&mut sim.world, PAGE, EIO, old);
+    assert_eq!(sim.world.get::<Excused>(PAGE).0, newest);
+    let newer = sim.world.fresh(sim.world.cached(PAGE).unwrap(), OpId(0), WHOLE, 0);
+    sim.world.set(PAGE, Newest(newer));
+    set_error(&mut sim.world, PAGE, EIO, newer);
+    assert_eq!(sim.world.get::<Excused>(PAGE).0, newer);
 }
 
 #[test]

@@ -5,11 +5,13 @@ use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{
-    BlockState, BlockUse, Extent, ExtentKind, LockClass, LockState, Power,
+    Bio, BioEnd, BioStep, BlockState, BlockUse, Extent, ExtentKind, LockClass, LockState, Power,
 };
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
 use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
-use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Version, World};
+use crate::kernel::world::{
+    Actor, Block, Contents, FilePage, Id, Kind, One, Tag, Version, World,
+};
 
 /// See its `doc`.
 ///
@@ -141,7 +143,8 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
             BlockUse::Busy => true,
             BlockUse::Owned | BlockUse::Shared => {
                 let owner = w.block_owner(block).filter(|at| at.0 < w.map.file_page_count());
-                let coming = owner.is_some_and(|at| being_written_directly(w, at));
+                let direct = owner.is_some_and(|at| being_written_directly(w, at));
+                let coming = direct || is_target(w, block);
                 !coming && !owner.is_some_and(named) && !file_pages(w).any(named)
             }
         };
@@ -162,6 +165,16 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
         return Judgement::Broken([cell, cell]);
     }
     if moved(w) { Judgement::Holds } else { Judgement::NotAsked }
+}
+
+/// Whether something is on its way to a block: a bio that a program that goes round for ever has
+/// not sent off yet.
+fn is_target(w: &World, block: Block) -> bool {
+    let tags = w.map.tags[w.map.disk_of(block).index()].clone();
+    tags.map(Tag).any(|tag| {
+        let busy = w.get::<Bio>(tag).step() != BioStep::Idle;
+        busy && w.get::<BioEnd>(tag).block_bits() == Block::pack(Some(block))
+    })
 }
 
 /// Whether some page that had a block at the start has lost it, or has another one.

@@ -1,6 +1,6 @@
 //! Invariants about the contents of files: writes that are lost, or about to be.
 
-use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages, older};
+use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{
@@ -72,7 +72,7 @@ fn lost_write(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
 /// Whether a byte was lost with an error on record: a failed write carried it, or something newer
 /// that was to take its place.
 fn excused(lost: Contents, carried: Contents) -> bool {
-    lost == carried || older(lost, carried)
+    lost == carried || lost.older_than(carried)
 }
 
 /// Whether a page of a file would lack something of its newest contents after a final sync.
@@ -93,7 +93,7 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
     let in_hand = w.cached(at).filter(locked).map_or(synced, |frame| w.data(frame));
     let all = [synced, in_hand, newest, w.get::<Excused>(at).0];
     anywhere(w, all, (0, bytes_in_file(w, at)), |[found, in_hand, newest, carried]| {
-        let lacks = |found| found != newest && !older(newest, found);
+        let lacks = |found| found != newest && !newest.older_than(found);
         let lost = newest != Contents::ZERO && lacks(found) && lacks(in_hand);
         lost && !excused(newest, carried)
     })
@@ -137,7 +137,7 @@ fn lost_in_crash(w: &World, at: FilePage, promised: Contents) -> bool {
     let all = [durable, promised, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
     anywhere(w, all, (0, bytes_in_file(w, at)), |[found, promised, now, carried]| {
         let superseded = now == Contents::ZERO || found == now;
-        let lost = promised != Contents::ZERO && found != promised && !older(promised, found);
+        let lost = promised != Contents::ZERO && found != promised && !promised.older_than(found);
         lost && !superseded && !excused(promised, carried)
     })
 }
@@ -249,9 +249,9 @@ fn of_page(w: &World, at: FilePage) -> Judgement {
     let (data, disk) = (w.data(frame), w.disk_contents(at));
     let all = [data, disk, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
     let newer = |[cached, disk, newest, carried]: [Contents; 4]| {
-        let newer = cached != disk && cached != Contents::ZERO && !older(cached, disk);
+        let newer = cached != disk && cached != Contents::ZERO && !cached.older_than(disk);
         // What a direct write has put on the disk may be the contents of another file.
-        let stale = newest == disk && !older(newest, cached);
+        let stale = newest == disk && !newest.older_than(cached);
         newer && !stale && !excused(cached, carried)
     };
     if data != disk && anywhere(w, all, (0, bytes_in_file(w, at)), newer) {

@@ -40,15 +40,6 @@ pub fn anywhere<const N: usize>(
     false
 }
 
-/// Whether `a` is an older version of the same logical page than `b`.
-#[inline]
-pub fn older(a: Contents, b: Contents) -> bool {
-    match (a.version(), b.version()) {
-        (Some(a), Some(b)) => a.origin == b.origin && a.seq < b.seq,
-        _ => false,
-    }
-}
-
 /// The virtual page over which a page of a region was registered.
 #[inline]
 pub fn vpage_of(w: &World, at: RegionPage) -> Option<VPage> {

@@ -39,6 +39,12 @@ fn dax_taken_away(s: &Strategy, of: &Situation) -> bool {
     uses_dax(s, of) && of.removes_dax && !(waits && seen)
 }
 
+/// Whether the last reference to a page of a DAX file, wherever it is dropped, may have to free its
+/// block.
+fn busy_freed_anywhere(s: &Strategy, of: &Situation) -> bool {
+    s.truncate_dax == Truncate::BusyExtents && uses_dax(s, of) && of.removes_dax
+}
+
 /// Whether a page of the page cache may leave its file while somebody uses it: nothing that was
 /// merged waits for that. Reflink and direct writes drop pages as well.
 fn cache_taken_away(s: &Strategy, of: &Situation) -> bool {
@@ -49,7 +55,14 @@ fn cache_taken_away(s: &Strategy, of: &Situation) -> bool {
 
 /// Whether anybody may pin a page of the page cache, for reading or writing.
 fn pins_files(of: &Situation) -> bool {
-    of.file_reads || of.file_writes || of.longterm_file_writes || of.direct
+    of.file_reads || of.file_writes || of.longterm_file_writes
+}
+
+/// Whether a pinned page may stay dirty through a writeback that has used up what was reserved for
+/// it: who writes a copy and leaves the page dirty asks nobody for the next time.
+fn stays_dirty_unprepared(s: &Strategy, of: &Situation) -> bool {
+    let copies = matches!(s.writeback, Writeback::Bounce | Writeback::BounceLate);
+    copies && of.reserves && pins_files(of)
 }
 
 /// Whether the filesystem may look for the buffers of a page in vain: pins are counted behind
@@ -106,7 +119,7 @@ pub const CLAIMS: &[Claim] = &[
               lies in the mapping, a page that leaves its file with pins leaves them counted, and \
               where it lies behind page->private, the filesystem may take that for itself",
         when: |s, of| {
-            let files = pins_files(of);
+            let files = pins_files(of) || of.direct;
             match s.pin {
                 Pin::MappingCounter => !files || !(of.removes || of.direct || of.reflinks),
                 Pin::PagePrivate => !(files || of.removes || of.reflinks),
@@ -155,8 +168,11 @@ pub const CLAIMS: &[Claim] = &[
         why: "only page_mkwrite and write(2) dirty a page of a file, unless a driver does so when \
               it lets go of a page that it had pinned for writing; but the buffers that \
               page_mkwrite has attached are out of the filesystem's sight while pins are counted \
-              behind page->private",
-        when: |s, of| !writes_behind(s, of) && !buffers_hidden(s, of),
+              behind page->private, and a page that stays dirty because it is pinned has spent \
+              its reservation with the first copy that was written",
+        when: |s, of| {
+            !writes_behind(s, of) && !buffers_hidden(s, of) && !stays_dirty_unprepared(s, of)
+        },
     },
     Claim {
         invariant: "silent-orphan-dma",
@@ -212,8 +228,9 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         invariant: "sleep-in-atomic",
         why: "completion in an interrupt must not dirty a page under the folio lock; drivers that \
-              do are on their own",
-        when: |_, of| !of.interrupts,
+              do are on their own. Busy extents are freed by whoever drops the last reference, be \
+              it the completion of direct I/O or GUP-fast that lets go again",
+        when: |s, of| !of.interrupts && !busy_freed_anywhere(s, of),
     },
     Claim {
         invariant: "lock-order",

@@ -87,6 +87,8 @@ situation! {
     keeps,
     /// Folios larger than a page.
     large,
+    /// A file on btrfs, where every writeback uses up what page_mkwrite or write(2) has reserved.
+    reserves,
     /// A file whose writers need not wait for writeback: its disk does not demand stable pages.
     unstable,
 }
@@ -98,6 +100,7 @@ impl Situation {
             io_errors: plan.faults.io_errors > 0,
             enomem: plan.faults.enomem > 0,
             large: plan.files.iter().any(|f| f.folio_order > 0),
+            reserves: plan.files.iter().any(|f| f.fs == FsKind::Btrfs),
             unstable: plan.files.iter().any(|f| is_unstable(plan, f)),
             ..Situation::default()
         };

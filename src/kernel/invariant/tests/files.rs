@@ -291,14 +291,26 @@ fn the_block_of_a_direct_write_that_goes_on_is_not_lost_and_neither_is_what_it_m
         w.set(writer, Engaged::new().with_dio(File::pack(Some(file))));
     });
     b.silent("space-leak", ended);
-    b.silent("lost-write", ended);
+    b.holds("lost-write", ended);
+    // A bio that is to be sent off holds its block as well.
+    b.silent("space-leak", |w| {
+        let block = w.alloc_block(Disk(0), COW).unwrap();
+        w.set(TAG, Bio::new().with_step(BioStep::Bouncing));
+        w.set(TAG, BioEnd::new().with_block_bits(Block::pack(Some(block))));
+        ended(w);
+    });
+    b.step(|w| {
+        w.set(TAG, Bio::new());
+        let block = Block::unpack(w.get::<BioEnd>(TAG).block_bits()).unwrap();
+        w.free_block(block);
+    });
     // He has ended, or is dead: nobody will come back to it.
     b.breaks("space-leak", |w| {
         w.update::<ActorState>(writer, |s| s.with_life(Life::Killed));
         ended(w);
     });
     b.step(|w| w.set(writer, ActorState::new()));
-    b.silent("lost-write", ended);
+    b.holds("lost-write", ended);
     b.breaks("lost-write", |w| {
         w.set(writer, Engaged::new());
         ended(w);
