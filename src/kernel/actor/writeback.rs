@@ -157,8 +157,7 @@ impl WritePages {
         };
         let folio = cx.head(frame);
         cx.take_ref(folio);
-        let next = at.plus(cx.folio_pages(folio));
-        WritePages { next, ..self }.to(Place::Lock(folio))
+        WritePages { next: at.plus(cx.folio_pages(folio)), ..self }.to(Place::Lock(folio))
     }
 
     /// B2, B3

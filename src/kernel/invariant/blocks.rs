@@ -9,9 +9,7 @@ use crate::kernel::world::machine::{
 };
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
 use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
-use crate::kernel::world::{
-    Actor, Block, Contents, FilePage, Id, Kind, One, Tag, Version, World,
-};
+use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Tag, Version, World};
 
 /// See its `doc`.
 ///

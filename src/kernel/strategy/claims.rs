@@ -139,16 +139,12 @@ pub const CLAIMS: &[Claim] = &[
               calls write(2) dirties the folio under its lock; not so a device, whose driver \
               dirties the page after the fact, when the filesystem may have cleaned it. A page \
               whose buffers are hidden behind page->private is not written",
-        when: |s, of| {
-            !writes_behind(s, of) && !notifier_fails(s, of) && !buffers_hidden(s, of)
-        },
+        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of) && !buffers_hidden(s, of),
     },
     Claim {
         invariant: "clean-but-newer",
         why: "as lost-write: cleaning write-protects the page tables first",
-        when: |s, of| {
-            !writes_behind(s, of) && !notifier_fails(s, of) && !buffers_hidden(s, of)
-        },
+        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of) && !buffers_hidden(s, of),
     },
     Claim {
         invariant: "unstable-io",

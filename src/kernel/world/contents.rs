@@ -185,8 +185,8 @@ impl Patches {
         self.intern(runs)
     }
 
-    /// Made of several contents: what `pick` says, in each stretch of bytes in which all of them are
-    /// uniform, of what they hold there.
+    /// Made of several contents: what `pick` says, in each stretch of bytes in which all of them
+    /// are uniform, of what they hold there.
     pub fn merge<const N: usize>(
         &mut self,
         of: [Contents; N],
