@@ -9,7 +9,9 @@ use crate::kernel::world::machine::{
 };
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
 use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
-use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Tag, Version, World};
+use crate::kernel::world::{
+    Actor, Block, Contents, FilePage, Id, Kind, One, Tag, VPage, Version, World,
+};
 
 /// See its `doc`.
 ///
@@ -203,7 +205,8 @@ fn moved(w: &World) -> bool {
 /// somebody stored to that tail through a mapping since is there rightly. A write that is not
 /// complete yet (a transfer) may show, and a page that truncate has not got to yet: between
 /// i_size_write (T6) and the removal of the page (T7) a load through an entry that is still there
-/// comes before the truncate, as it were. After a power loss what was cut off may be back: only
+/// comes before the truncate, as it were. Where programs write directly, zeroes may be what one of
+/// them has written, over which the page cache's copy comes back. After a power loss what was cut off may be back: only
 /// strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
@@ -229,13 +232,14 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
     }
     let own = w.map.origin_of_file(at);
     let crashed = w.get::<Power>(One(0)).crashed();
+    let zeroes_brought = direct_writes(w, at).next().is_some();
     let exposed = anywhere(w, [contents, newest], WHOLE, |[shown, newest]| {
         let Some(version) = shown.version() else { return false };
         let same = newest.version().is_some_and(|n| n.origin == version.origin);
         if version.origin != own && !same && !brought(w, at, version.origin) {
             return true;
         }
-        !crashed && newest == Contents::ZERO && complete(w, version)
+        !crashed && newest == Contents::ZERO && !zeroes_brought && complete(w, version)
     });
     if exposed {
         let size = w.cell::<Size>(w.map.file_of(at));
@@ -250,14 +254,18 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
 /// Whether some program writes contents of this origin directly to a page of a file. Until the
 /// page cache's copy, if there is a newer one, has been written over it, the disk may show it.
 fn brought(w: &World, at: FilePage, origin: u32) -> bool {
-    let from = |op: &Op| match *op {
-        Op::DioWrite { to, from } if to == at => Some(from),
-        _ => None,
-    };
-    let programs = w.map.plan.threads.iter().flat_map(|t| &t.program);
-    programs.filter_map(from).any(|page| {
+    direct_writes(w, at).any(|page| {
         let file = w.map.backing(page).map(|p| w.map.origin_of_file(p));
         file == Some(origin) || w.map.origin_of_vpage(page) == origin
+    })
+}
+
+/// The pages from which programs write directly to a page of a file.
+fn direct_writes(w: &World, at: FilePage) -> impl Iterator<Item = VPage> + '_ {
+    let programs = w.map.plan.threads.iter().flat_map(|t| &t.program);
+    programs.filter_map(move |op| match *op {
+        Op::DioWrite { to, from } if to == at => Some(from),
+        _ => None,
     })
 }
 
