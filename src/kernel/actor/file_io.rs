@@ -221,7 +221,9 @@ impl Machine for WriteFile {
             WritePlace::Copy(folio) => self.copy(cx, folio),
             WritePlace::Dirty(folio) => {
                 cx.change_flags(folio, |f| f.with_uptodate(true));
-                cx.mark_dirty(folio);
+                // iomap_set_range_dirty(), block_commit_write(): of this page, in a larger folio.
+                let frame = cx.cached(self.at).unwrap_or(folio);
+                cx.mark_dirty(frame);
                 match grown(cx, self.at, self.part) {
                     Some(_) => self.to(WritePlace::Grow(folio)),
                     None => self.let_go(folio),

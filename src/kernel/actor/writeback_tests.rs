@@ -1,5 +1,6 @@
 //! What writeback, the disk and the sync calls have to do, each rule in a small machine.
 
+use super::disk::set_error;
 use super::errno::{EIO, ENOSPC};
 use super::routine::Routine;
 use super::testkit::*;
@@ -258,6 +259,21 @@ fn a_checksumming_disk_refuses_a_page_that_changed_after_the_checksum() {
 }
 
 #[test]
+fn a_failure_to_write_older_contents_does_not_unsay_that_newer_ones_were_lost() {
+    let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty], Populate::None);
+    thread(&mut plan, &[FSYNC]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    let (newest, old) = (in_cache(&sim, 0).unwrap(), on_disk(&sim, 0));
+    set_error(&mut sim.world, PAGE, EIO, newest);
+    set_error(&mut sim.world, PAGE, EIO, old);
+    assert_eq!(sim.world.get::<Excused>(PAGE).0, newest);
+    let newer = sim.world.fresh(sim.world.cached(PAGE).unwrap(), OpId(0), WHOLE, 0);
+    sim.world.set(PAGE, Newest(newer));
+    set_error(&mut sim.world, PAGE, EIO, newer);
+    assert_eq!(sim.world.get::<Excused>(PAGE).0, newer);
+}
+
+#[test]
 fn a_larger_folio_is_written_page_by_page_and_ends_its_writeback_once() {
     let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty; 4], Populate::Write);
     plan.files[0].folio_order = 2;
@@ -273,6 +289,24 @@ fn a_larger_folio_is_written_page_by_page_and_ends_its_writeback_once() {
     }
     assert_eq!(on_disk(&sim, 3), beyond, "a page beyond the end of the file is not written");
     assert!(on_disk(&sim, 2).is_patched(), "the tail of the last page is zeroed");
+}
+
+#[test]
+fn a_range_that_begins_in_the_middle_of_a_folio_is_written_and_waited_for_with_all_of_it() {
+    // Its tags are those of the folio, wherever a lookup comes in (xas_find_marked).
+    for op in [
+        Op::Punch { first: FilePage(1), pages: 1 },
+        Op::DioRead { from: FilePage(1), into: VPage(0) },
+    ] {
+        let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty; 2], Populate::None);
+        plan.files[0].folio_order = 1;
+        plan.vmas[0] = VmaPlan { backing: Backing::Anon, shared: false, ..plan.vmas[0].clone() };
+        thread(&mut plan, &[op]);
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        let cached = in_cache(&sim, 0);
+        assert_eq!(run(&mut sim), Ending::Finished);
+        assert_eq!(Some(on_disk(&sim, 0)), cached, "{op:?}");
+    }
 }
 
 #[test]
