@@ -42,7 +42,9 @@ fn the_number_of_threads_changes_no_byte_of_result_or_findings() {
 
 #[test]
 fn every_scheduler_runs_and_pct_states_its_guarantee() {
-    for scheduler in ["random", "pct", "pos", "uniform", "timed", "timed-random"] {
+    let manual = include_str!("../docs/exploration.md");
+    for (_, scheduler, _) in gupsim::schedule::TABLE {
+        assert!(manual.contains(&format!("\n| {scheduler} |")), "the manual lacks {scheduler}");
         let args = ["fuzz", ORPHAN, "--runs", "65", "--scheduler", scheduler];
         let found = &json(&args)[0];
         assert_eq!((&found["runs"], &found["checked"]), (&65.into(), &2.into()), "{scheduler}");

@@ -4,7 +4,7 @@ use super::explore::Style;
 use super::strategy::StrategyFlags;
 use super::{Exit, failure::Failure, findings, generate, out, setting, watch};
 use crate::engine::explore::visited::Seen;
-use crate::engine::shrink::preemptions;
+use crate::engine::shrink::{self, preemptions};
 use crate::fuzz::{self, Control, Tally};
 use crate::jobs;
 use crate::judged::Judged;
@@ -335,7 +335,10 @@ fn simplest(
     let moves = &moves[..failed.steps];
     // One that is too long for that says no more than the run itself.
     let short = moves.len() <= simplify::SHRINKABLE && !watch::interrupted();
-    short.then(|| simplify::simpler(start, moves, failed.signature))
+    let same = |run: &[Move]| {
+        !watch::interrupted() && simplify::shows(start.sim(), run, failed.signature)
+    };
+    short.then(|| shrink::shrink(start, moves, Props::one(invariant), same))
 }
 
 /// How what was found is shown: the command for the runs or one of them, the file of a kind of

@@ -234,7 +234,7 @@ impl<M: Model> Snapshot<M> {
         path: &Path,
     ) -> Result<Snapshot<M>, CheckpointError> {
         // First the sum of all of it: what follows is read as it stands, and runs are made of it.
-        if !is_whole(File::open(path)?)? {
+        if !fs::metadata(path)?.is_file() || !is_whole(File::open(path)?)? {
             return Err(CheckpointError::Damaged);
         }
         let from = BufReader::with_capacity(1 << 20, File::open(path)?);
