@@ -96,7 +96,7 @@ proptest! {
     }
 }
 
-/// The table of the manual, line by line: what a full and a reduced search of the pin protocol count.
+/// The table of the manual, line by line: what searches of the pin protocol count.
 #[test]
 fn the_manual_says_what_is_left_of_the_pin_protocol() {
     let manual = include_str!("../docs/exploration.md");

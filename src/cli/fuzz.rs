@@ -4,6 +4,7 @@ use super::explore::Style;
 use super::strategy::StrategyFlags;
 use super::{Exit, failure::Failure, findings, generate, out, setting, watch};
 use crate::engine::explore::visited::Seen;
+use crate::engine::model::Props;
 use crate::engine::shrink::{self, preemptions};
 use crate::fuzz::{self, Control, Tally};
 use crate::jobs;
@@ -335,9 +336,8 @@ fn simplest(
     let moves = &moves[..failed.steps];
     // One that is too long for that says no more than the run itself.
     let short = moves.len() <= simplify::SHRINKABLE && !watch::interrupted();
-    let same = |run: &[Move]| {
-        !watch::interrupted() && simplify::shows(start.sim(), run, failed.signature)
-    };
+    let same =
+        |run: &[Move]| !watch::interrupted() && simplify::shows(start.sim(), run, failed.signature);
     short.then(|| shrink::shrink(start, moves, Props::one(invariant), same))
 }
 

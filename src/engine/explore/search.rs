@@ -24,8 +24,7 @@ const IN_CACHE: usize = 1 << 15;
 
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;
-
-/// Moves after which it is time for one: of a large machine a single state has thousands.
+/// Moves after which it is time for one: a state of a large machine has thousands.
 const SHARE_MOVES: u64 = 1 << 12;
 
 /// A piece of work: claimed states that nobody has looked at, each one move behind a run; or, if
@@ -460,8 +459,8 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
     /// whole of it goes beyond: on any number of threads.
     #[inline]
     fn limit(&self) -> Option<Bound> {
-        let states = self.distinct.as_ref().map_or(self.seen.len(), Seen::len);
-        if self.options.max_states.is_some_and(|m| states as u64 > m) {
+        let states = self.distinct.as_ref().map_or(self.seen.len(), Seen::len) as u64;
+        if self.options.max_states.is_some_and(|m| states > m) {
             return Some(Bound::States);
         }
         self.options.max_bytes.is_some_and(|m| self.bytes() > m).then_some(Bound::Memory)
