@@ -319,6 +319,7 @@ fn judge(
             cut: end(Ending::Cut),
         },
         collision: report.collision,
+        collisions: report.collisions,
         invariants,
         expectations: Vec::new(),
         starvation: None,

@@ -409,17 +409,6 @@ mod tests {
         }
 
         #[test]
-        fn exact_and_bounded_searches_are_the_same_on_any_number_of_threads(p in program(true)) {
-            let start = Guarded::new(p);
-            let exact = Options { exact: true, ..Options::default() };
-            let bounded = Options { preemptions: Some(2), depth: Some(9), ..Options::default() };
-            let both = Options { exact: true, ..bounded.clone() };
-            for how in [exact, bounded, both] {
-                same_on_any_number_of_threads(&start, how)?;
-            }
-        }
-
-        #[test]
         fn a_search_is_cut_if_and_only_if_there_are_more_states_than_allowed(p in program(true)) {
             let start = Guarded::new(p);
             let plain = Options::default();
@@ -447,6 +436,24 @@ mod tests {
         #[test]
         fn a_reduced_search_round_circles_is_the_same_on_any_number_of_threads(p in program(true)) {
             agree(p)?;
+        }
+    }
+
+    proptest! {
+        // Whole states are heavy to lay down at every few steps.
+        #![proptest_config(ProptestConfig {
+            cases: 20, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn exact_and_bounded_searches_are_the_same_on_any_number_of_threads(p in program(true)) {
+            let start = Guarded::new(p);
+            let exact = Options { exact: true, ..Options::default() };
+            let bounded = Options { preemptions: Some(2), depth: Some(9), ..Options::default() };
+            let both = Options { exact: true, ..bounded.clone() };
+            for how in [exact, bounded, both] {
+                same_on_any_number_of_threads(&start, how)?;
+            }
         }
     }
 
