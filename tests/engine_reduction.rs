@@ -100,7 +100,7 @@ proptest! {
 #[test]
 fn the_manual_says_what_is_left_of_the_pin_protocol() {
     let manual = include_str!("../docs/exploration.md");
-    let section = manual.split("\n### ").find(|s| s.starts_with("What it leaves of the pin"));
+    let section = manual.split("\n##").find(|s| s.starts_with("# What it leaves of the pin"));
     let rows = section.unwrap().lines().filter_map(|line| line.strip_prefix("| "));
     let mut sizes = Vec::new();
     for row in rows.filter(|row| row.starts_with(char::is_numeric)) {
