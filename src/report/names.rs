@@ -25,7 +25,9 @@ pub fn object(w: &World, kind: Kind, n: u32) -> String {
         Kind::CpuState => format!("cpu {n}"),
         Kind::VmaState => format!("mapping {}", map.plan.vmas[n as usize].name),
         Kind::MmState => format!("mm {}", map.plan.mms[n as usize].name),
-        Kind::Size | Kind::FileState | Kind::Lease => map.plan.files[n as usize].name.clone(),
+        Kind::Size | Kind::FileState | Kind::Lease | Kind::MappingPins => {
+            map.plan.files[n as usize].name.clone()
+        }
         Kind::LockState => map.lock_name(Lock(n)),
         Kind::Held | Kind::HeldMore | Kind::Engaged | Kind::ActorState => map.actor_name(Actor(n)),
         Kind::DiskState => map.plan.disks[n as usize].name.clone(),
@@ -248,6 +250,39 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Sleep { ns } => format!("sleep {ns} ns"),
         Op::Repeat { .. } => "repeat".into(),
     }
+}
+
+/// Whether an operation has a caller who gets its result. Threads of the kernel, devices, and bare
+/// loads and stores tell nobody that they have come to their end.
+pub fn is_call(op: Op) -> bool {
+    use Op::*;
+    let untold = matches!(
+        op,
+        Load { .. }
+            | Store { .. }
+            | WritePinned { .. }
+            | ReadPinned { .. }
+            | DmaWrite { .. }
+            | DmaRead { .. }
+            | DmaWait { .. }
+            | Writeback { .. }
+            | Reclaim { .. }
+            | Migrate { .. }
+            | TakeFrame
+            | TakeBlock { .. }
+            | Verify { .. }
+            | AwaitBreak { .. }
+            | Crash
+            | Signal { .. }
+            | LeaseTimeout { .. }
+    );
+    !untold
+}
+
+/// Whether what an operation has read is its point.
+pub fn reads(op: Op) -> bool {
+    use Op::*;
+    matches!(op, Load { .. } | Read { .. } | ReadPinned { .. } | DmaRead { .. })
 }
 
 fn bytes(part: Part) -> String {

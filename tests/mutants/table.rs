@@ -130,7 +130,7 @@ pub const SURVIVORS: &[(Guard, &str)] = &[
     ),
     (
         Guard::UnbindDrain,
-        "where pages are waited for as well (5.3 to 5.17) it adds nothing, and later what GUP \
+        "where pages are waited for as well (5.2 to 5.17) it adds nothing, and later what GUP \
          returns holds no live reference, so that its release comes too late anyway",
     ),
     (

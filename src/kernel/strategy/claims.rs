@@ -164,7 +164,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "missing-struct-page",
-        why: "removal of a device waits for whoever took a page in time (5.3 to 5.17); since it \
+        why: "removal of a device waits for whoever took a page in time (5.2 to 5.17); since it \
               no longer does, and before it did, only for those who are between taking and \
               looking again",
         when: |s, of| !of.unbinds || s.unbind == Unbind::LiveRef || !uses_dax(s, of),

@@ -44,7 +44,7 @@ const COUNTED: Strategy = Strategy { pin: Pin::FolioPincount, dio_ref: DioRef::P
 const LINUX_4_14: Strategy =
     Strategy { truncate_dax: Truncate::Ignore, longterm: Longterm::Allow, ..LINUX_4_19 };
 
-/// Linux 5.7: pins are counted; removal of a DAX device waits for pages (5.3).
+/// Linux 5.7: pins are counted; removal of a DAX device waits for pages (5.2).
 const LINUX_5_7: Strategy =
     Strategy { pin: Pin::FolioPincount, unbind: Unbind::LiveRef, ..LINUX_4_19 };
 
@@ -104,7 +104,7 @@ impl Preset {
             doc: "Linux 4.19 (October 2018), the \"today\" of the mails of December 2018: DAX \
                   truncate waits with the fault lock dropped, long-term pins of DAX are refused; \
                   GUP-fast holds a live reference on dev_pagemap (4.5), for which the removal of \
-                  the device does not wait (it does from 5.3 on); for the page cache nothing is \
+                  the device does not wait (it does from 5.2 on); for the page cache nothing is \
                   done: pins are plain references, nobody asks.",
             strategy: LINUX_4_19,
         },
@@ -112,7 +112,7 @@ impl Preset {
             name: "linux-5.7",
             doc: "Linux 5.7 (May 2020): FOLL_PIN is counted, +1024 on the refcount of a base page \
                   and exactly on larger ones (5.7), and nobody but the slow-path fork of 5.9 will \
-                  ask; removal of a DAX device waits for live references and for pages (5.3); the \
+                  ask; removal of a DAX device waits for live references and for pages (5.2); the \
                   rest is that of 4.19. The forced copy for reading GUP calls came in 5.8 and went \
                   in 5.9.",
             strategy: LINUX_5_7,
