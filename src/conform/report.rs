@@ -51,6 +51,8 @@ pub struct Filter {
     pub seq: Option<String>,
     /// This file system.
     pub fs: Option<String>,
+    /// Whether the user has had enough; those that are left are not looked at then.
+    pub over: Option<fn() -> bool>,
 }
 
 impl Filter {
@@ -69,7 +71,8 @@ pub fn runs(
     filter: &Filter,
 ) -> Vec<Compared> {
     let mut found = Vec::new();
-    for run in recording.runs.iter().filter(|run| filter.wants(run)) {
+    let over = || filter.over.is_some_and(|over| over());
+    for run in recording.runs.iter().filter(|run| filter.wants(run)).take_while(|_| !over()) {
         let Some(sequence) = suite.sequences.iter().find(|s| s.name == run.seq) else { continue };
         let used = used(recording, run);
         let view = View { fs: &run.fs, kernel: recording.version(), used, private: true };

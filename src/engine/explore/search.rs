@@ -13,8 +13,7 @@ use crate::engine::model::{Agent, Model, Stepped};
 use crate::engine::reduce::Agents;
 use crate::engine::reduce::guide::Guide;
 
-/// States between two looks at the outside world. (Few under test, so that small models are laid
-/// down.)
+/// States between two looks at the outside world; few under test, where models are small.
 const POLL_EVERY: u32 = if cfg!(test) { 1 << 3 } else { 1 << 12 };
 
 /// Moves after which it is time for one even though the states were few.
@@ -25,9 +24,7 @@ const IN_CACHE: usize = 1 << 15;
 
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;
-
-/// Moves after which it is time for one even though the states were few: of a large machine a
-/// single state has tens of thousands.
+/// Moves after which it is time for one: a state of a large machine has thousands.
 const SHARE_MOVES: u64 = 1 << 12;
 
 /// A piece of work: claimed states that nobody has looked at, each one move behind a run; or, if
@@ -197,15 +194,15 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             if !self.step() {
                 break None;
             }
+            if let Some(bound) = self.limit() {
+                break Some(Halt::Stop(bound));
+            }
             self.ticks += 1;
             let mut due = self.ticks.is_multiple_of(POLL_EVERY);
             let moved = self.tally.transitions - self.looked;
             if self.ticks.is_multiple_of(SHARE_EVERY) || moved >= SHARE_MOVES {
                 self.looked = self.tally.transitions;
                 due |= self.tally.transitions - self.reported >= POLL_MOVES;
-                if let Some(bound) = self.limit() {
-                    break Some(Halt::Stop(bound));
-                }
                 if hub.hungry() {
                     self.share(hub);
                 }
@@ -457,12 +454,21 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
     }
 
-    /// A limit on states or memory that has been reached.
+    /// A limit on states or memory that the search has gone beyond. Whoever claims the state that
+    /// is too many comes here before anything else, so that a search is cut if and only if the
+    /// whole of it goes beyond: on any number of threads.
+    #[inline]
     fn limit(&self) -> Option<Bound> {
-        if self.options.max_states.is_some_and(|m| self.seen.len() as u64 >= m) {
+        let states = self.distinct.as_ref().map_or(self.seen.len(), Seen::len) as u64;
+        if self.options.max_states.is_some_and(|m| states > m) {
             return Some(Bound::States);
         }
-        self.options.max_bytes.is_some_and(|m| self.seen.bytes() >= m).then_some(Bound::Memory)
+        self.options.max_bytes.is_some_and(|m| self.bytes() > m).then_some(Bound::Memory)
+    }
+
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.seen.bytes() + self.distinct.as_ref().map_or(0, Seen::bytes)
     }
 
     fn poll(&mut self, hub: &impl Hub<M>) -> Poll {
@@ -471,7 +477,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             transitions: self.tally.transitions,
             depth: self.frames.len(),
             frontier: self.todo.len() - self.floor,
-            bytes: self.seen.bytes(),
+            bytes: self.bytes(),
             done: self.done(),
         };
         let fresh = self.tally.transitions - self.reported;
