@@ -6,7 +6,7 @@
 
 mod results;
 
-use super::super::compare::Remark;
+use super::super::compare::{Remark, View};
 use super::super::observation::{Observation, Run};
 use super::super::sequence::{Gate, PAGE, Sequence};
 use super::Unsupported;
@@ -35,6 +35,9 @@ pub struct Simulated {
     pub remarks: Vec<Remark>,
     /// The steps that were made for each line: by whom, and what.
     pub trace: Vec<Vec<(String, &'static str)>>,
+    /// A kernel worker raced with the calls, and lost: what is seen if it wins. A recording may
+    /// show either.
+    pub other: Option<Box<Simulated>>,
 }
 
 /// Simulates a sequence on a file system under a design.
@@ -43,27 +46,24 @@ pub struct Simulated {
 /// If the model lacks an operation, or the file system.
 pub fn simulate(
     sequence: &Sequence,
-    fs: &str,
+    view: View,
     strategy: Strategy,
 ) -> Result<Simulated, Unsupported> {
-    let kind = machine::kind(fs)
-        .ok_or_else(|| Unsupported { step: 0, what: format!("file system {fs}") })?;
+    let kind = machine::kind(view.fs)
+        .ok_or_else(|| Unsupported { step: 0, what: format!("file system {}", view.fs) })?;
     let compiled = compile::compile(sequence, kind, strategy)?;
-    let mut sim = Sim::new(compiled.plan.clone(), strategy);
-    sim.set_judging(false);
-    let driver = Driver {
-        sim,
-        compiled,
-        gates: Gates::default(),
-        letters: Letters::default(),
-        last: Vec::new(),
-        background: [None, None],
-        stalled: [None, None],
-        trace: Vec::new(),
-        pages: sequence.pages,
+    let run = |compiled, prompt| {
+        Driver::new(compiled, strategy, sequence, view, prompt).sequence(sequence, view.fs)
     };
-    driver.sequence(sequence, fs)
+    let found = run(compiled.clone(), false)?;
+    let raced = found.trace.iter().flatten().any(|(_, step)| *step == FIXUP);
+    let other = if raced { Some(Box::new(run(compiled, true)?)) } else { None };
+    Ok(Simulated { other, ..found })
 }
+
+/// The first step of a worker that prepares pages for the next pass of writeback, while fsync is
+/// about to make that pass.
+const FIXUP: &str = "fixup: btrfs_delalloc_reserve_space";
 
 /// What the gates hold.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,6 +101,10 @@ struct Driver {
     stalled: [Option<Stalled>; 2],
     trace: Vec<(Agent, &'static str)>,
     pages: u32,
+    /// See [`View::no_io`].
+    no_io: bool,
+    /// Workers go first, else last.
+    prompt: bool,
 }
 
 /// What a line returned.
@@ -153,6 +157,39 @@ impl Counts {
 }
 
 impl Driver {
+    fn new(
+        compiled: Compiled,
+        strategy: Strategy,
+        sequence: &Sequence,
+        view: View,
+        prompt: bool,
+    ) -> Driver {
+        let mut sim = Sim::new(compiled.plan.clone(), strategy);
+        sim.set_judging(false);
+        if view.used {
+            // A store through a mapping has made the page dirty when it was unmapped
+            // (zap_present_folio_ptes), and nobody ever cleans a page of a pmem device.
+            let blocks = (0..sim.world.map.blocks()).map(Block);
+            let frames: Vec<Frame> = blocks.filter_map(|b| sim.world.map.pmem_frame(b)).collect();
+            for frame in frames {
+                sim.world.change_flags(frame, |f| f.with_dirty(true));
+            }
+        }
+        Driver {
+            sim,
+            compiled,
+            gates: Gates::default(),
+            letters: Letters::default(),
+            last: Vec::new(),
+            background: [None, None],
+            stalled: [None, None],
+            trace: Vec::new(),
+            pages: sequence.pages,
+            no_io: view.no_io(),
+            prompt,
+        }
+    }
+
     fn sequence(mut self, sequence: &Sequence, fs: &str) -> Result<Simulated, Unsupported> {
         let mut found = Simulated::default();
         found.run.seq.clone_from(&sequence.name);
@@ -254,6 +291,13 @@ impl Driver {
         }
     }
 
+    /// A kernel worker that can go on.
+    fn worker(&self) -> Option<Agent> {
+        let map = &self.sim.world.map;
+        let workers = (0..map.plan.workers).map(|k| map.worker_actor(Worker(k)).0 as Agent);
+        workers.into_iter().find(|&agent| self.sim.is_ready(agent))
+    }
+
     fn op(&self, thread: usize, at: u32) -> OpId {
         self.sim.world.map.plan.threads[thread].first_op.plus(at)
     }
@@ -273,8 +317,9 @@ impl Driver {
                 break;
             }
             let thread = part.thread as Agent;
-            if self.sim.is_ready(thread) {
-                self.step(thread);
+            let worker = self.worker().filter(|_| self.prompt);
+            if let Some(agent) = worker.or(self.sim.is_ready(thread).then_some(thread)) {
+                self.step(agent);
             } else if !self.others(Some(part.thread)) {
                 return false;
             }
