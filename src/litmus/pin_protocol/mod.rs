@@ -259,7 +259,7 @@ impl PinProtocol {
         let writeback = usize::from(page) == index && (1..=3).contains(&step);
         let p = self.size.pages;
         let truncate = index == p - 1 && (1..=6).contains(&self.pcs[p + 1].is);
-        u8::from(writeback) * BY_WRITEBACK | u8::from(truncate) * BY_TRUNCATE
+        u8::from(writeback) * BY_WRITEBACK + u8::from(truncate) * BY_TRUNCATE
     }
 
     /// The invariants, of the one page that a step can have changed: (broken, reached).
