@@ -124,9 +124,9 @@ fn phase_one<M: Model>(
 }
 
 /// Adds what a thread has learned.
-fn learn(lessons: &mut Option<Lessons>, guide: Option<Guide>) {
+fn learn(lessons: &mut Option<Lessons>, guide: Option<Box<Guide>>) {
     if let (Some(lessons), Some(guide)) = (lessons, guide) {
-        lessons.merge(guide);
+        lessons.merge(*guide);
     }
 }
 
@@ -252,7 +252,7 @@ fn phase_exact<M: Model>(
 /// What a thread leaves.
 struct Part<Mv> {
     tally: Tally<Mv>,
-    guide: Option<Guide>,
+    guide: Option<Box<Guide>>,
 }
 
 /// Lets workers do the work there is, each on a thread, until something happens to one of them;

@@ -112,8 +112,9 @@ pub(super) struct Worker<'a, M: Model, S> {
     ahead: Option<Stepped>,
     /// Distinct states, when keys say more than the state.
     distinct: Option<S>,
-    /// Who is to be tried, under a reduction.
-    pub(super) guide: Option<Guide>,
+    /// Who is to be tried, under a reduction. (In a box: it is taken out and put back in every
+    /// state.)
+    pub(super) guide: Option<Box<Guide>>,
     ticks: u32,
     /// Transitions when it last looked around, and when it last reported.
     looked: u64,
@@ -143,7 +144,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             keys: Vec::new(),
             ahead: None,
             distinct,
-            guide,
+            guide: guide.map(Box::new),
             ticks: 0,
             looked: 0,
             reported: 0,
@@ -271,13 +272,16 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.frames.last().map_or((None, 0), |f| (Some(self.model.agent(f.mv)), f.used))
     }
 
-    /// What the present state is known by in the visited set.
+    /// What the present state is known by in the visited set without `preemptions` and `depth`.
+    #[inline]
+    fn plain_key(&self) -> u64 {
+        if self.options.symmetry { self.model.canonical() } else { self.model.fingerprint() }
+    }
+
+    /// What it is known by in any case.
     #[inline]
     fn key(&self, last: Option<Agent>, used: u32, depth: usize) -> u64 {
-        if self.options.symmetry {
-            return self.model.canonical();
-        }
-        let mut key = self.model.fingerprint();
+        let mut key = self.plain_key();
         if self.options.preemptions.is_some() {
             let agent = last.map_or(u64::from(u32::MAX), u64::from);
             key = mix2(key, agent << 32 | u64::from(used));
@@ -356,23 +360,24 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
     }
 
     /// Takes back the move tried before and makes the next one; gives what the state is known by.
-    #[inline]
+    #[inline(always)]
     fn attempt(&mut self, mv: M::Move, before: Option<Stepped>) -> (u64, Stepped) {
         if let Some(stepped) = before {
             self.model.undo(stepped);
         }
         let stepped = self.model.apply(mv);
         self.count(mv, stepped);
-        (self.key(None, 0, 0), stepped)
+        (self.plain_key(), stepped)
     }
 
-    /// Notes a state that is to be looked at, if it is new.
+    /// Notes a state that is to be looked at, if it is new: without a branch, as nobody can
+    /// foretell whether it is.
     #[inline]
     fn found(&mut self, mv: M::Move, new: bool) {
-        if new {
-            self.tally.states += 1;
-            self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
-        }
+        self.tally.states += u64::from(new);
+        let kept = self.todo.len() + usize::from(new);
+        self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
+        self.todo.truncate(kept);
     }
 
     /// Like [`expand_plain`](Self::expand_plain), within `preemptions` and `depth`.

@@ -55,7 +55,8 @@ impl Table {
         let mut i = Self::home(self.slots.len(), key);
         loop {
             let slot = self.slots[i];
-            if slot == key || slot == 0 {
+            // One branch for both: nobody can foretell which it is.
+            if (slot == key) | (slot == 0) {
                 return i;
             }
             i += 1;
@@ -70,10 +71,8 @@ impl Table {
     fn insert(&mut self, key: u64) -> bool {
         let i = self.slot(key);
         let new = self.slots[i] == 0;
-        if new {
-            self.slots[i] = key;
-            self.len += 1;
-        }
+        self.slots[i] = key;
+        self.len += usize::from(new);
         new
     }
 
