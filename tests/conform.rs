@@ -9,6 +9,7 @@ use gupsim::conform::record::{self, Recording};
 use gupsim::conform::report::{self, Fate, Filter, Report};
 use gupsim::conform::rules::{self, Outcome};
 use gupsim::conform::sequence::Suite;
+use gupsim::conform::source::Simulator;
 use gupsim::kernel::strategy::Preset;
 
 const RULES: &str = include_str!("data/kernel-truth/rules.md");
@@ -176,13 +177,14 @@ const WRONG_6_18: &[(&str, &str)] = &[
 fn the_presets_do_what_their_kernels_did() {
     for &(kernel, recorded, wrong, fields) in KERNELS {
         let strategy = Preset::find(&format!("linux-{kernel}")).unwrap().strategy;
+        let simulator = Simulator { strategy };
         let mut report = Report::default();
         for bundled in bundled::ALL {
             let (suite, recording) = load(bundled);
             let (major, minor) = recording.version();
             if format!("{major}.{minor}") == kernel {
                 let all = Filter::default();
-                let runs = report::runs(bundled.name, &suite, &recording, strategy, &all);
+                let runs = report::runs(bundled.name, &suite, &recording, &simulator, &all);
                 report.add(&suite, &recording, runs);
             }
         }

@@ -7,6 +7,7 @@ use crate::conform::read;
 use crate::conform::record::{self, Recording};
 use crate::conform::report::{self, Filter, Report};
 use crate::conform::sequence::Suite;
+use crate::conform::source::Simulator;
 use crate::conform::table;
 use crate::kernel::strategy::Preset;
 use crate::scenario::strategy as words;
@@ -76,10 +77,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         (None, Some((_, _, recording))) => of_kernel(recording),
         (None, None) => Preset::DEFAULT.to_string(),
     };
-    let strategy = words::preset(&preset)?;
+    let simulator = Simulator { strategy: words::preset(&preset)? };
     let mut report = Report { preset: preset.clone(), ..Report::default() };
     for (name, suite, recording) in loaded {
-        let runs = report::runs(&name, &suite, &recording, strategy, &filter);
+        let runs = report::runs(&name, &suite, &recording, &simulator, &filter);
         report.add(&suite, &recording, runs);
     }
     if report.runs.is_empty() {

@@ -1,12 +1,10 @@
 //! What a comparison with recordings found, as text and as JSON.
 
-use super::compare::{self, Comparison, View};
-use super::observation::Run;
+use super::compare::{self, Comparison};
 use super::record::Recording;
 use super::rules;
 use super::sequence::Suite;
-use super::sim::{self, Simulated};
-use crate::kernel::strategy::Strategy;
+use super::source::{Lacks, Observed, Offer, Source};
 use indexmap::IndexMap;
 use serde::Serialize;
 use std::fmt::Write;
@@ -22,10 +20,10 @@ pub enum Fate {
     Unsupported(usize, String),
 }
 
-/// A recorded run and what the simulator made of it.
+/// A run and what the other source made of it.
 #[derive(Clone, Debug)]
 pub struct Compared {
-    /// The recording.
+    /// The source that it is held against.
     pub recording: String,
     /// The sequence.
     pub seq: String,
@@ -49,39 +47,41 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn wants(&self, run: &Run) -> bool {
-        let seq = self.seq.as_ref().is_none_or(|prefix| run.seq.starts_with(prefix.as_str()));
-        seq && self.fs.as_ref().is_none_or(|fs| run.fs == *fs)
+    fn wants(&self, offer: &Offer) -> bool {
+        let seq = self.seq.as_ref().is_none_or(|prefix| offer.seq.starts_with(prefix.as_str()));
+        seq && self.fs.as_ref().is_none_or(|fs| offer.fs == *fs)
     }
 }
 
-/// Simulates the sequences of a recording and compares.
+/// Holds one source against another: every run that `expected` offers is made by `found` as well,
+/// and compared. `name` is what `expected` is called.
 pub fn runs(
     name: &str,
     suite: &Suite,
-    recording: &Recording,
-    strategy: Strategy,
+    expected: &impl Source,
+    found: &impl Source,
     filter: &Filter,
 ) -> Vec<Compared> {
-    let mut found = Vec::new();
-    for run in recording.runs.iter().filter(|run| filter.wants(run)) {
-        let Some(sequence) = suite.sequences.iter().find(|s| s.name == run.seq) else { continue };
-        let view = View { fs: &run.fs, kernel: recording.version() };
-        let (fate, comparison, trace) = match sim::simulate(sequence, &run.fs, strategy) {
-            Err(lacks) => {
-                let fate = Fate::Unsupported(lacks.step, lacks.what);
-                (fate, Comparison::default(), Vec::new())
+    let mut all = Vec::new();
+    for offer in expected.offers(suite).into_iter().filter(|offer| filter.wants(offer)) {
+        let Some(sequence) = suite.sequence(&offer.seq) else { continue };
+        let both = expected.observe(sequence, &offer);
+        let both = both.and_then(|a| found.observe(sequence, &offer).map(|b| (a, b)));
+        let (fate, comparison, trace) = match both {
+            Err(Lacks { step, what }) => {
+                (Fate::Unsupported(step, what), Comparison::default(), Vec::new())
             }
-            Ok(Simulated { run: simulated, remarks, trace }) => {
-                let c = compare::compare(sequence, view, run, &simulated, &remarks);
+            Ok((a, Observed { run, remarks, trace })) => {
+                let view = expected.view(&offer.fs);
+                let c = compare::compare(sequence, view, &a.run, &run, &remarks);
                 let agree = c.mismatches.is_empty();
                 (if agree { Fate::Predicted } else { Fate::Mismatched }, c, trace)
             }
         };
-        let (seq, fs) = (run.seq.clone(), run.fs.clone());
-        found.push(Compared { recording: name.to_string(), seq, fs, fate, comparison, trace });
+        let Offer { seq, fs, .. } = offer;
+        all.push(Compared { recording: name.to_string(), seq, fs, fate, comparison, trace });
     }
-    found
+    all
 }
 
 /// Counts of runs.

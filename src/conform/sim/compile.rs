@@ -7,7 +7,7 @@
 mod lines;
 
 use super::super::sequence::{At, Bytes, Gate, Init, PAGE, SLOTS, Sequence};
-use super::Unsupported;
+use super::super::source::Lacks;
 use super::machine::{self, *};
 use super::values::Values;
 use crate::kernel::strategy::Strategy;
@@ -163,7 +163,7 @@ pub fn compile(
     sequence: &Sequence,
     fs: FsKind,
     strategy: Strategy,
-) -> Result<Compiled, Unsupported> {
+) -> Result<Compiled, Lacks> {
     let (plan, sources) = machine::plan(sequence, fs);
     let mut c = Compiler {
         sequence,
@@ -183,7 +183,7 @@ pub fn compile(
     let init = c.init();
     let mut stages = Vec::with_capacity(sequence.lines.len());
     for (n, line) in sequence.lines.iter().enumerate() {
-        let doing = c.line(&line.op).map_err(|what| Unsupported { step: n + 1, what })?;
+        let doing = c.line(&line.op).map_err(|what| Lacks { step: n + 1, what })?;
         let child = c.child.as_ref().map(|child| child.slots);
         stages.push(Stage { doing, slots: c.slots, child, pipe: c.pipe.clone() });
     }
