@@ -10,8 +10,10 @@
 pub mod bundled;
 pub mod compare;
 pub mod env;
+pub mod export;
 pub mod expr;
 pub mod observation;
+pub mod random;
 pub mod read;
 pub mod record;
 pub mod report;

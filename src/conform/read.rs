@@ -199,7 +199,8 @@ pub(super) const GATES: &[(&str, Gate)] = &[
 
 pub(super) const SHARING: &[(&str, Sharing)] =
     &[("shared", Sharing::Shared), ("private", Sharing::Private), ("sync", Sharing::Sync)];
-pub(super) const PROTS: &[(&str, Prot)] = &[("ro", Prot::Ro), ("rw", Prot::Rw), ("none", Prot::None)];
+pub(super) const PROTS: &[(&str, Prot)] =
+    &[("ro", Prot::Ro), ("rw", Prot::Rw), ("none", Prot::None)];
 pub(super) const WRITES: &[(&str, bool)] = &[("rw", true), ("ro", false)];
 pub(super) const MSYNC: &[(&str, Msync)] =
     &[("sync", Msync::Sync), ("async", Msync::Async), ("inval", Msync::Invalidate)];

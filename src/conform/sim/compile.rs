@@ -9,7 +9,7 @@ mod lines;
 use super::super::sequence::{At, Bytes, Gate, Init, PAGE, SLOTS, Sequence};
 use super::super::source::Lacks;
 use super::machine::{self, *};
-use super::values::Values;
+use super::values::{self, Values};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::plan::*;
 use crate::kernel::world::*;
@@ -159,11 +159,7 @@ struct Compiler<'a> {
 }
 
 /// Compiles a sequence for a file system.
-pub fn compile(
-    sequence: &Sequence,
-    fs: FsKind,
-    strategy: Strategy,
-) -> Result<Compiled, Lacks> {
+pub fn compile(sequence: &Sequence, fs: FsKind, strategy: Strategy) -> Result<Compiled, Lacks> {
     let (plan, sources) = machine::plan(sequence, fs);
     let mut c = Compiler {
         sequence,
@@ -281,7 +277,7 @@ impl Compiler<'_> {
                 let end = sequence.size.saturating_sub(u64::from(page) * PAGE).min(PAGE);
                 if end > 0 {
                     let op = Op::Write { at: self.page(FILE, page), part: (0, end as u16) };
-                    self.writes(MAIN, &[op], 0, 90 + page);
+                    self.writes(MAIN, &[op], 0, values::FIRST + page);
                 }
             }
         }

@@ -43,13 +43,9 @@ pub struct Simulated {
 ///
 /// # Errors
 /// If the model lacks an operation, or the file system.
-pub fn simulate(
-    sequence: &Sequence,
-    fs: &str,
-    strategy: Strategy,
-) -> Result<Simulated, Lacks> {
-    let kind = machine::kind(fs)
-        .ok_or_else(|| Lacks { step: 0, what: format!("file system {fs}") })?;
+pub fn simulate(sequence: &Sequence, fs: &str, strategy: Strategy) -> Result<Simulated, Lacks> {
+    let kind =
+        machine::kind(fs).ok_or_else(|| Lacks { step: 0, what: format!("file system {fs}") })?;
     let compiled = compile::compile(sequence, kind, strategy)?;
     let mut sim = Sim::new(compiled.plan.clone(), strategy);
     sim.set_judging(false);

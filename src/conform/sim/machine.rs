@@ -34,9 +34,8 @@ const BLOCKS: u32 = 64;
 const TAGS: u32 = 8;
 
 /// The file systems that can be simulated.
-pub const FILE_SYSTEMS: &[&str] = &[
-    "ext4", "xfs", "btrfs", "tmpfs", "memfd", "gate", "gatej", "gatex", "gateb", "dax4", "daxx",
-];
+pub const FILE_SYSTEMS: &[&str] =
+    &["ext4", "xfs", "btrfs", "tmpfs", "memfd", "gate", "gatej", "gatex", "gateb", "dax4", "daxx"];
 
 /// The kind of a file system of this name; none if there is none.
 pub fn kind(fs: &str) -> Option<FsKind> {
