@@ -55,7 +55,6 @@ pub const KILLED: &[(Guard, &str)] = &[
     (Guard::PinAskedLast, "writeback/dma-into-the-copy"),
     (Guard::PinnedStaysDirty, "writeback/dma-into-the-copy"),
     (Guard::RevokeDrain, "writeback/dma-into-the-copy"),
-    (Guard::ReleaseTruncated, "writeback/release-needs-the-fault-lock"),
     (Guard::GupFastTryGet, "pin/freed-during-the-walk"),
     (Guard::GupFastReread, "dax/reference-in-passing"),
     (Guard::GupFastIrqsOff, "unbind/gup-fast-vs-unbind"),

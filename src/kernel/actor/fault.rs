@@ -173,11 +173,10 @@ impl Fault {
                 return DaxFault::new(self.at, Want::Share).into();
             }
             cx.take_ref(frame);
-            let tracked = cx.map.backing(self.at).is_some_and(|p| cx.map.fs_of(p).tracks_dirty());
-            if !tracked {
+            if !cx.map.backing(self.at).is_some_and(|p| cx.map.fs_of(p).tracks_dirty()) {
                 cx.set_pte(self.at, pte.with_writable(true).with_dirty(true).with_young(true));
             }
-            return Mkwrite::mapped(self.at, frame, self.retry, tracked).into();
+            return Mkwrite::mapped(cx, self.at, frame, self.retry);
         }
         let anon = cx.get::<Owner>(cx.head(frame)).kind() == OwnerKind::Anon;
         let locked = cx.folio_locked_by(frame).is_some();

@@ -435,7 +435,7 @@ impl Machine for FileFault {
             State::Recheck(frame) => self.recheck(cx, at, frame),
             State::Share(frame) => {
                 cx.unlock_folio(frame);
-                Mkwrite::missing(self.at, frame, self.retry).into()
+                Mkwrite::missing(self.at, at, frame, self.retry)
             }
             State::Copy(frame) => {
                 if let Some(copy) = self.copy {

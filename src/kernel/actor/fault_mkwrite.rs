@@ -1,23 +1,18 @@
-//! A page of a shared mapping of a file becomes writable: `page_mkwrite` and what follows
-//! (steps W1 to W9).
-//!
-//! ext4 and xfs reserve blocks and wait for writeback where the device wants stable pages; btrfs
-//! always waits, before it reserves. tmpfs has no page_mkwrite. Not modelled: freeze protection,
-//! journal credits, ENOSPC (a reservation always succeeds).
+//! A page of a shared mapping of a file becomes writable: the filesystem is told
+//! ([`PageMkwrite`]), and what follows (steps W1 to W9).
 
 use super::fault::*;
 use super::fault_file::map_file_page;
-use super::file_io::stable_pages;
+use super::page_mkwrite::{PageMkwrite, TRUNCATED};
+use super::routine::call;
 use super::step::*;
-use crate::kernel::strategy::{Guard, Strategy};
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::FsKind;
 use crate::kernel::world::price::Price;
-use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{FilePage, Frame, Lock, VPage, World};
+use crate::kernel::world::{FilePage, Frame, VPage};
 
 /// `wp_page_shared` and the second half of `do_shared_fault`. Returns 0, or -EAGAIN if mmap_lock
 /// was dropped (VM_FAULT_COMPLETED).
@@ -35,20 +30,8 @@ pub struct Mkwrite {
 /// Where the fault is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum State {
-    /// W3: waits for invalidate_lock, shared.
-    Invalidate,
-    /// W3: waits for the folio lock; then looks whether the folio was truncated.
-    Lock,
-    /// W3: waits for the end of writeback (`folio_wait_stable`); then the filesystem reserves, if
-    /// it has not done so yet (btrfs).
-    Stable { prepared: bool },
-    /// W3: before the filesystem reserves blocks and attaches buffers.
-    Prepare,
-    /// W3: before the filesystem marks the folio dirty (`block_page_mkwrite`,
-    /// `iomap_page_mkwrite`, `btrfs_page_mkwrite`).
-    FsDirty,
-    /// Before invalidate_lock is released; the folio is locked, unless it was truncated (W4).
-    Release { truncated: bool },
+    /// W3, W4: page_mkwrite is being called.
+    Filesystem,
     /// W5, W6: before the entry becomes writable.
     Finish,
     /// tmpfs, whose entry is writable already: waits for the folio lock.
@@ -66,14 +49,17 @@ enum State {
 impl Mkwrite {
     /// W1, W2: a store met a read-only entry (`wp_page_shared`); the caller took a reference under
     /// the page-table lock. Without tracking the entry has been made writable already.
-    pub fn mapped(at: VPage, folio: Frame, retry: Retry, tracked: bool) -> Mkwrite {
-        let state = if tracked { State::Invalidate } else { State::Relock };
-        Mkwrite { at, folio, retry, mapped: true, state }
+    pub fn mapped(cx: &Step, at: VPage, folio: Frame, retry: Retry) -> Next {
+        let me = Mkwrite { at, folio, retry, mapped: true, state: State::Relock };
+        match cx.map.backing(at).filter(|page| cx.map.fs_of(*page).tracks_dirty()) {
+            Some(page) => me.ask(page),
+            None => me.into(),
+        }
     }
 
     /// A store met no entry; the folio is uptodate, referenced and unlocked.
-    pub fn missing(at: VPage, folio: Frame, retry: Retry) -> Mkwrite {
-        Mkwrite { at, folio, retry, mapped: false, state: State::Invalidate }
+    pub fn missing(at: VPage, page: FilePage, folio: Frame, retry: Retry) -> Next {
+        Mkwrite { at, folio, retry, mapped: false, state: State::Relock }.ask(page)
     }
 
     /// The same on a filesystem without `page_mkwrite`; the folio is still locked.
@@ -85,35 +71,10 @@ impl Mkwrite {
         Mkwrite { state, ..self }.into()
     }
 
-    fn invalidate_lock(self, w: &World, strategy: &Strategy) -> Option<Lock> {
-        if !strategy.keeps(Guard::FaultInvalidateLock) {
-            return None;
-        }
-        let file = w.map.file_of(w.map.backing(self.at)?);
-        Some(w.map.file_lock(LockClass::InvalidateLock, file))
-    }
-
-    /// The folio lock is taken; has truncate been faster?
-    fn locked_for_fs(self, cx: &mut Step, at: FilePage) -> Next {
-        let me = cx.me;
-        cx.might_sleep();
-        cx.lock_folio(me, self.folio);
-        let gone = cx.get::<Owner>(self.folio).file_page() != Some(at) || beyond_eof(cx, at);
-        if gone && cx.strategy.keeps(Guard::MkwriteTruncated) {
-            cx.unlock_folio(self.folio);
-            return self.go(State::Release { truncated: true });
-        }
-        if cx.map.fs_of(at) == FsKind::Btrfs {
-            self.go(State::Stable { prepared: false })
-        } else {
-            self.go(State::Prepare)
-        }
-    }
-
-    fn prepare(self, cx: &mut Step, at: FilePage) -> Next {
-        cx.might_sleep();
-        prepare_page(cx, self.folio, at);
-        self.go(State::FsDirty)
+    /// `do_page_mkwrite`.
+    fn ask(self, page: FilePage) -> Next {
+        let then = Mkwrite { state: State::Filesystem, ..self };
+        call(PageMkwrite::new(self.folio, page), then)
     }
 
     /// W5, W6: `finish_mkwrite_fault`, `finish_fault`.
@@ -148,43 +109,17 @@ impl Mkwrite {
     }
 }
 
-/// `ext4_da_get_block_prep`, `iomap_page_mkwrite`, `btrfs_delalloc_reserve_space`: what the next
-/// writeback of a page of a locked folio needs is reserved.
-pub fn prepare_page(cx: &mut Step, folio: Frame, at: FilePage) {
-    if cx.map.fs_of(at) == FsKind::Ext4 {
-        cx.attach_buffers(folio);
-    }
-    if cx.get::<Extent>(at).kind() == ExtentKind::Hole {
-        cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
-    }
-    cx.change_flags(folio, |f| f.with_prepared(true));
-}
-
 impl Machine for Mkwrite {
     fn need(self, cx: &Scene) -> Need {
         match self.state {
-            State::Invalidate => match self.invalidate_lock(cx.w, cx.strategy) {
-                Some(lock) => Need::Lock(lock, Mode::Shared),
-                None => Need::Nothing,
-            },
-            State::Lock | State::Relock => Need::FolioLock(cx.w.head(self.folio)),
-            State::Stable { .. } if cx.strategy.keeps(Guard::MkwriteStable) => {
-                Need::WritebackEnd(cx.w.head(self.folio))
-            }
+            State::Relock => Need::FolioLock(cx.w.head(self.folio)),
             _ => Need::Nothing,
         }
     }
 
     fn label(self) -> Label {
         let (id, name, cost) = match self.state {
-            State::Invalidate => ("W3", "page_mkwrite: filemap_invalidate_lock_shared", Cost::Lock),
-            State::Lock => ("W3", "page_mkwrite: folio_lock", Cost::Lock),
-            State::Stable { .. } => ("W3", "page_mkwrite: folio_wait_stable", Cost::Wake),
-            State::Prepare => ("W3", "page_mkwrite: reserve blocks", Cost::Journal),
-            State::FsDirty => ("W3", "page_mkwrite: folio_mark_dirty", Cost::Lock),
-            State::Release { .. } => {
-                ("W4", "page_mkwrite: filemap_invalidate_unlock_shared", Cost::Lock)
-            }
+            State::Filesystem => ("W3", "page_mkwrite", Cost::Step),
             State::Finish => ("W6", "finish_mkwrite_fault: set_pte", Cost::Lock),
             State::Relock => ("", "wp_page_shared: folio_lock", Cost::Lock),
             State::Dirty => ("W7", "fault_dirty_shared_page: folio_mark_dirty", Cost::Lock),
@@ -199,31 +134,8 @@ impl Machine for Mkwrite {
         let me = cx.me;
         let Some(at) = cx.map.backing(self.at) else { return self.end(false, false) };
         match self.state {
-            State::Invalidate => {
-                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
-                    cx.lock(me, lock, Mode::Shared);
-                }
-                self.go(State::Lock)
-            }
-            State::Lock => self.locked_for_fs(cx, at),
-            State::Stable { prepared: false } => self.go(State::Prepare),
-            State::Stable { prepared: true } => self.go(State::Release { truncated: false }),
-            State::Prepare => self.prepare(cx, at),
-            State::FsDirty => {
-                cx.mark_dirty(self.folio);
-                let wait = stable_pages(cx, at) && cx.map.fs_of(at) != FsKind::Btrfs;
-                self.go(if wait {
-                    State::Stable { prepared: true }
-                } else {
-                    State::Release { truncated: false }
-                })
-            }
-            State::Release { truncated } => {
-                if let Some(lock) = self.invalidate_lock(cx, cx.strategy) {
-                    cx.unlock(me, lock);
-                }
-                if truncated { self.end(false, false) } else { self.go(State::Finish) }
-            }
+            // In the hands of the filesystem; see `resume`.
+            State::Filesystem => self.go(State::Finish),
             State::Finish => self.finish(cx, at),
             State::Relock => {
                 cx.might_sleep();
@@ -252,5 +164,9 @@ impl Machine for Mkwrite {
                 Next::Return(fault_return(0, dropped))
             }
         }
+    }
+    /// page_mkwrite has returned: with the folio locked, or because it was truncated.
+    fn resume(self, _cx: &mut Step, ret: Ret) -> Next {
+        if ret == TRUNCATED { self.end(false, false) } else { self.go(State::Finish) }
     }
 }

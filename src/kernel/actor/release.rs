@@ -2,19 +2,20 @@
 //! it runs.
 
 use super::gup_slow::touch_dirty;
+use super::page_mkwrite::{PageMkwrite, TRUNCATED};
 use super::pin::put_kept;
 use super::pin_count::release_kept;
-use super::release_mkwrite;
 use super::routine::call;
 use super::step::*;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{MKWRITE, Pinned, RefType, SET_DIRTY, Work, WorkKind};
 use crate::kernel::world::need::Need;
+use crate::kernel::world::objects::Owner;
 use crate::kernel::world::page::ZERO_PAGE;
-use crate::kernel::world::plan::{Context, Redirty};
+use crate::kernel::world::plan::{Context, FsKind, Redirty};
 use crate::kernel::world::price::Price;
-use crate::kernel::world::{Frame, Slot, SlotPage, Worker, World};
+use crate::kernel::world::{FilePage, Frame, Slot, SlotPage, Worker, World};
 
 /// Releases all pages of a slot, one after the other. Returns 0; in the context of a worker, as
 /// soon as the work is queued.
@@ -46,8 +47,8 @@ enum State {
     Unlock(Frame),
     /// Before `set_page_dirty` without the lock.
     Dirty(Frame),
-    /// page_mkwrite is being called.
-    Mkwrite,
+    /// page_mkwrite is being called; it returns with the folio locked.
+    Mkwrite(Frame),
     /// Before the pin is dropped.
     Put,
     /// Before the interrupt returns.
@@ -147,10 +148,28 @@ impl Release {
                 cx.might_sleep(); // folio_lock(), whatever the context
                 self.go(State::Lock(frame))
             }
-            (Some(frame), Redirty::Mkwrite) => match release_mkwrite::begin(cx, frame) {
-                Some(mkwrite) => call(mkwrite, Release { state: State::Mkwrite, ..self }),
-                None => self.go(State::Put),
-            },
+            (Some(frame), Redirty::Mkwrite) => self.mkwrite(cx, frame),
+        }
+    }
+
+    /// Jerome Glisse, 14 December 2018: see whether the callers of put_user_page() can sleep, and
+    /// call page_mkwrite (claim 86); whether or not the page is dirty, as dirty does not mean
+    /// prepared. What no filesystem wants to hear of (anonymous memory, tmpfs, DAX, a page that
+    /// has left its file) is dirtied.
+    fn mkwrite(self, cx: &mut Step, frame: Frame) -> Next {
+        cx.might_sleep();
+        let asked = |at: &FilePage| !matches!(cx.map.fs_of(*at), FsKind::Tmpfs | FsKind::Dax);
+        match cx.get::<Owner>(frame).file_page().filter(asked) {
+            Some(at) => {
+                if self.context == Context::Irq {
+                    cx.w.prices.add(Price::AtomicCallbacks, 1);
+                }
+                call(PageMkwrite::new(frame, at), Release { state: State::Mkwrite(frame), ..self })
+            }
+            None => {
+                self.dirty(cx, frame);
+                self.go(State::Put)
+            }
         }
     }
 
@@ -192,7 +211,7 @@ impl Machine for Release {
             (State::DirtyLocked(_), _) => ("unpin: folio_mark_dirty", Cost::Lock),
             (State::Unlock(_), _) => ("unpin: folio_unlock", Cost::Atomic),
             (State::Dirty(_), _) => ("unpin: set_page_dirty", Cost::Lock),
-            (State::Mkwrite, _) => ("unpin: page_mkwrite", Cost::Step),
+            (State::Mkwrite(_), _) => ("unpin: page_mkwrite", Cost::Step),
             (State::Put, _) => ("unpin: gup_put_folio", Cost::Atomic),
             (State::IrqExit, _) => ("irq_exit", Cost::Step),
         };
@@ -221,7 +240,7 @@ impl Machine for Release {
                 self.go(State::Put)
             }
             // In the hands of another machine; see `resume`.
-            State::Mkwrite => self.go(State::Put),
+            State::Mkwrite(_) => self.go(State::Put),
             State::Put => self.put(cx),
             State::IrqExit => {
                 cx.in_irq(false);
@@ -231,9 +250,10 @@ impl Machine for Release {
     }
 
     /// page_mkwrite has been called, or a pin has been dropped, in several steps.
-    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
         match self.state {
-            State::Mkwrite => self.go(State::Put),
+            State::Mkwrite(_) if ret == TRUNCATED => self.go(State::Put),
+            State::Mkwrite(frame) => self.go(State::Unlock(frame)),
             _ => self.settle(cx),
         }
     }

@@ -75,8 +75,10 @@ routines! {
     Fault(fault::Fault),
     /// A fault on a page of the page cache: filemap_fault, reading it in, finish_fault.
     FileFault(fault_file::FileFault),
-    /// A shared page becomes writable: page_mkwrite (W1 to W9).
+    /// A shared page becomes writable: wp_page_shared, do_shared_fault (W1 to W9).
     Mkwrite(fault_mkwrite::Mkwrite),
+    /// The filesystem is told that a page will be written: page_mkwrite (W3, W4).
+    PageMkwrite(page_mkwrite::PageMkwrite),
     /// Copy on write: wp_page_copy.
     Cow(fault_cow::Cow),
     /// A fault on a page of a DAX file: dax_iomap_pte_fault.
@@ -97,8 +99,6 @@ routines! {
     Release(release::Release),
     /// Very many references to one page, or pins of it, taken and kept.
     Hoard(hoard::Hoard),
-    /// page_mkwrite at the release of a pin.
-    MkwriteAgain(release_mkwrite::MkwriteAgain),
     /// A kernel worker, which does what interrupts must not do.
     Kworker(worker::Kworker),
     /// fork: copies the page tables of private mappings.

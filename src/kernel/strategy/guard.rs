@@ -150,8 +150,6 @@ guards! {
     PinnedStaysDirty = "pinned-stays-dirty",
     /// A driver that gives a page back waits for the transfers that have begun.
     RevokeDrain = "revoke-drain",
-    /// page_mkwrite at release looks, under the folio lock, whether the page has been truncated.
-    ReleaseTruncated = "release-truncated",
     /// GUP-fast takes no reference on a folio whose count is zero (F9: try_get_folio).
     GupFastTryGet = "gup-fast-try-get",
     /// GUP-fast reads the PTE again once it has its reference, and lets go if it changed (F13).
