@@ -63,7 +63,7 @@ fn wrong_words_are_said_with_the_cure() {
     for (args, expected, what) in [
         (&["--export", "e03"][..], 2, "there is no sequence 'e03'"),
         (&["--export", "no.seq"], 2, "cannot read no.seq"),
-        (&["--export", "no.json"], 2, "cannot read no.json"),
+        (&["--export", "no.json"], 2, "no scenario `no.json`"),
         (&["--export", "tests/data/kernel-truth/dax.seq"], 2, "say which with --only"),
         (&["--export", "tests/data/kernel-truth/dax.seq", "--only", "zz"], 2, "no such sequence"),
         (&["--export", "a03_msync", "--fs", "ext5"], 2, "did you mean `ext4`"),

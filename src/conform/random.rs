@@ -1,8 +1,8 @@
 //! Random sequences: the mix of operations and parameters of the random recordings.
 //!
-//! A sequence begins with a mapping and goes on with 7 to 15 lines. What is drawn makes sense most of
-//! the time: nothing is released that nobody has taken, and while writes are held nobody waits for
-//! them in the foreground. Whether an operation succeeds is left to the kernel.
+//! A sequence begins with a mapping and goes on to 7 to 15 lines. What is drawn makes sense most
+//! of the time: nothing is released that nobody has taken, and while writes are held nobody waits
+//! for them in the foreground. Whether an operation succeeds is left to the kernel.
 
 use super::sequence::*;
 use crate::schedule::stream::{Purpose, Stream};

@@ -90,8 +90,8 @@ options! {
     Repeat = "repeat",
     /// A program that goes round for ever, and need not come to an end.
     Endless = "endless",
-    /// A random sequence of the language that kernels are recorded in (docs/fidelity.md), instead of
-    /// machine and programs.
+    /// A random sequence of the language that kernels are recorded in (docs/fidelity.md), instead
+    /// of machine and programs.
     Sequence = "sequence",
     /// A second one on the same file at the same time.
     Pair = "pair",

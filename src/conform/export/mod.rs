@@ -1,10 +1,11 @@
 //! Sequences as scenarios, and scenarios as sequences.
 //!
 //! [`forward`] writes a sequence as a scenario that anybody could have written, with the run that
-//! was held against the kernel as its schedule where the program alone does not say it;
-//! [`shadow`] plays that run, and looks after each line whether the same is seen; [`names`] finds the
-//! words. [`backward`] writes what a scenario does as a sequence, if the language can say it: a
-//! kernel can then be asked.
+//! was held against the kernel as its schedule where the program alone does not say it; `shadow`
+//! plays that run, and looks after each line whether the same is seen; `names` finds the words.
+//! [`backward`] writes what a scenario does as a sequence, if the language can say it: `order`
+//! finds out what comes first and what is blocked or held, `lines` finds the words. A kernel can
+//! then be asked.
 
 pub mod backward;
 pub mod forward;
