@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn every_random_sequence_can_be_simulated() {
         let strategy = Preset::find(Preset::DEFAULT).unwrap().strategy;
-        let mut words = BTreeSet::new();
+        let (mut words, mut blocked) = (BTreeSet::new(), 0);
         for profile in [Profile::Plain, Profile::Gate] {
             for number in 0..150 {
                 let made = sequence(3, number, profile);
@@ -328,10 +328,14 @@ mod tests {
                 words.extend(made.lines.iter().map(first));
                 for fs in profile.file_systems() {
                     let run = sim::simulate(&made, fs, strategy).unwrap();
-                    assert!(run.run.ended.is_some(), "{made}");
+                    // A load beside something that holds the lock of the page cache waits too.
+                    let ended = run.run.ended.is_some();
+                    assert!(ended || profile == Profile::Gate, "{made}");
+                    blocked += u32::from(!ended);
                 }
             }
         }
+        assert!(blocked < 30, "{blocked} of 150");
         assert!(words.len() > 38, "{}: {words:?}", words.len());
     }
 }
