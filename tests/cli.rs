@@ -39,6 +39,20 @@ fn a_deadlock_shows_who_waits_for_whom() {
 }
 
 #[test]
+fn a_deadlock_in_brief_is_a_small_diagram() {
+    insta::assert_snapshot!(shown(&["replay", EMBRACE, "--brief"]));
+}
+
+#[test]
+fn a_run_in_brief_shows_what_it_cost() {
+    let args = ["replay", "notifier/munmap-under-stream", "--prices", "--brief"];
+    let text = stdout(&gupsim(&args));
+    for part in [" times)", "waits for transfers", "prices   ", "notifier-ns "] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+}
+
+#[test]
 fn a_mail_shows_the_same_in_72_columns() {
     insta::assert_snapshot!(shown(&["replay", EMBRACE, "--format", "mail"]));
 }
@@ -225,6 +239,19 @@ fn every_bundled_scenario_fits_into_a_mail() {
             assert!(line.chars().count() <= 72, "{name}: {line:?}");
             assert!(!line.contains('\u{1b}') && line == line.trim_end(), "{name}: {line:?}");
         }
+    }
+}
+
+#[test]
+fn every_bundled_scenario_in_brief_can_be_taken_in_at_a_glance() {
+    for name in bundled() {
+        let run = || stdout(&gupsim(&["replay", &name, "--brief"]));
+        let text = run();
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{name}: {line}");
+        }
+        assert!(text.lines().count() <= 36, "{name}:\n{text}");
+        assert_eq!(text, run(), "{name}");
     }
 }
 

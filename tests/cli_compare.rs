@@ -214,6 +214,16 @@ fn many_designs_stand_in_numbered_columns_that_fit() {
 }
 
 #[test]
+fn a_witness_in_brief_is_a_small_diagram() {
+    let args = ["compare", ORPHAN, "--witness", "linux-4.19", "silent-orphan-dma", "--brief"];
+    let text = stdout(&gupsim(&args));
+    for part in ["step  ", "> ", "<- (1)", "<- (2)", "** silent-orphan-dma is broken:"] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+    assert!(text.lines().count() < 30, "{text}");
+}
+
+#[test]
 fn in_brief_it_is_a_line_for_each_design_and_who_protects_refuses_and_hurts() {
     let text =
         stdout(&gupsim(&["compare", ORPHAN, "--brief", "--preset", "linux-4.19,linux-6.18"]));

@@ -30,6 +30,28 @@ fn a_proof_says_how_far_it_reaches() {
 }
 
 #[test]
+fn in_brief_a_refuted_invariant_is_shown_by_a_small_diagram() {
+    insta::assert_snapshot!(shown(&["explore", EMBRACE, "--no-reduction", "--brief"]));
+    let args = ["explore", ORPHAN, "--invariant", "silent-orphan-dma", "--brief", "--jobs"];
+    let run = |jobs| stdout(&gupsim(&[&args[..], &[jobs]].concat()));
+    let text = run("1");
+    for part in ["<- (1)", "<- (2) silent-orphan-dma", "** silent-orphan-dma is broken: the device"]
+    {
+        assert!(text.replace("\n   ", "").contains(part), "no {part:?} in:\n{text}");
+    }
+    assert_eq!(text, run("2"));
+}
+
+/// Where nothing is refuted, the end that the scenario expects is shown, and the state it is about.
+#[test]
+fn in_brief_an_expected_end_is_shown_with_its_state() {
+    let text = stdout(&gupsim(&["explore", "truncate/growing-dirties-the-tail", "--brief"]));
+    for part in ["forall errno grow = 0", "ftruncate(data, 4096)", "now data[0] folio: dirty"] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+}
+
+#[test]
 fn a_document_has_every_verdict() {
     let args = ["explore", EMBRACE, "--invariant", "deadlock", "--format", "json", "--no-trace"];
     insta::assert_snapshot!(shown(&[&args[..], &["--no-reduction"]].concat()));

@@ -50,7 +50,8 @@ fn document(loaded: &Loaded, preset: &Preset, seed: u64, timed: bool) -> String 
         timed,
         repeat: Vec::new(),
     };
-    let report = trace::report(&start, &run, setting, Show { steps: true, ghosts: true });
+    let report =
+        trace::report(&start, &run, setting, Show { steps: true, ghosts: true, trail: false });
     Format::Json.render(&report, 100)
 }
 

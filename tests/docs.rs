@@ -176,6 +176,34 @@ fn every_command_that_is_shown_runs_and_prints_what_is_shown() {
     assert!(run >= 15, "only {run} commands were found");
 }
 
+/// A value of either truncate axis has one section for both.
+#[test]
+fn every_value_of_a_strategy_has_a_section_that_prints_its_witness() {
+    let path = "docs/strategies.md";
+    let text = page::read(path);
+    let mut complaints = Vec::new();
+    for axis in Strategy::AXES {
+        let flag = if axis.flag.starts_with("truncate-") { "truncate" } else { axis.flag };
+        for value in axis.values {
+            let heading = format!("\n### {flag}={}\n", value.name);
+            let Some((_, section)) = text.split_once(&heading) else {
+                complaints.push(format!("{path} has no section{heading}"));
+                continue;
+            };
+            let section = section.split("\n## ").next().unwrap().split("\n### ").next().unwrap();
+            let blocks = page::blocks(section);
+            let prints = |b: &page::Block| {
+                let shown = commands::shown(b, &section[b.at.clone()]);
+                b.info == "console" && shown.iter().any(|c| !c.output.trim().is_empty())
+            };
+            if !blocks.iter().any(prints) {
+                complaints.push(format!("{path}: {flag}={} shows no witness", value.name));
+            }
+        }
+    }
+    none(complaints);
+}
+
 #[test]
 fn the_first_screen_says_who_protects_whom_and_shows_how_one_fails() {
     let page = page::read("README.md");

@@ -1,5 +1,6 @@
 //! `gupsim explore`: every interleaving of a scenario, and what that says of each invariant.
 
+use super::shown::{self, Showing};
 use super::strategy::StrategyFlags;
 use super::watch::{self, Checkpoints, Watch};
 use super::{Exit, failure::Failure, out, search, setting, symmetry};
@@ -8,20 +9,20 @@ use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
 use crate::engine::explore::{self, Bound, Options, Verdict};
 use crate::engine::hash;
 use crate::engine::model::{Agent, Ending, Model, Props};
+use crate::engine::reduce;
 use crate::judged::Judged;
 use crate::kernel::invariant::{LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
 use crate::report::agents;
-use crate::report::data::Setting;
-use crate::report::run::{Choose, record, schedule};
-use crate::report::trace::{self, Show};
+use crate::report::data::{Finding, Setting};
+use crate::report::run::schedule;
+use crate::report::trace::Show;
 use crate::report::verdicts::{
     self, Ends, Expectation, Lasso, Starvation, Stretch, Verdicts, Witness,
 };
 use crate::scenario::schedule::Choice;
 use crate::scenario::{Loaded, open};
 use crate::starve;
-use crate::{engine::reduce, engine::shrink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -85,6 +86,10 @@ pub struct Args {
     /// Show no steps of the witness
     #[arg(long)]
     no_trace: bool,
+    /// Say it in a few lines, with a small diagram of the witness: the calls, and of their steps
+    /// those that led to what was found; where nothing is refuted, of a run that ends as expected
+    #[arg(long, conflicts_with_all = ["format", "no_trace"])]
+    brief: bool,
     #[command(flatten)]
     strategy: StrategyFlags,
 }
@@ -146,6 +151,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 found = Some(first);
             }
         }
+        if let Some(Verdicts { shown: shown @ None, .. }) = &mut found
+            && args.brief
+            && wanted.is_empty()
+        {
+            *shown = show(args, &setting).expected(&loaded, judged.sim(), &lines);
+        }
     }
     let Some(mut found) = found else { return Ok(Exit::Clean) };
     found.notes.extend(notes);
@@ -155,10 +166,17 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         found.expectations.extend(lines);
     }
     out::print(&match args.format {
+        Style::Text if args.brief => found.brief(out::stdout_width()),
         Style::Text => found.text(out::stdout_width()),
         Style::Json => found.json(),
     })?;
     Ok(exit(&found, !wanted.is_empty()))
+}
+
+/// How runs are shown.
+fn show<'a>(args: &'a Args, setting: &'a Setting) -> Showing<'a> {
+    let what = Show { steps: !args.no_trace, trail: args.brief, ..Show::default() };
+    Showing { scenario: &args.scenario, strategy: &args.strategy, setting, what }
 }
 
 /// How to search, and that in words.
@@ -290,7 +308,7 @@ fn judge(
         let mut verdict = verdict(report, i);
         let witness = report.witnesses.iter().find(|w| w.property == i);
         if let Some(witness) = witness {
-            let moves = shorter(start, witness);
+            let moves = shown::shorter(start, witness);
             verdict.witness = Some(Witness {
                 steps: moves.len(),
                 shortest: witness.shortest,
@@ -298,7 +316,14 @@ fn judge(
             });
             // The table begins with what is worst.
             if shown.is_none() {
-                shown = Some(trace_of(args, start.sim(), &moves, &setting));
+                let mut report = show(args, &setting).report(start.sim(), &moves);
+                if args.brief && !wanted.is_empty() {
+                    let asked = |f: &Finding| {
+                        search::property(f.invariant).is_ok_and(|p| wanted.0 & p.0 != 0)
+                    };
+                    report.findings.retain(asked);
+                }
+                shown = Some(report);
             }
         }
         if i == LOCK_ORDER {
@@ -345,34 +370,6 @@ fn verdict(report: &explore::Report<Move>, i: usize) -> verdicts::Verdict {
         witness: None,
         cycle: Vec::new(),
     }
-}
-
-/// A witness to show: the shortest as it is; one that only happened to be seen, made shorter.
-fn shorter(start: &Judged, witness: &explore::Witness<Move>) -> Vec<Move> {
-    match witness.shortest {
-        true => witness.moves.clone(),
-        false => {
-            let wanted = Props::one(witness.property);
-            shrink::shrink(start, &witness.moves, wanted, |_| true)
-        }
-    }
-}
-
-fn trace_of(
-    args: &Args,
-    start: &Sim,
-    moves: &[Move],
-    setting: &Setting,
-) -> crate::report::data::Report {
-    let schedule = schedule(start, moves);
-    let choose = Choose { schedule: Some(&schedule), steps: moves.len(), ..Choose::default() };
-    let (run, _) = record(start, &choose);
-    let setting = Setting {
-        scheduled: moves.len(),
-        repeat: setting::replay(&args.scenario, &args.strategy, start, moves),
-        ..setting.clone()
-    };
-    trace::report(start, &run, setting, Show { steps: !args.no_trace, ghosts: false })
 }
 
 fn expectation(line: &Line, wanted: Props) -> Option<Expectation> {

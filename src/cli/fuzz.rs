@@ -378,7 +378,7 @@ fn show(
         repeat: repeat(args, name, Some(number)),
         ..setting::of(loaded, &args.strategy, strategy)
     };
-    let every = Show { steps: moves.len() <= super::replay::SMALL, ghosts: false };
+    let every = Show { steps: moves.len() <= super::replay::SMALL, ..Show::default() };
     let report = trace::report(sim, &run, setting, every);
     let format = if args.format == Style::Json { Format::Json } else { Format::Text };
     out::print(&format.render(&report, out::stdout_width()))?;

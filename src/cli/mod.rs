@@ -23,6 +23,7 @@ mod schema;
 mod search;
 mod selftest;
 mod setting;
+mod shown;
 mod shrink;
 mod strategy;
 mod symmetry;

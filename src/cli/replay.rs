@@ -8,6 +8,7 @@ use crate::kernel::sim::Sim;
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::price::Price;
 use crate::measure;
+use crate::report::brief;
 use crate::report::data::Setting;
 use crate::report::format::Format;
 use crate::report::run::{Choose, Divergence, Run, record, schedule};
@@ -68,8 +69,11 @@ pub struct Args {
     /// Show the state, too, that no kernel has: what the model keeps in order to judge
     #[arg(long)]
     ghosts: bool,
-    /// Print the choices of the run as one line for --schedule, and nothing else
+    /// Show a small diagram: the calls, and of their steps those that led to what was found
     #[arg(long, conflicts_with_all = ["format", "trace", "no_trace", "ghosts"])]
+    brief: bool,
+    /// Print the choices of the run as one line for --schedule, and nothing else
+    #[arg(long, conflicts_with_all = ["format", "trace", "no_trace", "ghosts", "brief"])]
     as_schedule: bool,
     #[command(flatten)]
     strategy: StrategyFlags,
@@ -162,14 +166,19 @@ fn show(
 ) -> Result<(), Failure> {
     let every = !args.no_trace && (args.trace || run.moves.len() <= SMALL);
     let setting = setting(args, loaded, start.strategy, choose, run);
-    let mut report = trace::report(start, run, setting, Show { steps: every, ghosts: args.ghosts });
+    let what = Show { steps: every, ghosts: args.ghosts, trail: args.brief };
+    let mut report = trace::report(start, run, setting, what);
     if args.prices {
         let start = Judged::new(start.clone(), Vec::new());
         let measured = measure::measure(&start, choose.seed, 0, Pace::Exact);
         let all = Price::ALL.iter().map(|&p| (p.name(), measured.prices.get(p)));
         report.prices = all.filter(|(_, n)| *n > 0).collect();
     }
-    out::print(&args.format.render(&report, out::stdout_width()))
+    let width = out::stdout_width();
+    out::print(&match args.brief {
+        true => brief::render(&report, width),
+        false => args.format.render(&report, width),
+    })
 }
 
 fn setting(

@@ -297,5 +297,5 @@ fn report(small: &Failing, name: &str, moves: &[Move]) -> Report {
         ..setting::of(&small.loaded, &StrategyFlags::default(), sim.strategy)
     };
     let steps = moves.len() <= super::replay::SMALL;
-    trace::report(sim, &run, setting, Show { steps, ghosts: false })
+    trace::report(sim, &run, setting, Show { steps, ..Show::default() })
 }

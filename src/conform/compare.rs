@@ -7,8 +7,17 @@ use super::observation::*;
 use super::sequence::{Fadvice, Gate, Madvice, Op, Sequence};
 
 /// Page flags that are compared.
-const FLAGS: &[&str] =
-    &["UPTODATE", "DIRTY", "WRITEBACK", "MMAP", "ANON", "SWAPBACKED", "MLOCKED", "ZERO_PAGE"];
+const FLAGS: &[&str] = &[
+    "UPTODATE",
+    "DIRTY",
+    "WRITEBACK",
+    "MMAP",
+    "ANON",
+    "SWAPBACKED",
+    "MLOCKED",
+    "ZERO_PAGE",
+    "PRIVATE",
+];
 
 /// What its source says of a step, as regards comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,6 +53,8 @@ pub struct Comparison {
     pub fields: usize,
     /// Steps that are not to be compared.
     pub skipped: usize,
+    /// The sequence has a race that may end in either of two ways; this is how it ended.
+    pub either: bool,
     /// From this step on the outcome depends on timing, and why.
     pub stopped: Option<(usize, &'static str)>,
     /// What differs in the first step in which anything does.
@@ -57,9 +68,25 @@ pub struct View<'a> {
     pub fs: &'a str,
     /// Version of the kernel.
     pub kernel: (i64, i64),
+    /// The file gets blocks that other files have had.
+    pub used: bool,
+    /// PG_private is looked at.
+    pub private: bool,
 }
 
 impl View<'_> {
+    /// Everything that the newest kernel shows of a file in blocks that nobody has had before.
+    pub fn of(fs: &str) -> View<'_> {
+        View { fs, kernel: (i64::MAX, 0), used: false, private: true }
+    }
+
+    /// Whether a read that must not wait (RWF_NOWAIT) starts no I/O either (IOCB_NOIO), and so
+    /// refuses a page with PG_readahead, which is PG_reclaim (`filemap_readahead`; the flag went
+    /// with "mm: allow read-ahead with IOCB_NOWAIT set", 6.12).
+    pub fn no_io(self) -> bool {
+        self.kernel < (6, 12)
+    }
+
     fn is_dax(self) -> bool {
         self.fs.starts_with("dax")
     }
@@ -88,6 +115,8 @@ struct Scope {
     pages: bool,
     /// Minor faults: not of the child's failed touches.
     minflt: bool,
+    /// PG_private.
+    private: bool,
 }
 
 /// Compares two runs of a sequence up to where the outcome depends on timing, or to the first step
@@ -126,6 +155,7 @@ pub fn compare(
             swapbacked: !freed,
             writeback: !failing,
             pages: seen.sd.is_some() || !view.is_blind(),
+            private: view.private,
             minflt: !(seen.ret < 0
                 && matches!(
                     line,
@@ -168,7 +198,8 @@ fn stops(
         return Some("a fault on a hole while a read-around may be in flight");
     }
     let evicts = matches!(line, Some(Op::Fadvise { advice: Fadvice::DontNeed, .. }));
-    let dirty = |p: &FilePage| has(&p.fl, "DIRTY") || p.cs.as_bytes().get(1) == Some(&b'1');
+    let tagged = |cs: &str| !cs.starts_with('-') && cs.as_bytes().get(1) == Some(&b'1');
+    let dirty = |p: &FilePage| has(&p.fl, "DIRTY") || tagged(&p.cs);
     let any = before.is_some_and(|seen| seen.pages.iter().any(dirty));
     (evicts && any && !view.is_ram()).then_some("eviction beside the writeback that it starts")
 }
@@ -253,6 +284,9 @@ fn fields(seen: &Observation, scope: Scope, able: &Observation) -> Vec<Field> {
         return out;
     }
     put("size".into(), seen.size.to_string());
+    if let Some(blocks) = seen.blocks.filter(|_| able.blocks.is_some()) {
+        put("blocks".into(), blocks.to_string());
+    }
     for (n, page) in seen.pages.iter().enumerate() {
         let able = able.pages.get(n).unwrap_or(page);
         file_page(&mut put, n, page, scope, able);
@@ -293,11 +327,7 @@ fn file_page(
     if !able.cs.starts_with("-1") && scope.writeback {
         put(format!("{name}.cs"), page.cs.clone());
     }
-    // Whether the space of a page is reserved or allocated and not yet written is not compared.
-    let disk = match page.disk.as_deref() {
-        Some("delalloc" | "unwritten") => Some("reserved"),
-        disk => disk,
-    };
+    let disk = page.disk.as_deref();
     if let Some(disk) = disk.filter(|_| able.disk.as_deref() != Some("")) {
         put(format!("{name}.disk"), disk.to_string());
     }
@@ -323,6 +353,7 @@ fn flags(all: &str, scope: Scope) -> String {
     let wanted = |flag: &&&str| match **flag {
         "SWAPBACKED" => scope.swapbacked,
         "DIRTY" | "WRITEBACK" => scope.writeback,
+        "PRIVATE" => scope.private,
         _ => true,
     };
     let set: Vec<&str> =

@@ -305,6 +305,7 @@ impl Maker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conform::compare::View;
     use crate::conform::sim;
     use crate::kernel::strategy::Preset;
     use std::collections::BTreeSet;
@@ -327,7 +328,7 @@ mod tests {
                 let first = |line: &Line| line.text.split(' ').next().unwrap().to_string();
                 words.extend(made.lines.iter().map(first));
                 for fs in profile.file_systems() {
-                    let run = sim::simulate(&made, fs, strategy).unwrap();
+                    let run = sim::simulate(&made, View::of(fs), strategy).unwrap();
                     // A load beside something that holds the lock of the page cache waits too.
                     let ended = run.run.ended.is_some();
                     assert!(ended || profile == Profile::Gate, "{made}");

@@ -8,7 +8,7 @@ use super::compare::{Remark, View};
 use super::observation::Run;
 use super::record::Recording;
 use super::sequence::{Sequence, Suite};
-use super::sim;
+use super::sim::{self, Simulated};
 use crate::kernel::strategy::Strategy;
 use std::borrow::Cow;
 
@@ -23,6 +23,9 @@ pub struct Offer {
     pub nth: usize,
 }
 
+/// The steps that were made for each operation: by whom, and what.
+pub type Trace = Vec<Vec<(String, &'static str)>>;
+
 /// What a source saw of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Observed<'a> {
@@ -32,7 +35,24 @@ pub struct Observed<'a> {
     /// said of steps that are not there.
     pub remarks: Vec<Remark>,
     /// What it did for each step, and by whom; empty if it cannot tell.
-    pub trace: Vec<Vec<(String, &'static str)>>,
+    pub trace: Trace,
+    /// A race could have ended otherwise: what would have been seen then.
+    pub other: Option<Box<Observed<'a>>>,
+}
+
+impl<'a> Observed<'a> {
+    /// All that may be seen: this, and how else a race could end.
+    pub fn possible(&self) -> impl Iterator<Item = &Observed<'a>> {
+        std::iter::successors(Some(self), |seen| seen.other.as_deref())
+    }
+}
+
+impl From<Simulated> for Observed<'static> {
+    fn from(made: Simulated) -> Observed<'static> {
+        let Simulated { run, remarks, trace, other, .. } = made;
+        let other = other.map(|other| Box::new(Observed::from(*other)));
+        Observed { run: Cow::Owned(run), remarks, trace, other }
+    }
 }
 
 /// Why a source has no observations of a sequence.
@@ -46,30 +66,26 @@ pub struct Lacks {
 
 /// Something whose behaviour can be observed operation by operation.
 pub trait Source {
-    /// Version of the kernel that is observed, or imitated: its first two numbers. None if it is
-    /// not of any one kernel.
-    fn kernel(&self) -> Option<(i64, i64)>;
-
     /// The runs of a suite's sequences that it can show, in its own order.
     fn offers(&self, suite: &Suite) -> Vec<Offer>;
 
-    /// Runs a sequence, or looks up what happened when it ran.
+    /// Runs a sequence, or looks up what happened when it ran. Who runs it arranges for what
+    /// `view` says of the machine that it is held against.
     ///
     /// # Errors
     /// If it has no such run, or cannot make it.
-    fn observe(&self, sequence: &Sequence, offer: &Offer) -> Result<Observed<'_>, Lacks>;
+    fn observe(
+        &self,
+        sequence: &Sequence,
+        offer: &Offer,
+        view: View,
+    ) -> Result<Observed<'_>, Lacks>;
 
-    /// What can be seen on one of its file systems.
-    fn view<'a>(&self, fs: &'a str) -> View<'a> {
-        View { fs, kernel: self.kernel().unwrap_or((i64::MAX, 0)) }
-    }
+    /// What can be seen of a run that it offers.
+    fn view<'a>(&self, offer: &'a Offer) -> View<'a>;
 }
 
 impl Source for Recording {
-    fn kernel(&self) -> Option<(i64, i64)> {
-        Some(self.version())
-    }
-
     fn offers(&self, suite: &Suite) -> Vec<Offer> {
         let mut found: Vec<Offer> = Vec::with_capacity(self.runs.len());
         for run in &self.runs {
@@ -83,13 +99,24 @@ impl Source for Recording {
         found
     }
 
-    fn observe(&self, sequence: &Sequence, offer: &Offer) -> Result<Observed<'_>, Lacks> {
+    fn observe(&self, sequence: &Sequence, offer: &Offer, _: View) -> Result<Observed<'_>, Lacks> {
         let mut of = self.runs.iter().filter(|r| r.seq == sequence.name && r.fs == offer.fs);
         let run = of.nth(offer.nth).ok_or_else(|| Lacks {
             step: 0,
             what: format!("no recorded run of {} on {}", sequence.name, offer.fs),
         })?;
         Ok(Observed { run: Cow::Borrowed(run), ..Observed::default() })
+    }
+
+    /// The runs of a file system were made one after the other on the same device. Which blocks a
+    /// new file gets is the allocator's business, which is not simulated; what can be seen of it
+    /// is PG_dirty of a pmem page (x03, x15): xfs gives out again what has been freed, ext4 does
+    /// not.
+    fn view<'a>(&self, offer: &'a Offer) -> View<'a> {
+        let first = self.runs.iter().find(|run| run.fs == offer.fs);
+        let begins = offer.nth == 0 && first.is_none_or(|first| first.seq == offer.seq);
+        let used = offer.fs == "daxx" && !begins;
+        View { kernel: self.version(), used, ..View::of(&offer.fs) }
     }
 }
 
@@ -101,10 +128,6 @@ pub struct Simulator {
 }
 
 impl Source for Simulator {
-    fn kernel(&self) -> Option<(i64, i64)> {
-        None
-    }
-
     fn offers(&self, suite: &Suite) -> Vec<Offer> {
         let of = |s: &Sequence| {
             let on = sim::FILE_SYSTEMS.iter().filter(|fs| s.runs_on(fs));
@@ -115,9 +138,11 @@ impl Source for Simulator {
         suite.sequences.iter().flat_map(of).collect()
     }
 
-    fn observe(&self, sequence: &Sequence, offer: &Offer) -> Result<Observed<'_>, Lacks> {
-        let made = sim::simulate(sequence, &offer.fs, self.strategy)?;
-        let (remarks, trace) = (made.remarks, made.trace);
-        Ok(Observed { run: Cow::Owned(made.run), remarks, trace })
+    fn observe(&self, sequence: &Sequence, _: &Offer, view: View) -> Result<Observed<'_>, Lacks> {
+        Ok(sim::simulate(sequence, view, self.strategy)?.into())
+    }
+
+    fn view<'a>(&self, offer: &'a Offer) -> View<'a> {
+        View::of(&offer.fs)
     }
 }

@@ -45,6 +45,10 @@ impl Column {
         };
         let mismatched = wrong(|fate| *fate == Fate::Mismatched);
         let lacks = wrong(|fate| matches!(fate, Fate::Unsupported(..)));
+        let out = wrong(|fate| matches!(fate, Fate::OutOfScope(_)));
+        if !out.is_empty() {
+            let _ = write!(cell, "; out of scope on {}", out.join(", "));
+        }
         if !mismatched.is_empty() {
             let _ = write!(cell, "; **not predicted** on {}", mismatched.join(", "));
         }

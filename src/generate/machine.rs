@@ -22,16 +22,28 @@ impl Machine {
 
     /// The mappings of files that are shared.
     pub fn shared(&self) -> Vec<String> {
-        let of_file = |m: &Mapping| m.file.is_some() && m.shared != Some(false);
+        let of_file =
+            |m: &Mapping| m.file.is_some() && m.shared != Some(false) && m.mapped.is_none();
         let maps = self.scenario.mappings.iter().filter(|(_, m)| of_file(m));
         maps.map(|(name, _)| name.clone()).collect()
     }
 
-    /// All mappings.
+    /// All mappings that are there from the start.
     pub fn mappings(&self) -> Vec<String> {
-        self.scenario.mappings.keys().cloned().collect()
+        let there = self.scenario.mappings.iter().filter(|(_, m)| m.mapped.is_none());
+        there.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Mappings that can be moved, each with where to.
+    pub fn moves(&self) -> Vec<(String, String)> {
+        let mappings = &self.scenario.mappings;
+        let to = |name: &String| (name.clone(), format!("{name}{MOVED}"));
+        mappings.keys().map(to).filter(|(_, to)| mappings.contains_key(to)).collect()
     }
 }
+
+/// How the mapping is called that another can move to.
+const MOVED: &str = "2";
 
 /// How pages of files begin, the clean ones twice as often.
 const INITIAL: &[InitPage] = &[InitPage::Clean, InitPage::Clean, InitPage::Dirty, InitPage::Cold];
@@ -91,6 +103,9 @@ pub fn machines(options: Options) -> impl Strategy<Value = Machine> {
             }
             map(&mut s, "mem", None, false, populate.2);
             s.mappings["mem"].pages = Some(pages);
+            if has(Feature::Maps) {
+                targets(&mut s);
+            }
             others(&mut s, options, disk.1, disk.2);
             Machine { scenario: s, pages }
         })
@@ -100,6 +115,15 @@ fn map(s: &mut Scenario, name: &str, file: Option<&str>, shared: bool, populate:
     let file = file.map(String::from);
     let mapping = Mapping { file, shared: Some(shared), populate, ..Mapping::default() };
     s.mappings.insert(name.into(), mapping);
+}
+
+/// Where the file's mapping and private memory can move to.
+fn targets(s: &mut Scenario) {
+    for name in ["map", "mem"] {
+        let there = s.mappings[name].clone();
+        let twin = Mapping { mapped: Some(false), populate: Populate::None, ..there };
+        s.mappings.insert(format!("{name}{MOVED}"), twin);
+    }
 }
 
 fn disks(s: &mut Scenario, options: Options, [checksum, stable_writes, volatile]: [bool; 3]) {

@@ -56,7 +56,7 @@ options! {
     Rdma = "rdma",
     /// A device with a notifier.
     Odp = "odp",
-    /// munmap, mprotect, madvise.
+    /// munmap, mremap, mprotect, madvise.
     Maps = "maps",
     /// fork.
     Fork = "fork",

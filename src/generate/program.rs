@@ -229,6 +229,15 @@ fn maps(machine: &Machine) -> Vec<Snippet> {
     let mut out = each(all.clone(), Do::Munmap);
     let protect = |mapping| Do::Mprotect(Mprotect { mapping, read: true, write: false });
     out.extend(each(all, protect));
+    for (from, to) in machine.moves() {
+        let remap = |from: &str, to: &str, dontunmap| {
+            Do::Mremap(Mremap { from: from.into(), to: to.into(), dontunmap })
+        };
+        let (there, back) = (remap(&from, &to, false), remap(&to, &from, false));
+        out.push(vec![there.clone(), Do::Store(place(&to, 0))]);
+        out.push(vec![there, back]);
+        out.push(vec![remap(&from, &to, true), Do::Load(place(&to, 0))]);
+    }
     use Advice::*;
     for advice in [Dontneed, Pageout, Free, PopulateRead, PopulateWrite] {
         let all = places(&machine.mappings(), machine).into_iter();

@@ -28,12 +28,17 @@ impl Columns {
     /// Fits the trace of a report into lines of `width` columns.
     pub fn new(report: &Report, width: usize) -> Columns {
         let last = report.steps.last();
-        let number = last.map_or(0, |s| s.n).to_string().len().max(4);
-        let time = match last.and_then(|s| s.time_ns) {
+        let (number, time_ns) = (last.map_or(0, |s| s.n), last.and_then(|s| s.time_ns));
+        Columns::of(report.agents.clone(), number, time_ns, width)
+    }
+
+    /// Columns for these agents, up to the step of this number and time.
+    pub fn of(agents: Vec<String>, last: usize, time_ns: Option<u64>, width: usize) -> Columns {
+        let number = last.to_string().len().max(4);
+        let time = match time_ns {
             Some(ns) => micros(ns).len().max(8) + 2,
             None => 0,
         };
-        let agents = report.agents.clone();
         let room = width.saturating_sub(number + 2 + time + LAST);
         let apart = match agents.len() {
             0 | 1 => Some(0),

@@ -55,6 +55,18 @@ pub struct Report {
     /// What it cost, if that was asked for: all prices that are not zero.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_counts")]
     pub prices: Vec<(&'static str, u64)>,
+    /// What the end of the run is about, if it is shown for its end.
+    #[serde(skip)]
+    pub about: Option<About>,
+}
+
+/// What the end of a run is about.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The last steps that changed it, in order, with what they changed of it.
+    pub trail: Vec<(usize, String)>,
+    /// The state at the end, in words.
+    pub now: Vec<String>,
 }
 
 fn as_counts<S: Serializer>(prices: &[(&'static str, u64)], to: S) -> Result<S::Ok, S::Error> {
@@ -106,6 +118,13 @@ pub struct Returned {
     pub value: i32,
     /// The errno's name, or the number.
     pub word: String,
+    /// What a load or a read saw; empty for all else.
+    #[serde(skip)]
+    pub seen: String,
+    /// Whether a program gets it: threads of the kernel, devices and bare loads and stores tell
+    /// nobody that they have come to their end.
+    #[serde(skip)]
+    pub told: bool,
 }
 
 /// A change of one cell: one facet of one object.
@@ -183,6 +202,9 @@ pub struct Wait {
     pub waits_for: String,
     /// Who stands in the way.
     pub holders: Vec<Holder>,
+    /// Whether the scenario stages it: a wait for one of its events is none of the kernel's.
+    #[serde(skip)]
+    pub staged: bool,
 }
 
 /// Somebody who holds what another waits for, or a page that a finding is about.
@@ -225,6 +247,10 @@ pub struct Finding {
     /// For rules about waits: who waits for what.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<Wait>,
+    /// The last steps before (2) that changed the evidence, in order, with what they changed of
+    /// it; empty unless they were asked for.
+    #[serde(skip)]
+    pub trail: Vec<(usize, String)>,
     /// How often it broke in the run, this time included.
     pub times: usize,
 }

@@ -48,6 +48,11 @@ impl History {
         self.newest_first(cell).take_while(|w| holds(w.word)).last().map(|w| w.step)
     }
 
+    /// The steps that changed a cell before a step, the newest first.
+    pub fn steps(&self, cell: u32, before: usize) -> impl Iterator<Item = usize> + '_ {
+        self.newest_first(cell).map(|w| w.step).filter(move |&step| step < before)
+    }
+
     /// The last step of anybody but one agent that changed a cell before a step.
     pub fn last_by_others(&self, cell: u32, agent: Agent, before: usize) -> Option<usize> {
         let other = |w: &Write| w.agent != agent && w.step < before;

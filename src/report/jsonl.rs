@@ -25,7 +25,8 @@ enum Line<'a> {
 
 /// The lines.
 pub fn render(report: &Report) -> String {
-    let Report { format, setting, agents, steps, findings, end, verdicts, prices } = report;
+    let Report { format, setting, agents, steps, findings, end, verdicts, prices, about: _ } =
+        report;
     let prices = prices.iter().copied().collect();
     let head = Line::Run { format: *format, run: setting, agents };
     let lines = std::iter::once(head)

@@ -5,6 +5,7 @@
 //! is a [`data::Report`]; each output format is one file that writes it.
 
 pub mod agents;
+pub mod brief;
 pub mod checks;
 pub mod columns;
 pub mod comparison;

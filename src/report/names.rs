@@ -25,7 +25,9 @@ pub fn object(w: &World, kind: Kind, n: u32) -> String {
         Kind::CpuState => format!("cpu {n}"),
         Kind::VmaState => format!("mapping {}", map.plan.vmas[n as usize].name),
         Kind::MmState => format!("mm {}", map.plan.mms[n as usize].name),
-        Kind::Size | Kind::FileState | Kind::Lease => map.plan.files[n as usize].name.clone(),
+        Kind::Size | Kind::FileState | Kind::Lease | Kind::MappingPins => {
+            map.plan.files[n as usize].name.clone()
+        }
         Kind::LockState => map.lock_name(Lock(n)),
         Kind::Held | Kind::HeldMore | Kind::Engaged | Kind::ActorState => map.actor_name(Actor(n)),
         Kind::DiskState => map.plan.disks[n as usize].name.clone(),
@@ -175,11 +177,16 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Punch { first, pages } => {
             format!("fallocate(PUNCH_HOLE, {}{})", page(first), count(pages))
         }
+        Op::AddSeal { file: f, seal } => format!("fcntl({}, F_ADD_SEALS, {seal:?})", file(f)),
         Op::Reflink { from, to, pages } => {
             format!("FICLONE({} -> {}{})", page(from), page(to), count(pages))
         }
         Op::Mmap { vma: v } => format!("mmap({})", vma(v)),
         Op::Munmap { vma: v } => format!("munmap({})", vma(v)),
+        Op::Mremap { from, to, keeps } => {
+            let flag = if keeps { ", MREMAP_DONTUNMAP" } else { "" };
+            format!("mremap({} -> {}{flag})", vma(from), vma(to))
+        }
         Op::Mprotect { vma: v, read, write } => {
             format!("mprotect({}, {})", vma(v), flags(&[(read, "READ"), (write, "WRITE")]))
         }
@@ -248,6 +255,39 @@ pub fn operation(map: &layout::Layout, op: Op) -> String {
         Op::Sleep { ns } => format!("sleep {ns} ns"),
         Op::Repeat { .. } => "repeat".into(),
     }
+}
+
+/// Whether an operation has a caller who gets its result. Threads of the kernel, devices, and bare
+/// loads and stores tell nobody that they have come to their end.
+pub fn is_call(op: Op) -> bool {
+    use Op::*;
+    let untold = matches!(
+        op,
+        Load { .. }
+            | Store { .. }
+            | WritePinned { .. }
+            | ReadPinned { .. }
+            | DmaWrite { .. }
+            | DmaRead { .. }
+            | DmaWait { .. }
+            | Writeback { .. }
+            | Reclaim { .. }
+            | Migrate { .. }
+            | TakeFrame
+            | TakeBlock { .. }
+            | Verify { .. }
+            | AwaitBreak { .. }
+            | Crash
+            | Signal { .. }
+            | LeaseTimeout { .. }
+    );
+    !untold
+}
+
+/// Whether what an operation has read is its point.
+pub fn reads(op: Op) -> bool {
+    use Op::*;
+    matches!(op, Load { .. } | Read { .. } | ReadPinned { .. } | DmaRead { .. })
 }
 
 fn bytes(part: Part) -> String {

@@ -81,6 +81,7 @@ impl Player {
             since: self.waiting[agent as usize].unwrap_or(self.step),
             before: label.map(agents::step_words).unwrap_or_default(),
             waits_for: need.describe(w),
+            staged: matches!(need, Need::Posted(_)),
             holders: match need {
                 Need::DaxIdle { frame, .. } => self.holders_of(frame),
                 _ => need.holders(w).into_iter().map(|a| self.holder(need, a)).collect(),

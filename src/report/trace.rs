@@ -13,11 +13,12 @@ use crate::kernel::actor::errno;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::invariant::judge::Broken;
 use crate::kernel::sim::{Move, Sim};
-use crate::kernel::world::OpId;
 use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::OpResult;
+use crate::kernel::world::objects::OpValue;
 use crate::kernel::world::plan::Op;
-use std::collections::BTreeMap;
+use crate::kernel::world::{OpId, World};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What of a run is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,18 +27,31 @@ pub struct Show {
     pub steps: bool,
     /// The state that no kernel has, too.
     pub ghosts: bool,
+    /// The last steps that changed what a finding is about, too.
+    pub trail: bool,
 }
+
+/// So many steps of a finding's trail are kept.
+const TRAIL: usize = 4;
+
+/// So many steps are looked at for a trail: most change something that is not shown.
+const TRACKED: usize = 64;
 
 /// A finding with the numbers of the steps that it speaks of.
 struct Found {
     finding: Finding,
     first: Option<usize>,
+    /// The last steps that changed the evidence, newest first.
+    tracked: Vec<usize>,
     evidence: Vec<u32>,
 }
 
 /// Describes a run.
 pub fn report(start: &Sim, run: &Run, setting: Setting, show: Show) -> Report {
     let (mut found, mut end, broken_at) = judge(start, run);
+    if !show.trail {
+        found.iter_mut().for_each(|f| f.tracked.clear());
+    }
     let wanted = wanted(&found, &end);
     let described = describe(start, run, show, &wanted);
     for found in &mut found {
@@ -49,7 +63,21 @@ pub fn report(start: &Sim, run: &Run, setting: Setting, show: Show) -> Report {
     let findings: Vec<Finding> = found.into_iter().map(|f| f.finding).collect();
     let agents = columns(start, run, &end);
     let prices = Vec::new();
-    Report { format: FORMAT, setting, agents, steps, findings, end, verdicts, prices }
+    Report { format: FORMAT, setting, agents, steps, findings, end, verdicts, prices, about: None }
+}
+
+/// What the end of a run is about: some cells, and the last steps that changed them.
+pub fn about(start: &Sim, run: &Run, cells: impl Fn(&World) -> Vec<u32>) -> About {
+    let mut player = Player::new(start);
+    run.moves.iter().for_each(|&mv| {
+        player.play(mv);
+    });
+    let cells = cells(&player.sim.world);
+    let tracked = tracked(&player, &cells, player.step + 1);
+    let wanted: Vec<usize> = tracked.iter().rev().copied().collect();
+    let described = describe(start, run, Show::default(), &wanted);
+    let now = cells.iter().map(|&c| words::state(&player.sim.world, c)).collect();
+    About { trail: trail(&tracked, &cells, &described), now }
 }
 
 /// The agents that moved or still wait, in the order of the scenario.
@@ -155,9 +183,21 @@ fn look(player: &Player, broken: &Broken, mover: Agent, second: Half) -> Found {
         },
         holders,
         waits: if about_waits { player.waits() } else { Vec::new() },
+        trail: Vec::new(),
         times: 1,
     };
-    Found { finding, first, evidence }
+    let tracked = match about_waits {
+        true => Vec::new(),
+        false => tracked(player, &evidence, player.step),
+    };
+    Found { finding, first, tracked, evidence }
+}
+
+/// The last steps before one that changed one of these cells, newest first.
+fn tracked(player: &Player, cells: &[u32], before: usize) -> Vec<usize> {
+    let steps = cells.iter().flat_map(|&c| player.history.steps(c, before).take(TRACKED));
+    let steps: BTreeSet<usize> = steps.collect();
+    steps.into_iter().rev().take(TRACKED).collect()
 }
 
 /// A doc text on one line.
@@ -178,9 +218,10 @@ fn wanted(found: &[Found], end: &End) -> Vec<usize> {
             steps.extend(wait.holders.iter().filter_map(|h| h.since));
         }
     };
-    for Found { finding, first, .. } in found {
+    for Found { finding, first, tracked, .. } in found {
         steps.push(finding.second.step);
         steps.extend(*first);
+        steps.extend(tracked);
         steps.extend(finding.holders.iter().filter_map(|h| h.since));
         of_waits(&finding.waits, &mut steps);
     }
@@ -255,10 +296,15 @@ fn operation(sim: &Sim, agent: Agent) -> Option<OpId> {
     sim.world.map.plan.threads.get(agent as usize).map(|_| sim.op(agent))
 }
 
+/// An operation of a program.
+fn planned(map: &Layout, op: OpId) -> Option<Op> {
+    let thread = map.plan.threads.iter().rev().find(|t| t.first_op <= op)?;
+    thread.program.get((op.0 - thread.first_op.0) as usize).copied()
+}
+
 /// An operation as its caller would write it.
 fn call(map: &Layout, op: OpId) -> Option<String> {
-    let thread = map.plan.threads.iter().rev().find(|t| t.first_op <= op)?;
-    let op = *thread.program.get((op.0 - thread.first_op.0) as usize)?;
+    let op = planned(map, op)?;
     // Posts, waits and pauses are one step each, whose own words say it all.
     let own = matches!(op, Op::Post { .. } | Op::Wait { .. } | Op::Sleep { .. });
     (!own).then(|| names::operation(map, op))
@@ -273,7 +319,10 @@ fn returned(sim: &Sim, op: OpId) -> Option<Returned> {
     }
     let value = w.get::<OpResult>(op).ret();
     let word = if value < 0 { format!("-{}", errno::name(value)) } else { value.to_string() };
-    Some(Returned { value, word })
+    let planned = planned(&w.map, op);
+    let reads = value >= 0 && planned.is_some_and(names::reads);
+    let seen = if reads { names::contents(w, w.get::<OpValue>(op).0) } else { String::new() };
+    Some(Returned { value, word, seen, told: planned.is_some_and(names::is_call) })
 }
 
 /// What the last step changed, each cell once; gives the cells.
@@ -296,16 +345,42 @@ fn changes(sim: &Sim, ghosts: bool, out: &mut Vec<Change>) -> Vec<u32> {
 
 // --- putting both together -------------------------------------------------------------------
 
+/// What a step changed of some cells.
+fn changed_of<'a>(
+    cells: &[u32],
+    described: &'a BTreeMap<usize, Described>,
+    step: usize,
+) -> Vec<&'a Change> {
+    let Some(d) = described.get(&step) else { return Vec::new() };
+    let on = |(cell, _): &(&u32, &Change)| cells.contains(cell);
+    d.cells.iter().zip(&d.step.changes).filter(on).map(|b| b.1).collect()
+}
+
+/// The last of the tracked steps that changed some cells in a way that is shown, in order.
+fn trail(
+    tracked: &[usize],
+    cells: &[u32],
+    described: &BTreeMap<usize, Described>,
+) -> Vec<(usize, String)> {
+    // That a page has been looked at proves nothing.
+    let tells = |changes: &Vec<&Change>| changes.iter().any(|c| c.words != "referenced");
+    let changed = tracked.iter().map(|&n| (n, changed_of(cells, described, n)));
+    let told = changed.filter(|(_, some)| tells(some)).take(TRAIL);
+    let mut trail: Vec<(usize, String)> = told.map(|(n, some)| (n, in_words(&some))).collect();
+    trail.reverse();
+    trail
+}
+
 /// Fills in what a finding says of earlier steps.
 fn fill(found: &mut Found, described: &BTreeMap<usize, Described>) {
-    let changed = |step: usize| {
-        let Some(d) = described.get(&step) else { return String::new() };
-        let on = |&(cell, _): &(&u32, &Change)| found.evidence.contains(cell);
-        let both = || d.cells.iter().zip(&d.step.changes);
-        let some: Vec<&Change> = both().filter(on).map(|b| b.1).collect();
-        let shown = if some.is_empty() { d.step.changes.iter().collect() } else { some };
-        in_words(&shown)
-    };
+    let changed =
+        |step: usize| match (changed_of(&found.evidence, described, step), described.get(&step)) {
+            (some, Some(d)) if some.is_empty() => {
+                in_words(&d.step.changes.iter().collect::<Vec<_>>())
+            }
+            (some, _) => in_words(&some),
+        };
+    found.finding.trail = trail(&found.tracked, &found.evidence, described);
     let first = found.first.and_then(|n| {
         let step = &described.get(&n)?.step;
         let (agent, does) = (step.agent.clone(), step_words(step));

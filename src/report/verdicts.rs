@@ -3,13 +3,16 @@
 
 use super::data::{Report, Setting};
 use super::paint::{BROKEN, DIM, HELD, STEP, WAIT, paint, wrap};
-use super::{shell, text};
+use super::{brief, shell, text};
 use indexmap::IndexMap;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 /// Version of the shape of the JSON document; a field that changes its meaning bumps it.
 pub const FORMAT: u32 = 1;
+
+/// So many names are said in brief; of more, their number.
+const FEW: usize = 4;
 
 /// What a search says.
 #[derive(Clone, Debug, Serialize)]
@@ -154,6 +157,13 @@ pub struct Stretch {
     pub steps: Vec<String>,
 }
 
+impl Expectation {
+    /// Whether it is one of this invariant, rather than of an end state.
+    fn is_of(&self, invariant: &str) -> bool {
+        self.text.split_once(' ').is_some_and(|(name, _)| name == invariant)
+    }
+}
+
 impl Verdicts {
     /// The invariants with a verdict, in order.
     pub fn of(&self, verdict: &str) -> Vec<&Verdict> {
@@ -186,7 +196,7 @@ impl Verdicts {
         self.counts(&mut out, width);
         self.verdicts(&mut out, width);
         self.expected(&mut out, width);
-        self.starved(&mut out, width);
+        self.starved(&mut out, width, true);
         for note in &self.notes {
             line(&mut out, width, "note", note);
         }
@@ -201,13 +211,64 @@ impl Verdicts {
         out
     }
 
-    fn counts(&self, out: &mut String, width: usize) {
-        let cut = match self.bounds.is_empty() {
+    /// In a few lines of 80 columns at most, with a diagram of the run that is shown.
+    pub fn brief(&self, width: usize) -> String {
+        let width = brief::within(width);
+        let mut out = String::new();
+        let setting = &self.setting;
+        let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
+        wrap(&mut out, width, "", "  ", &title);
+        wrap(&mut out, width, "", "  ", &text::design(setting));
+        let states = format!("{}; {}", grouped(self.states), self.reach());
+        line(&mut out, width, "states", &states);
+        for v in self.of("refuted") {
+            line(&mut out, width, "refuted", &self.refutation(v));
+        }
+        let vacuous = self.of("vacuous").len();
+        for (verdict, style) in [("proved", HELD), ("bounded", WAIT)] {
+            let names: Vec<&str> = self.of(verdict).iter().map(|v| v.invariant).collect();
+            let text = match names.len() {
+                0 => continue,
+                1..=FEW => names.join(", "),
+                n => format!("{n} invariants"),
+            };
+            line(&mut out, width, verdict, &paint(style, &text));
+        }
+        if vacuous > 0 {
+            let text = format!("{vacuous} of {} invariants", self.invariants.len());
+            line(&mut out, width, "vacuous", &text);
+        }
+        // What is expected of an invariant, and met, its verdict has said.
+        let judged = |e: &&Expectation| self.invariants.iter().any(|v| e.is_of(v.invariant));
+        let mut told: Vec<&Expectation> = Vec::new();
+        for e in self.expectations.iter().filter(|e| e.fate != "met" || !judged(e)) {
+            if !told.iter().any(|t| t.text == e.text) {
+                self.expectation(&mut out, width, e);
+            }
+            told.push(e);
+        }
+        self.starved(&mut out, width, false);
+        for note in &self.notes {
+            line(&mut out, width, "note", note);
+        }
+        if let Some(report) = &self.shown {
+            out.push('\n');
+            brief::diagram(&mut out, report, width);
+        }
+        out
+    }
+
+    /// How far the search went.
+    fn reach(&self) -> String {
+        match self.bounds.is_empty() {
             true => paint(HELD, "complete"),
             false => paint(WAIT, &format!("cut by {}", self.bounds.join(" and "))),
-        };
-        let transitions = grouped(self.transitions);
-        let states = format!("{}, {transitions} transitions; {cut}", grouped(self.states));
+        }
+    }
+
+    fn counts(&self, out: &mut String, width: usize) {
+        let (states, transitions) = (grouped(self.states), grouped(self.transitions));
+        let states = format!("{states}, {transitions} transitions; {}", self.reach());
         line(out, width, "states", &states);
         let Ends { finished, deadlock, stall, cut } = self.ends;
         let kinds = [
@@ -228,19 +289,24 @@ impl Verdicts {
         out.push('\n');
     }
 
+    /// What was refuted, and how much it takes to see it.
+    fn refutation(&self, v: &Verdict) -> String {
+        let mut text = paint(BROKEN, v.invariant);
+        if !v.cycle.is_empty() {
+            text.push_str(&format!(": taken in a circle: {}", v.cycle.join(" > ")));
+        }
+        if let Some(witness) = &v.witness {
+            let shortest = if witness.shortest { "shortest run" } else { "shortest run seen" };
+            text.push_str(&format!(", {shortest}: {}", steps(witness.steps)));
+            let (with, all) = (v.violating_ends, self.ends.all());
+            text.push_str(&format!("; in {} of {} end states", grouped(with), grouped(all)));
+        }
+        text
+    }
+
     fn verdicts(&self, out: &mut String, width: usize) {
         for v in self.of("refuted") {
-            let mut text = paint(BROKEN, v.invariant);
-            if !v.cycle.is_empty() {
-                text.push_str(&format!(": taken in a circle: {}", v.cycle.join(" > ")));
-            }
-            if let Some(witness) = &v.witness {
-                let shortest = if witness.shortest { "shortest run" } else { "shortest run seen" };
-                text.push_str(&format!(", {shortest}: {}", steps(witness.steps)));
-                let (with, all) = (v.violating_ends, self.ends.all());
-                text.push_str(&format!("; in {} of {} end states", grouped(with), grouped(all)));
-            }
-            line(out, width, "refuted", &text);
+            line(out, width, "refuted", &self.refutation(v));
             if let Some(witness) = &v.witness {
                 let command = paint(DIM, &shell::join(&witness.replay));
                 wrap(out, width.max(72), "         ", "         ", &command);
@@ -271,19 +337,24 @@ impl Verdicts {
             out.push('\n');
         }
         for e in &self.expectations {
-            let style = match e.fate {
-                "met" => HELD,
-                "failed" => BROKEN,
-                _ => WAIT,
-            };
-            let of = grouped(e.with + e.without);
-            let fate = paint(style, e.fate);
-            let text = format!("{}: {fate} ({} of {of} end states)", e.text, grouped(e.with));
-            line(out, width, "expects", &text);
+            self.expectation(out, width, e);
         }
     }
 
-    fn starved(&self, out: &mut String, width: usize) {
+    fn expectation(&self, out: &mut String, width: usize, e: &Expectation) {
+        let style = match e.fate {
+            "met" => HELD,
+            "failed" => BROKEN,
+            _ => WAIT,
+        };
+        let of = grouped(e.with + e.without);
+        let fate = paint(style, e.fate);
+        let text = format!("{}: {fate} ({} of {of} end states)", e.text, grouped(e.with));
+        line(out, width, "expects", &text);
+    }
+
+    /// Who starves, and with which steps of the others; the command that shows it, if wanted.
+    fn starved(&self, out: &mut String, width: usize, commands: bool) {
         let Some(starvation) = &self.starvation else { return };
         out.push('\n');
         for lasso in &starvation.starved {
@@ -300,8 +371,10 @@ impl Verdicts {
                 let text = format!("{}: {}", paint(STEP, &stretch.who), stretch.steps.join(", "));
                 wrap(out, width, "         ", &indent, &text);
             }
-            let command = paint(DIM, &shell::join(replay));
-            wrap(out, width.max(72), "         ", "         ", &command);
+            if commands {
+                let command = paint(DIM, &shell::join(replay));
+                wrap(out, width.max(72), "         ", "         ", &command);
+            }
         }
         let safe = |name: &&String| !starvation.starved.iter().any(|l| l.agent == **name);
         let safe: Vec<&str> = starvation.tested.iter().filter(safe).map(String::as_str).collect();

@@ -3,11 +3,17 @@
 //!
 //! One table defines the operations; reading, writing and the schema follow from it.
 
+mod mapping;
+mod seal;
+
 use super::types::section;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
+
+pub use mapping::{Advice, Madvise, Mprotect, Mremap};
+pub use seal::{AddSeal, Seal};
 
 /// An operation with its label.
 #[derive(Clone, PartialEq, Debug)]
@@ -102,12 +108,16 @@ ops! {
     "zero_range" ZeroRange(Place),
     /// `fallocate(COLLAPSE_RANGE)` of whole pages of a file: what follows takes their place.
     "collapse_range" CollapseRange(Place),
+    /// `fcntl(F_ADD_SEALS)` of a memfd (a `tmpfs` file).
+    "add_seal" AddSeal(AddSeal),
     /// Reflink of pages of a file: both ranges share blocks until one is written.
     "reflink" Reflink(Reflink),
     /// `mmap` of a mapping that is declared with `"mapped": false`.
     "mmap" Mmap(Name),
     /// `munmap` of a whole mapping.
     "munmap" Munmap(Name),
+    /// `mremap` of a whole mapping to the place of another.
+    "mremap" Mremap(Mremap),
     /// `mprotect` of a whole mapping.
     "mprotect" Mprotect(Mprotect),
     /// `madvise` of pages of a mapping.
@@ -244,48 +254,6 @@ section! {
         /// The first page of a file that shares their blocks.
         to: Place,
     }
-}
-
-section! {
-    /// `mprotect`.
-    Mprotect {
-        /// The mapping.
-        mapping: Name,
-        /// PROT_READ
-        read: bool,
-        /// PROT_WRITE
-        write: bool,
-    }
-}
-
-/// `madvise` advice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Advice {
-    /// MADV_DONTNEED: zaps the range.
-    Dontneed,
-    /// MADV_PAGEOUT: reclaims the range now.
-    Pageout,
-    /// MADV_FREE: lazily frees anonymous pages.
-    Free,
-    /// MADV_COLD: makes the range the next to be reclaimed.
-    Cold,
-    /// MADV_REMOVE: punches a hole into the file that is mapped there.
-    Remove,
-    /// MADV_POPULATE_READ: faults in for reading.
-    PopulateRead,
-    /// MADV_POPULATE_WRITE: faults in for writing.
-    PopulateWrite,
-}
-
-/// `madvise`.
-#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Madvise {
-    /// Mapped pages.
-    pub at: Place,
-    /// The advice.
-    pub advice: Advice,
 }
 
 /// Very many references to one page.

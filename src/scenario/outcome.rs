@@ -1,9 +1,11 @@
 //! What conditions ask of a final state, answered by the world.
 
-use super::condition::{Contents, Fact, FinalState, Of, Quantity};
+use super::condition::{Condition, Contents, Fact, FinalState, Of, Quantity, Test};
 use crate::kernel::world::ids::{FilePage, Frame, One, OpId};
 use crate::kernel::world::machine::{ActorState, Extent, ExtentKind, Life, OpResult, Power};
-use crate::kernel::world::objects::{CacheSlot, Flags, Holders, OpValue, Size};
+use crate::kernel::world::objects::{
+    BlockData, CacheSlot, Counts, Data, Flags, Holders, OpValue, Size,
+};
 use crate::kernel::world::plan::Part;
 use crate::kernel::world::{Contents as Word, Version, World};
 
@@ -55,6 +57,41 @@ impl FinalState for World {
             Fact::Finished(actor) => self.get::<ActorState>(actor).life() == Life::Done,
             Fact::Crashed => self.get::<Power>(One(0)).crashed(),
         }
+    }
+}
+
+/// The cells that a condition looks at, in a state; not the results of operations, which their
+/// callers tell.
+pub fn looked_at(w: &World, condition: &Condition, out: &mut Vec<u32>) {
+    match condition {
+        Condition::And(all) | Condition::Or(all) => all.iter().for_each(|c| looked_at(w, c, out)),
+        Condition::Not(not) => looked_at(w, not, out),
+        Condition::Test(test) => out.extend(cell_of(w, test)),
+    }
+    out.dedup();
+}
+
+fn cell_of(w: &World, test: &Test) -> Option<u32> {
+    let head = |at| frame_of(w, at).map(|frame| w.head(frame));
+    match *test {
+        Test::Contents { of: Of::Page(at), .. } => Some(w.cell::<Data>(frame_of(w, at)?)),
+        Test::Contents { of: Of::Disk(at), .. } => {
+            let block = w.get::<Extent>(at).block()?;
+            match w.map.pmem_frame(block) {
+                Some(frame) => Some(w.cell::<Data>(frame)),
+                None => Some(w.cell::<BlockData>(block)),
+            }
+        }
+        Test::Number { of: Quantity::Refcount(at) | Quantity::Mapcount(at), .. } => {
+            Some(w.cell::<Counts>(head(at)?))
+        }
+        Test::Number { of: Quantity::Pins(at), .. } | Test::Fact(Fact::Pinned(at)) => {
+            Some(w.cell::<Holders>(head(at)?))
+        }
+        Test::Number { of: Quantity::Size(file), .. } => Some(w.cell::<Size>(file)),
+        Test::Fact(Fact::Cached(at)) => Some(w.cell::<CacheSlot>(at)),
+        Test::Fact(Fact::Dirty(at) | Fact::Writeback(at)) => Some(w.cell::<Flags>(head(at)?)),
+        _ => None,
     }
 }
 

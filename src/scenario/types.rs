@@ -66,7 +66,8 @@ pub struct Scenario {
     /// Free frames of RAM at the start; if absent, enough for everything that can be faulted in.
     #[serde(default, skip_serializing_if = "is_default")]
     pub spare_frames: Option<u32>,
-    /// Kernel workers; if absent, one where a program hands work to a worker, else none.
+    /// Kernel workers; if absent, one where a program hands work to a worker or a file is of btrfs,
+    /// else none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub workers: Option<u32>,
     /// A fault maps what is cached around its page, and reads what is not (fault-around,

@@ -10,8 +10,11 @@ const PAGES: u32 = 2;
 /// Files: in the page cache, on pmem, a second one in the page cache, a neighbour's.
 const FILES: u32 = 3;
 const NEIGHBOURS: u32 = 3;
-/// Mappings of each address space: each file shared, the first private, anonymous memory.
-const MAPS: u32 = 5;
+/// Mappings of each address space: each file shared, the first private, anonymous memory; a second
+/// one of the first file and of anonymous memory, for mremap.
+const MAPS: u32 = 7;
+/// Between which mappings of an address space pages move.
+const MOVES: [(u32, u32); 2] = [(0, FILES + 2), (FILES + 1, FILES + 3)];
 /// Address spaces: a parent, its child, its grandchild.
 const MMS: u32 = 3;
 /// Slots of each thread: two threads that fill one slot at once are a bug of the driver.
@@ -161,6 +164,7 @@ fn mappings(dice: &mut Dice) -> Vec<VmaPlan> {
         let backing = match n {
             0..FILES => file(n),
             FILES => file(0),
+            n if n == FILES + 2 => file(0),
             _ => Backing::Anon,
         };
         vmas.push(VmaPlan {
@@ -168,7 +172,7 @@ fn mappings(dice: &mut Dice) -> Vec<VmaPlan> {
             mm: Mm(0),
             pages: PAGES,
             backing,
-            shared: n < FILES,
+            shared: n < FILES || n == FILES + 2,
             read: true,
             write: true,
             mapped: dice.below(6) != 0,
@@ -287,10 +291,12 @@ fn user(dice: &mut Dice, (threads, n, mm): (u32, u32, Mm), program: &mut Vec<Op>
         ])),
         12 => {
             let write = dice.flag();
+            let moves = remap(dice, mm);
             program.push(dice.one_of(&[
                 Op::Munmap { vma },
                 Op::Mmap { vma },
                 Op::Mprotect { vma, read: true, write },
+                moves,
             ]));
         }
         13 | 14 => {
@@ -308,6 +314,14 @@ fn user(dice: &mut Dice, (threads, n, mm): (u32, u32, Mm), program: &mut Vec<Op>
             Op::Read { at: file_page },
         ])),
     }
+}
+
+/// Pages move from one of a pair of mappings to the other.
+fn remap(dice: &mut Dice, mm: Mm) -> Op {
+    let (a, b) = dice.one_of(&MOVES);
+    let (from, to) = if dice.flag() { (a, b) } else { (b, a) };
+    let vma = |n| Vma(MAPS * mm.0 + n);
+    Op::Mremap { from: vma(from), to: vma(to), keeps: dice.below(4) == 0 }
 }
 
 fn how(dice: &mut Dice) -> Option<Redirty> {

@@ -44,9 +44,10 @@ pub fn table() -> String {
     let all: Vec<_> = bundled::ALL.iter().filter(|b| b.name.contains("6.18")).map(load).collect();
     let linux = Preset::find("linux-6.18").unwrap().strategy;
     let known = caught(&all, linux, &[]);
-    let guards = Guard::ALL
-        .iter()
-        .map(|&g| (format!("`{}`", g.name()), Strategy { without: Some(g), ..linux }));
+    let guards = Guard::ALL.iter().map(|&g| {
+        let what = if g == Guard::PinWriteFault { ": no dirty on pin" } else { "" };
+        (format!("`{}`{what}", g.name()), Strategy { without: Some(g), ..linux })
+    });
     let values = others(linux).into_iter().map(|(what, s)| (what.to_string(), s));
     let mut lines =
         "| without, or instead | runs that differ | the first |\n|---|---|---|\n".to_string();

@@ -65,6 +65,7 @@ pub const KILLED: &[(Guard, &str)] = &[
     (Guard::GupFastSeqOdd, "fork/pin-meets-fork"),
     (Guard::GupFastSeqcount, "fork/pin-meets-fork"),
     (Guard::CheckVmaLongterm, "writeback/who-may-register"),
+    (Guard::PinWriteFault, "fork/pin-meets-fork"),
     (Guard::FollowUnshare, "fork/read-pin-copies"),
     (Guard::FollowLiveRef, "unbind/gup-fast-vs-unbind"),
     (Guard::HasPinned, "fork/child-gone"),
@@ -92,14 +93,36 @@ pub const KILLED: &[(Guard, &str)] = &[
     (Guard::ReadUptodate, "reclaim/two-reads-one-page"),
     (Guard::WriteStable, "writeback/write-waits-for-the-disk"),
     (Guard::ReflinkFlush, "writeback/snapshot-of-a-pinned-page"),
+    (Guard::OdpDirty, "notifier/freed-lazily-then-written"),
+    (Guard::RemapNotify, "notifier/mremap-odp"),
+    (Guard::RemapLock, "writeback/touched-while-it-moves"),
+    (Guard::RemapRmapLocks, "writeback/moved-past-the-walk"),
+    (Guard::RemapLinkFirst, "writeback/moved-past-the-walk"),
+    (Guard::RemapUndo, "notifier/mremap-odp"),
+    (Guard::GupTouchDirty, "pin/forgotten-and-reclaimed"),
+    (Guard::LeaseOneHolder, "dax/lease-has-one-holder"),
+    (Guard::LeaseAwaitAnswer, "dax/lease-answered"),
+    (Guard::LeaseAnswerLate, "dax/lease-too-late"),
+    (Guard::BusyClearOnce, "dax/busy-extent-freed-by-workqueue"),
+    (Guard::BusyStillUsed, "dax/busy-extents-freed-one-by-one"),
+    (Guard::MlockKeeps, "reclaim/locked-page-stays"),
+    (Guard::MlockUnderPtl, "reclaim/locked-page-stays"),
+    (Guard::MlockFirst, "reclaim/locked-page-stays"),
+    (Guard::ForkUndo, "fork/fails-half-way"),
+    (Guard::ForkFailedEnd, "fork/fails-half-way"),
+    (Guard::ForkFailedSeq, "fork/fails-half-way"),
 ];
 
 /// Guards that nothing misses, and why.
 pub const SURVIVORS: &[(Guard, &str)] = &[
-    (Guard::OdpDirty, "the fault that gave the device the page has dirtied it, through the entry"),
     (
         Guard::DioBegin,
         "direct I/O is synchronous here and holds i_rwsem, which keeps truncate out; AIO drops it",
+    ),
+    (
+        Guard::ForkFailedFlush,
+        "the pages are the parent's alone again, and whoever shares or protects them next flushes \
+         what he finds stale",
     ),
     (
         Guard::DioInvalidateFirst,
@@ -130,7 +153,7 @@ pub const SURVIVORS: &[(Guard, &str)] = &[
     ),
     (
         Guard::UnbindDrain,
-        "where pages are waited for as well (5.3 to 5.17) it adds nothing, and later what GUP \
+        "where pages are waited for as well (5.2 to 5.17) it adds nothing, and later what GUP \
          returns holds no live reference, so that its release comes too late anyway",
     ),
     (

@@ -15,8 +15,8 @@ use crate::compare::Effort;
 use crate::engine::explore::Options;
 use crate::kernel::invariant::{self, TABLE};
 use crate::kernel::sim::{Move, Sim};
-use crate::kernel::strategy::Strategy;
 use crate::report::Format;
+use crate::report::brief;
 use crate::report::data::Setting;
 use crate::report::run::{Choose, record, schedule};
 use crate::report::trace::{self, Show};
@@ -71,8 +71,8 @@ pub struct Args {
     /// Most values that a repair changes
     #[arg(long, value_name = "N", default_value_t = 2, requires = "repair")]
     changes: usize,
-    /// Only who protects whom, a line for each design
-    #[arg(long, conflicts_with_all = ["witness", "diverge", "history", "repair", "format"])]
+    /// Only who protects whom, a line for each design; of a --witness a small diagram
+    #[arg(long, conflicts_with_all = ["diverge", "history", "repair", "format"])]
     brief: bool,
     /// Timed runs of each scenario from which prices are taken
     #[arg(long, value_name = "N", default_value_t = 21)]
@@ -225,7 +225,7 @@ fn witness(args: &Args, opened: &[Opened], row: &str, column: &str) -> Result<Ex
     let found = found?;
     match found.shown(0, property) {
         Some(shown) if !shown.moves.is_empty() => {
-            show(shown.scenario, &design, shown.strategy, shown.moves, args.format)?;
+            show(args, shown.scenario, &design, &shown)?;
             Ok(Exit::Violated)
         }
         Some(_) => Err(Failure::usage(
@@ -265,17 +265,15 @@ fn chosen(args: &Args, opened: &[Opened], row: &str) -> Result<String, Failure> 
 }
 
 /// Shows a run as `gupsim replay` does.
-fn show(
-    opened: &Opened,
-    design: &str,
-    strategy: Strategy,
-    moves: &[Move],
-    format: Style,
-) -> Result<(), Failure> {
-    let start = Sim::new(opened.loaded.plan.clone(), strategy);
-    let report = report(opened, design, &start, moves);
-    let format = if format == Style::Json { Format::Json } else { Format::Text };
-    out::print(&format.render(&report, out::stdout_width()))
+fn show(args: &Args, opened: &Opened, design: &str, shown: &table::Shown) -> Result<(), Failure> {
+    let start = Sim::new(opened.loaded.plan.clone(), shown.strategy);
+    let report = report(opened, design, &start, shown.moves);
+    let format = if args.format == Style::Json { Format::Json } else { Format::Text };
+    let width = out::stdout_width();
+    out::print(&match args.brief {
+        true => brief::render(&report, width),
+        false => format.render(&report, width),
+    })
 }
 
 /// A run described, with the command that repeats it.
@@ -294,5 +292,5 @@ fn report(
         repeat: setting::replay(&opened.name, &flags, start, moves),
         ..setting::of(&opened.loaded, &flags, start.strategy)
     };
-    trace::report(start, &run, setting, Show { steps: true, ghosts: false })
+    trace::report(start, &run, setting, Show { steps: true, trail: true, ..Show::default() })
 }

@@ -37,12 +37,14 @@ pub fn sequence(name: &str, loaded: &Loaded) -> Result<Sequence, Unsaid> {
         (init, _) => init,
     };
     let gated = lines.iter().any(|op| matches!(op, Op::Gate(_)));
+    let sealed = lines.iter().any(|op| matches!(op, Op::Seal(_)));
     let fs = match (plan.fs, gated) {
         (FsKind::Ext4, false) => "ext4",
         (FsKind::Ext4, true) => "gate",
         (FsKind::Xfs, false) => "xfs",
         (FsKind::Xfs, true) => "gatex",
         (FsKind::Btrfs, _) => "gateb",
+        (FsKind::Tmpfs, _) if sealed => "memfd",
         (FsKind::Tmpfs, _) => "tmpfs",
         (FsKind::Dax, _) => "dax4",
     };
@@ -167,6 +169,7 @@ fn own_file(plan: &plan::Plan) -> Result<usize, Unsaid> {
             Do::Fsync { file, .. }
             | Do::Truncate { file, .. }
             | Do::SyncFileRange { file, .. }
+            | Do::AddSeal { file, .. }
             | Do::Writeback { file, .. }
             | Do::DropCaches { file } => own[file.index()] = true,
             _ => {}

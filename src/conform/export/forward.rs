@@ -4,6 +4,7 @@
 //! is free to come at any time. Whatever the recorder itself refused (a slot in use, a child that
 //! does not exist) happens to no kernel and is left out.
 
+use super::super::compare::View;
 use super::super::sequence::{Init, PAGE, Rule, Sequence};
 use super::super::sim::compile::{self, Compiled, Doing, Meaning, Part, Stage};
 use super::super::sim::{self, Simulated};
@@ -45,7 +46,7 @@ pub fn scenario(from: &From) -> Result<Scenario, Unsaid> {
     let kind = sim::kind(from.fs)
         .ok_or_else(|| Unsaid::new(from.fs, "this is no file system of the recordings"))?;
     let compiled = compile::compile(sequence, kind, strategy).map_err(lacks)?;
-    let made = sim::simulate(sequence, from.fs, strategy).map_err(lacks)?;
+    let made = sim::simulate(sequence, View::of(from.fs), strategy).map_err(lacks)?;
     let mut last = None;
     // The plainest that does the same: initial states instead of what makes them, and as few free
     // frames as a scenario has if it does not say how many.

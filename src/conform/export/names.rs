@@ -235,6 +235,9 @@ impl<'a> Names<'a> {
             Op::CollapseRange { first, pages } => {
                 Do::CollapseRange(self.cached(first, pages, WHOLE))
             }
+            Op::AddSeal { file: f, seal } => {
+                Do::AddSeal(op::AddSeal { file: file(f), seal: words::seal(seal) })
+            }
             op => return Err(Unsaid::new(format!("{op:?}"), "a scenario has no word for it")),
         })
     }
@@ -256,7 +259,7 @@ fn range(name: &str, first: u32, pages: u32, part: Part, all: u32) -> Place {
 /// The plan's enumerations in the words of the format.
 mod words {
     use crate::kernel::world::plan;
-    use crate::scenario::op::{Advice, Context, PinCall, Redirty};
+    use crate::scenario::op::{Advice, Context, PinCall, Redirty, Seal};
 
     pub fn advice(advice: plan::Advice) -> Advice {
         match advice {
@@ -287,6 +290,15 @@ mod words {
             plan::Redirty::SetDirty => Redirty::SetDirty,
             plan::Redirty::SetDirtyLock => Redirty::SetDirtyLock,
             plan::Redirty::Mkwrite => Redirty::Mkwrite,
+        }
+    }
+
+    pub fn seal(seal: plan::Seal) -> Seal {
+        match seal {
+            plan::Seal::Shrink => Seal::Shrink,
+            plan::Seal::Grow => Seal::Grow,
+            plan::Seal::Write => Seal::Write,
+            plan::Seal::FutureWrite => Seal::FutureWrite,
         }
     }
 

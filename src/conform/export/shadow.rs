@@ -202,7 +202,7 @@ impl Shadow<'_> {
         let (slots, child) = (self.slots(&stage.slots), stage.child.map(|c| self.slots(&c)));
         let holders = self.holders(stage);
         let pages = seen.pages.len() as u32;
-        let eye = Eye { w: &self.sim.world, values: &self.values, pages, busy };
+        let eye = Eye { w: &self.sim.world, values: &self.values, pages, busy, no_io: false };
         let letters = &mut self.letters;
         let here = Observation {
             pages: eye.file(letters, &mut self.last),
@@ -211,6 +211,7 @@ impl Shadow<'_> {
             pins: eye.held(&holders, letters),
             sd: (!busy).then(|| eye.dirty(&slots)),
             size: eye.size() as i64,
+            blocks: Some(eye.blocks()),
             ..seen.clone()
         };
         look::end_row(letters, busy);
@@ -224,6 +225,7 @@ impl Shadow<'_> {
             ("pins", here.pins == seen.pins),
             ("sd", here.sd == seen.sd),
             ("size", here.size == seen.size),
+            ("blocks", here.blocks == seen.blocks),
         ];
         let first = differs.iter().find(|(_, same)| !same).map_or("", |(name, _)| name);
         Err(format!("in its scenario `{first}` is not the same after it"))

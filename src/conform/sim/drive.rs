@@ -6,7 +6,7 @@
 
 mod results;
 
-use super::super::compare::Remark;
+use super::super::compare::{Remark, View};
 use super::super::observation::{Observation, Run};
 use super::super::sequence::{Gate, PAGE, Sequence};
 use super::super::source::Lacks;
@@ -37,31 +37,31 @@ pub struct Simulated {
     pub trace: Vec<Vec<(String, &'static str)>>,
     /// The same as moves of the machine.
     pub moves: Vec<Vec<Move>>,
+    /// A kernel worker raced with the calls, and lost: what is seen if it wins. A recording may
+    /// show either.
+    pub other: Option<Box<Simulated>>,
 }
 
 /// Simulates a sequence on a file system under a design.
 ///
 /// # Errors
 /// If the model lacks an operation, or the file system.
-pub fn simulate(sequence: &Sequence, fs: &str, strategy: Strategy) -> Result<Simulated, Lacks> {
-    let kind =
-        machine::kind(fs).ok_or_else(|| Lacks { step: 0, what: format!("file system {fs}") })?;
+pub fn simulate(sequence: &Sequence, view: View, strategy: Strategy) -> Result<Simulated, Lacks> {
+    let kind = machine::kind(view.fs)
+        .ok_or_else(|| Lacks { step: 0, what: format!("file system {}", view.fs) })?;
     let compiled = compile::compile(sequence, kind, strategy)?;
-    let mut sim = Sim::new(compiled.plan.clone(), strategy);
-    sim.set_judging(false);
-    let driver = Driver {
-        sim,
-        compiled,
-        gates: Gates::default(),
-        letters: Letters::default(),
-        last: Vec::new(),
-        background: [None, None],
-        stalled: [None, None],
-        trace: Vec::new(),
-        pages: sequence.pages,
+    let run = |compiled, prompt| {
+        Driver::new(compiled, strategy, sequence, view, prompt).sequence(sequence, view.fs)
     };
-    driver.sequence(sequence, fs)
+    let found = run(compiled.clone(), false)?;
+    let raced = found.trace.iter().flatten().any(|(_, step)| *step == FIXUP);
+    let other = if raced { Some(Box::new(run(compiled, true)?)) } else { None };
+    Ok(Simulated { other, ..found })
 }
+
+/// The first step of a worker that prepares pages for the next pass of writeback, while fsync is
+/// about to make that pass.
+const FIXUP: &str = "fixup: btrfs_delalloc_reserve_space";
 
 /// What the gates hold.
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,6 +99,10 @@ struct Driver {
     stalled: [Option<Stalled>; 2],
     trace: Vec<(Move, &'static str)>,
     pages: u32,
+    /// See [`View::no_io`].
+    no_io: bool,
+    /// Workers go first, else last.
+    prompt: bool,
 }
 
 /// What a line returned.
@@ -151,6 +155,39 @@ impl Counts {
 }
 
 impl Driver {
+    fn new(
+        compiled: Compiled,
+        strategy: Strategy,
+        sequence: &Sequence,
+        view: View,
+        prompt: bool,
+    ) -> Driver {
+        let mut sim = Sim::new(compiled.plan.clone(), strategy);
+        sim.set_judging(false);
+        if view.used {
+            // A store through a mapping has made the page dirty when it was unmapped
+            // (zap_present_folio_ptes), and nobody ever cleans a page of a pmem device.
+            let blocks = (0..sim.world.map.blocks()).map(Block);
+            let frames: Vec<Frame> = blocks.filter_map(|b| sim.world.map.pmem_frame(b)).collect();
+            for frame in frames {
+                sim.world.change_flags(frame, |f| f.with_dirty(true));
+            }
+        }
+        Driver {
+            sim,
+            compiled,
+            gates: Gates::default(),
+            letters: Letters::default(),
+            last: Vec::new(),
+            background: [None, None],
+            stalled: [None, None],
+            trace: Vec::new(),
+            pages: sequence.pages,
+            no_io: view.no_io(),
+            prompt,
+        }
+    }
+
     fn sequence(mut self, sequence: &Sequence, fs: &str) -> Result<Simulated, Lacks> {
         let mut found = Simulated::default();
         found.run.seq.clone_from(&sequence.name);
@@ -255,6 +292,13 @@ impl Driver {
         }
     }
 
+    /// A kernel worker that can go on.
+    fn worker(&self) -> Option<Agent> {
+        let map = &self.sim.world.map;
+        let workers = (0..map.plan.workers).map(|k| map.worker_actor(Worker(k)).0 as Agent);
+        workers.into_iter().find(|&agent| self.sim.is_ready(agent))
+    }
+
     fn op(&self, thread: usize, at: u32) -> OpId {
         self.sim.world.map.plan.threads[thread].first_op.plus(at)
     }
@@ -274,8 +318,9 @@ impl Driver {
                 break;
             }
             let thread = part.thread as Agent;
-            if self.sim.is_ready(thread) {
-                self.step(thread);
+            let worker = self.worker().filter(|_| self.prompt);
+            if let Some(agent) = worker.or(self.sim.is_ready(thread).then_some(thread)) {
+                self.step(agent);
             } else if !self.others(Some(part.thread)) {
                 return false;
             }

@@ -59,6 +59,8 @@ pub struct Eye<'a> {
     pub pages: u32,
     /// A background operation is pending: some things are not looked at.
     pub busy: bool,
+    /// See [`View::no_io`](super::super::compare::View::no_io).
+    pub no_io: bool,
 }
 
 /// Who holds pages.
@@ -91,10 +93,17 @@ impl Eye<'_> {
             (anon, "ANON"),
             (flags.swapbacked(), "SWAPBACKED"),
             (flags.mlocked(), "MLOCKED"),
-            (flags.buffers(), "PRIVATE"),
+            (flags.buffers() || self.is_of_btrfs(frame), "PRIVATE"),
         ];
         let names: Vec<&str> = set.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
         names.join("|")
+    }
+
+    /// btrfs attaches something to every page that it caches (`set_folio_extent_mapped`), and has
+    /// no use for it here.
+    fn is_of_btrfs(&self, frame: Frame) -> bool {
+        let at = self.w.get::<Owner>(self.w.head(frame)).file_page();
+        at.is_some_and(|at| self.w.map.fs_of(at) == FsKind::Btrfs)
     }
 
     /// Mapcount; of pmem it is not known.
@@ -109,6 +118,15 @@ impl Eye<'_> {
     /// The size of the file.
     pub fn size(&self) -> u64 {
         self.w.get::<Size>(FILE).bytes()
+    }
+
+    /// st_blocks, in sectors of 512 bytes; what is only reserved counts. On tmpfs: pages.
+    pub fn blocks(&self) -> i64 {
+        let uses = |at: &FilePage| match self.fs() {
+            FsKind::Tmpfs => self.w.cached(*at).is_some(),
+            _ => self.w.get::<Extent>(*at).kind() != ExtentKind::Hole,
+        };
+        (PAGE / 512) as i64 * self.w.map.pages_of(FILE).filter(uses).count() as i64
     }
 
     fn fs(&self) -> FsKind {
@@ -172,7 +190,8 @@ impl Eye<'_> {
         let lock = self.w.map.file_lock(LockClass::IRwsem, FILE);
         let inode = self.fs() == FsKind::Xfs && !self.w.can_lock(lock, Mode::Shared);
         let page = self.w.cached(FilePage(n)).filter(|_| !ram && inside > 0);
-        if inode || page.is_some_and(|f| !self.w.flags(f).uptodate()) {
+        let refused = |f: Flags| !f.uptodate() || (self.no_io && f.reclaim());
+        if inode || page.is_some_and(|f| refused(self.w.flags(f))) {
             return "!EAGAIN".to_string();
         }
         match inside {

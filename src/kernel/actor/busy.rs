@@ -10,7 +10,7 @@
 //! not modelled.
 
 use super::step::*;
-use crate::kernel::strategy::Truncate;
+use crate::kernel::strategy::{Guard, Strategy, Truncate};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::{BlockState, BlockUse, Work};
 use crate::kernel::world::need::Need;
@@ -50,7 +50,9 @@ impl Step<'_> {
             Truncate::WaitFlag => wake(self, frame),
             // Whoever clears the mark makes the call, and nobody else.
             _ if self.get::<Flags>(frame).delayed_free() => {
-                self.update::<Flags>(frame, |f| f.with_delayed_free(false));
+                if self.strategy.keeps(Guard::BusyClearOnce) {
+                    self.update::<Flags>(frame, |f| f.with_delayed_free(false));
+                }
                 extent_idle(self, frame);
             }
             _ => {}
@@ -113,10 +115,12 @@ fn free(w: &mut World, block: Block) {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FreeBusy;
 
-fn idle(w: &World) -> Option<Block> {
+/// A busy extent that nobody uses any more.
+fn idle(w: &World, strategy: &Strategy) -> Option<Block> {
     let off = |b: &Block| {
         let frame = w.map.pmem_frame(*b);
-        let waits = frame.is_some_and(|f| w.get::<Flags>(f).delayed_free());
+        let marked = frame.is_some_and(|f| w.get::<Flags>(f).delayed_free());
+        let waits = marked && strategy.keeps(Guard::BusyStillUsed);
         w.get::<BlockState>(*b).state() == BlockUse::Busy && !waits
     };
     (0..w.map.blocks()).map(Block).find(off)
@@ -133,10 +137,10 @@ impl Machine for FreeBusy {
 
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
         cx.might_sleep();
-        if let Some(block) = idle(cx) {
+        if let Some(block) = idle(cx, cx.strategy) {
             free(cx, block);
         }
-        match idle(cx) {
+        match idle(cx, cx.strategy) {
             Some(_) => self.into(),
             None => Next::Return(0),
         }

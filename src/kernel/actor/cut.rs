@@ -3,9 +3,10 @@
 //! end.
 
 use super::dax_layout::BreakLayouts;
-use super::errno::{EINVAL, EOPNOTSUPP};
+use super::errno::{EINVAL, EOPNOTSUPP, EPERM};
 use super::punch::Punch;
 use super::routine::call;
+use super::seal;
 use super::step::*;
 use super::truncate::TruncateFile;
 use crate::kernel::strategy::Guard;
@@ -14,7 +15,7 @@ use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{CacheSlot, FileState, Size};
-use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part};
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, Part, Seal};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{File, FilePage, Id, Lock};
 
@@ -129,14 +130,21 @@ impl What {
         }
     }
 
-    /// Why it cannot be done, if so. A collapse ends before the end of the file, and is not for
-    /// btrfs and tmpfs.
+    /// Why it cannot be done, if so: a memfd may be sealed against it. A collapse ends before the
+    /// end of the file, and is not for btrfs and tmpfs.
     fn refused(self, cx: &Step) -> Option<Ret> {
         let (map, page) = (&cx.map, u64::from(PAGE_SIZE));
         match self {
             What::Tail { file, size } => {
-                (size > page * map.pages_of(file).count() as u64).then_some(-EINVAL)
+                let (now, sealed) = (cx.get::<Size>(file).bytes(), |s| seal::sealed(cx, file, s));
+                // shmem_setattr()
+                let shrinks = size < now && sealed(Seal::Shrink);
+                let sealed = shrinks || (size > now && sealed(Seal::Grow));
+                let large = size > page * map.pages_of(file).count() as u64;
+                if sealed { Some(-EPERM) } else { large.then_some(-EINVAL) }
             }
+            // shmem_fallocate()
+            What::Hole { first, .. } if seal::write_sealed(cx, map.file_of(first)) => Some(-EPERM),
             What::Collapse { first, pages } => {
                 let end = u64::from(map.index_in_file(first) + pages) * page;
                 match map.fs_of(first) {

@@ -69,6 +69,11 @@ impl DaxIo {
 
     fn allocate(self, cx: &mut Step) -> Next {
         cx.might_sleep();
+        // A fault may have been quicker: what is looked up and what is allocated is one section
+        // (`ext4_map_blocks` under i_data_sem).
+        if cx.get::<Extent>(self.at).kind() != ExtentKind::Hole {
+            return self.to(Place::Copy);
+        }
         let disk = disk_of(cx, self.at);
         let block = disk.and_then(|disk| cx.alloc_block(disk, self.at));
         let Some(block) = block else { return self.to(Place::Unlock(-ENOSPC)) };

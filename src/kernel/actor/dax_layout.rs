@@ -204,7 +204,11 @@ impl BreakLayouts {
         }
         cx.set(self.file, lease.with_state(LeaseState::Breaking));
         tell(cx, frame);
-        BreakLayouts { asked: true, ..self }.wait(cx, For::Answer)
+        let asked = BreakLayouts { asked: true, ..self };
+        match cx.strategy.keeps(Guard::LeaseAwaitAnswer) {
+            true => asked.wait(cx, For::Answer),
+            false => asked.recall(cx, frame, Recall::Redirect),
+        }
     }
 
     /// What keeps new references from the page while it is waited for.

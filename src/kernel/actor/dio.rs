@@ -128,9 +128,9 @@ impl Dio {
         if !self.write && bytes_inside(cx, self.at) == 0 {
             return self.to(Place::Unlock(0));
         }
-        let slot = cx.get::<CacheSlot>(self.at);
-        let written = !slot.tag_dirty() && !slot.tag_writeback();
-        if written || !cx.strategy.keeps(Guard::DioFlushFirst) {
+        let mut folio = cx.folio_slots(self.at).map(|n| cx.get::<CacheSlot>(FilePage(n)));
+        let unwritten = folio.any(|slot| slot.tag_dirty() || slot.tag_writeback());
+        if !unwritten || !cx.strategy.keeps(Guard::DioFlushFirst) {
             // mapping_needs_writeback() says no.
             return self.flushed(cx);
         }

@@ -108,13 +108,20 @@ pub fn end_page_writeback(w: &mut World, frame: Frame) {
 }
 
 /// `mapping_set_error`: the next fsync reports it, once.
-/// Ghost: what was to be written is excused, now that the error is on record.
+/// Ghost: what was to be written is excused, now that the error is on record. What excuses the
+/// newest contents already goes on doing so, if older ones, read again, fail to be written later.
 pub fn set_error(w: &mut World, at: FilePage, errno: i32, unwritten: Contents) {
     let file = w.map.file_of(at);
     w.update::<FileState>(file, |s| {
         s.with_wb_err(s.wb_err().wrapping_add(1)).with_wb_nospc(errno == ENOSPC)
     });
-    w.set(at, Excused(unwritten));
+    let (excused, newest) = (w.get::<Excused>(at).0, w.get::<Newest>(at).0);
+    let all = w.patches.merge([excused, unwritten, newest], |[excused, unwritten, newest]| {
+        let still = newest == excused || newest.older_than(excused);
+        let keeps = still || unwritten.older_than(excused);
+        if excused != Contents::ZERO && keeps { excused } else { unwritten }
+    });
+    w.set(at, Excused(all));
 }
 
 /// The service of a tag.

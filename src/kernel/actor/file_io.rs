@@ -1,8 +1,10 @@
 //! write(2) and read(2) through the page cache (`generic_perform_write`, `filemap_read`).
 
 use super::dax_io::DaxIo;
+use super::errno::EPERM;
 use super::folio::{GrabFolio, LetGo};
 use super::routine::call;
+use super::seal;
 use super::step::*;
 use super::zero_tail::ZeroTail;
 use crate::kernel::strategy::Guard;
@@ -12,7 +14,7 @@ use crate::kernel::world::facts::{Fact, Toucher};
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{DiskKind, FsKind, PAGE_SIZE, Part, WHOLE};
+use crate::kernel::world::plan::{DiskKind, FsKind, PAGE_SIZE, Part, Seal, WHOLE};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{FilePage, Frame, Lock, World};
 
@@ -68,7 +70,7 @@ pub fn show(cx: &mut Step, at: FilePage, contents: Contents) -> Ret {
     Ret::from(inside)
 }
 
-/// `write(2)` of a part of a page: returns the bytes written, or -ENOMEM.
+/// `write(2)` of a part of a page: returns the bytes written, -ENOMEM, or -EPERM if it is sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct WriteFile {
     at: FilePage,
@@ -127,6 +129,14 @@ impl WriteFile {
         let zeroes = cx.strategy.eof_tail.zeroes(cx.map.file(file).fs);
         let at = cx.map.file_page(file, (size / page) as u32)?;
         (start > size && byte > 0 && zeroes).then(|| ZeroTail::new(at, byte))
+    }
+
+    /// `shmem_write_begin`: the file is sealed against it.
+    fn sealed(self, cx: &Step) -> bool {
+        let (file, page) = (cx.map.file_of(self.at), u64::from(PAGE_SIZE));
+        let end = u64::from(cx.map.index_in_file(self.at)) * page + u64::from(self.part.1);
+        let grows = end > cx.get::<Size>(file).bytes();
+        seal::write_sealed(cx, file) || (grows && seal::sealed(cx, file, Seal::Grow))
     }
 
     fn bytes(self) -> Ret {
@@ -198,6 +208,9 @@ impl Machine for WriteFile {
                     let lock = file_lock(cx, LockClass::IRwsem, self.at);
                     cx.lock(me, lock, Mode::Exclusive);
                 }
+                if self.sealed(cx) {
+                    return self.to(WritePlace::UnlockInode(-EPERM));
+                }
                 match self.old_tail(cx) {
                     Some(zero) => call(zero, WriteFile { place: WritePlace::OldTail, ..self }),
                     None => self.grab(),
@@ -208,7 +221,9 @@ impl Machine for WriteFile {
             WritePlace::Copy(folio) => self.copy(cx, folio),
             WritePlace::Dirty(folio) => {
                 cx.change_flags(folio, |f| f.with_uptodate(true));
-                cx.mark_dirty(folio);
+                // iomap_set_range_dirty(), block_commit_write(): of this page, in a larger folio.
+                let frame = cx.cached(self.at).unwrap_or(folio);
+                cx.mark_dirty(frame);
                 match grown(cx, self.at, self.part) {
                     Some(_) => self.to(WritePlace::Grow(folio)),
                     None => self.let_go(folio),

@@ -186,6 +186,9 @@ impl ForkMm {
     }
 
     fn end(self, cx: &mut Step, ret: Ret) -> Next {
+        if ret < 0 && !cx.strategy.keeps(Guard::ForkFailedSeq) {
+            return self.range_end(cx, ret);
+        }
         if cx.strategy.fork.guards() && cx.strategy.keeps(Guard::ForkSeqcount) {
             return self.go(State::SeqEnd(ret));
         }
@@ -193,7 +196,8 @@ impl ForkMm {
     }
 
     fn range_end(self, cx: &Step, ret: Ret) -> Next {
-        if self.notified(cx) {
+        let ends = ret >= 0 || cx.strategy.keeps(Guard::ForkFailedEnd);
+        if self.notified(cx) && ends {
             let (first, _, pages) = self.pages(cx);
             let then = ForkMm { state: State::NotifyEnd(ret), ..self };
             return call(RangeEnd::new(first, pages), then);
@@ -210,8 +214,9 @@ impl ForkMm {
 
     /// Flushes the next mapping; after the last one, undoes or ends.
     fn flush(self, cx: &Step, ret: Ret) -> Next {
+        let guard = if ret < 0 { Guard::ForkFailedFlush } else { Guard::ForkFlush };
         match self.mapping(cx) {
-            Some((this, _)) if cx.strategy.keeps(Guard::ForkFlush) => {
+            Some((this, _)) if cx.strategy.keeps(guard) => {
                 let (first, _, pages) = this.pages(cx);
                 let next = ForkMm { vma: this.vma + 1, state: State::Flush(ret), ..this };
                 call(FlushTlb::new(first, pages), next)
@@ -230,7 +235,8 @@ impl ForkMm {
         let page = if this.vma == self.vma { self.page } else { 0 };
         let at = child.plus(page);
         let pte = cx.get::<Pte>(at);
-        if let Some(frame) = pte.frame().filter(|_| pte.present()) {
+        let unmaps = pte.present() && cx.strategy.keeps(Guard::ForkUndo);
+        if let Some(frame) = pte.frame().filter(|_| unmaps) {
             cx.set_pte(at, Pte::new());
             cx.map_page(frame, -1);
         }

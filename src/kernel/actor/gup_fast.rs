@@ -111,8 +111,9 @@ impl GupFast {
     fn read(self, cx: &mut Step) -> Next {
         let Some(at) = self.at(cx) else { return self.stop() };
         let pte = cx.get::<Pte>(at).with_stale(false);
-        let allowed = pte.present() && (pte.writable() || !self.request.flags.write);
-        if !allowed || pte.special() {
+        let read_only = self.request.flags.write && !pte.writable();
+        let refused = read_only && cx.strategy.keeps(Guard::PinWriteFault);
+        if !pte.present() || refused || pte.special() {
             return self.stop();
         }
         if pte.devmap() && cx.strategy.unbind.takes_live_ref() {

@@ -147,7 +147,8 @@ impl GupSlow {
         let Some(frame) = pte.frame().filter(|_| pte.present()) else {
             return Found::Missing(wanted);
         };
-        if write && !pte.writable() && !self.may_write_read_only(cx, at, pte) {
+        let read_only = write && !pte.writable() && cx.strategy.keeps(Guard::PinWriteFault);
+        if read_only && !self.may_write_read_only(cx, at, pte) {
             return Found::Missing(wanted);
         }
         let takes = cx.strategy.unbind.takes_live_ref() && cx.strategy.keeps(Guard::FollowLiveRef);
@@ -175,7 +176,8 @@ impl GupSlow {
             return Found::Error(-ENOMEM);
         }
         if self.touches() {
-            if write && !pte.dirty() && !folio.dirty() {
+            let clean = !pte.dirty() && !folio.dirty();
+            if write && clean && cx.strategy.keeps(Guard::GupTouchDirty) {
                 touch_dirty(cx, frame);
             }
             cx.change_flags(frame, |f| f.with_referenced(true));

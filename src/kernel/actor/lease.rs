@@ -6,6 +6,7 @@
 
 use super::errno::{EAGAIN, EINVAL, ETIMEDOUT};
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Lease, LeaseState};
@@ -42,20 +43,23 @@ impl Machine for LeaseCall {
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
         let me = Actor::pack(Some(cx.me));
         match self {
-            LeaseCall::Take(file) => match cx.get::<Lease>(file).state() {
-                LeaseState::Held | LeaseState::Breaking => Next::Return(-EAGAIN),
-                LeaseState::None | LeaseState::Released | LeaseState::Broken => {
-                    cx.set(file, Lease::new().with_state(LeaseState::Held).with_holder(me));
-                    Next::Return(0)
+            LeaseCall::Take(file) => {
+                let state = cx.get::<Lease>(file).state();
+                let taken = matches!(state, LeaseState::Held | LeaseState::Breaking);
+                if taken && cx.strategy.keeps(Guard::LeaseOneHolder) {
+                    return Next::Return(-EAGAIN);
                 }
-            },
+                cx.set(file, Lease::new().with_state(LeaseState::Held).with_holder(me));
+                Next::Return(0)
+            }
             LeaseCall::Await(_) => Next::Return(0),
             LeaseCall::Answer(file) => {
                 let lease = cx.get::<Lease>(file);
                 if lease.holder() != me {
                     return Next::Return(-EINVAL);
                 }
-                if lease.state() == LeaseState::Broken {
+                let late = lease.state() == LeaseState::Broken;
+                if late && cx.strategy.keeps(Guard::LeaseAnswerLate) {
                     return Next::Return(-ETIMEDOUT);
                 }
                 cx.set(file, lease.with_state(LeaseState::Released));

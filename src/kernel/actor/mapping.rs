@@ -1,9 +1,10 @@
 //! System calls on mappings: mmap, munmap, mprotect, madvise.
 
-use super::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM};
+use super::errno::{EACCES, EAGAIN, EEXIST, EINVAL, ENOMEM};
 use super::fault::Fault;
 use super::notifier::{RangeEnd, RangeStart, watched};
 use super::routine::call;
+use super::seal;
 use super::step::*;
 use super::tlb::FlushTlb;
 use super::zap::Zap;
@@ -13,21 +14,29 @@ use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::ZERO_PAGE;
-use crate::kernel::world::plan::Backing;
+use crate::kernel::world::plan::{Backing, VmaPlan};
 use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{Id, Lock, VPage, Vma};
+use crate::kernel::world::{Id, Lock, VPage, Vma, World};
 
 /// The lock of a mapping's address space.
-fn mmap_lock(map: &Layout, vma: Vma) -> Lock {
+pub fn mmap_lock(map: &Layout, vma: Vma) -> Lock {
     map.mmap_lock(map.vma(vma).mm)
 }
 
 /// The i_mmap_rwsem of the file that a mapping shows; none for anonymous memory.
-fn i_mmap_lock(map: &Layout, vma: Vma) -> Option<Lock> {
+pub fn i_mmap_lock(map: &Layout, vma: Vma) -> Option<Lock> {
     match map.vma(vma).backing {
         Backing::File { file, .. } => Some(map.file_lock(LockClass::IMmapRwsem, file)),
         Backing::Anon => None,
+    }
+}
+
+/// Whether a new mapping can never become writable; -EPERM if it must not be made.
+fn frozen(w: &World, vma: &VmaPlan) -> Result<bool, Ret> {
+    match vma.backing {
+        Backing::File { file, .. } if vma.shared => seal::may_map(w, file, vma.write),
+        _ => Ok(false),
     }
 }
 
@@ -58,7 +67,8 @@ enum Map {
 }
 
 impl MapCall {
-    /// `mmap()` of a mapping that the scenario declared. Returns 0, or -EEXIST if it is mapped.
+    /// `mmap()` of a mapping that the scenario declared. Returns 0; -EEXIST if it is mapped, -EPERM
+    /// if the file is sealed against it.
     pub fn map(vma: Vma) -> MapCall {
         MapCall { vma, state: Map::Lock }
     }
@@ -122,11 +132,14 @@ impl Machine for MapCall {
                     cx.might_sleep();
                     cx.lock_briefly(me, LockClass::IMmapRwsem);
                 }
-                let plan = map.vma(vma);
+                let (plan, links) = (map.vma(vma), self.state == Map::Link);
                 let now = VmaState::new().with_read(plan.read).with_write(plan.write);
-                cx.set(vma, now.with_mapped(self.state == Map::Link));
+                let frozen = if links { frozen(cx, plan) } else { Ok(false) };
+                if let Ok(frozen) = frozen {
+                    cx.set(vma, now.with_mapped(links).with_frozen(frozen));
+                }
                 cx.unlock(me, mmap_lock(&map, vma));
-                Next::Return(0)
+                Next::Return(frozen.err().unwrap_or(0))
             }
         }
     }
@@ -164,7 +177,8 @@ enum ProtectState {
 }
 
 impl Protect {
-    /// `mprotect()`. Returns 0, or -ENOMEM if it is not mapped or a notifier failed.
+    /// `mprotect()`. Returns 0; -ENOMEM if it is not mapped or a notifier failed, -EACCES if it can
+    /// never become writable.
     pub fn new(vma: Vma, read: bool, write: bool) -> Protect {
         Protect { vma, read, write, was: (false, false), state: ProtectState::Lock }
     }
@@ -246,6 +260,9 @@ impl Machine for Protect {
                 let state = cx.get::<VmaState>(self.vma);
                 if !state.mapped() {
                     return Next::Return(-ENOMEM);
+                }
+                if self.write && state.frozen() {
+                    return Next::Return(-EACCES);
                 }
                 cx.lock(me, mmap_lock(&map, self.vma), Mode::Exclusive);
                 cx.set(self.vma, state.with_read(self.read).with_write(self.write));

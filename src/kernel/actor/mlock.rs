@@ -11,6 +11,7 @@ use super::errno::{EAGAIN, EFAULT, ENOMEM};
 use super::fault::{Fault, is_shared};
 use super::routine::call;
 use super::step::*;
+use crate::kernel::strategy::Guard;
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
@@ -58,18 +59,24 @@ impl Mlock {
         w.map.mmap_lock(w.map.mm_of(self.first))
     }
 
+    /// VM_LOCKED. Cuts that lock flags alone had made are merged again when the flags agree.
+    fn flag(self, cx: &mut Step) {
+        let vma = cx.map.vma_of(self.first);
+        let first = self.first.0 - cx.map.vma_pages[vma.index()].start;
+        cx.update::<VmaState>(vma, |v| v.with_locked_pages(first, self.pages, self.lock));
+    }
+
     fn apply(self, cx: &mut Step) -> Next {
         let (me, lock) = (cx.me, self.mmap_lock(cx));
         let vma = cx.map.vma_of(self.first);
-        let start = cx.map.vma_pages[vma.index()].start;
-        let state = cx.get::<VmaState>(vma);
-        if !state.mapped() {
+        if !cx.get::<VmaState>(vma).mapped() {
             return Next::Return(-ENOMEM);
         }
         cx.lock(me, lock, Mode::Exclusive);
         cx.lock_briefly(me, LockClass::Ptl);
-        // Cuts that lock flags alone had made are merged again when the flags agree.
-        cx.set(vma, state.with_locked_pages(self.first.0 - start, self.pages, self.lock));
+        if !self.lock || cx.strategy.keeps(Guard::MlockFirst) {
+            self.flag(cx);
+        }
         for at in (0..self.pages).map(|n| self.first.plus(n)) {
             let pte = cx.get::<Pte>(at);
             if let Some(frame) = pte.frame().filter(|_| pte.present() && self.lock) {
@@ -130,6 +137,9 @@ impl Machine for Mlock {
             }
             Place::Page(n) => self.page(cx, n),
             Place::Unlock(ret) => {
+                if !cx.strategy.keeps(Guard::MlockFirst) {
+                    self.flag(cx);
+                }
                 cx.unlock(me, lock);
                 Next::Return(ret)
             }

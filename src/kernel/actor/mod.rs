@@ -24,6 +24,7 @@ pub mod fault_dax;
 pub mod fault_file;
 pub mod fault_mkwrite;
 pub mod file_io;
+pub mod fixup;
 pub mod folio;
 pub mod fork;
 pub mod gup_fast;
@@ -53,8 +54,10 @@ pub mod reclaim;
 pub mod reflink;
 pub mod region;
 pub mod release;
+pub mod remap;
 pub mod rmap;
 pub mod routine;
+pub mod seal;
 pub mod splice;
 pub mod step;
 pub mod sync;
@@ -86,6 +89,10 @@ mod gup_slow_tests;
 mod pin_tests;
 #[cfg(test)]
 mod pinned_tests;
+#[cfg(test)]
+mod remap_tests;
+#[cfg(test)]
+mod seal_tests;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]

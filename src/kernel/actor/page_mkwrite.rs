@@ -87,26 +87,27 @@ impl PageMkwrite {
             false => State::Prepare,
         })
     }
+}
 
-    /// `ext4_da_get_block_prep`, `iomap_page_mkwrite`, `btrfs_delalloc_reserve_space`: what the
-    /// next writeback needs is reserved, for all of the folio that lies inside the file.
-    fn prepare(self, cx: &mut Step) {
-        cx.might_sleep();
-        if cx.map.fs_of(self.at) == FsKind::Ext4 {
-            cx.attach_buffers(self.page);
-        }
-        let head = cx.head(self.page);
-        let tail = self.page.0 - head.0;
-        for n in 0..cx.folio_pages(head) {
-            let at = FilePage(self.at.0 - tail + n);
-            // Whether the page itself lies inside was looked at with the folio lock.
-            let inside = n == tail || !beyond_eof(cx, at);
-            if inside && cx.get::<Extent>(at).kind() == ExtentKind::Hole {
-                cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
-            }
-        }
-        cx.change_flags(head, |f| f.with_prepared(true));
+/// `ext4_da_get_block_prep`, `iomap_page_mkwrite`, `btrfs_delalloc_reserve_space`: what the next
+/// writeback needs is reserved, for all of the folio that lies inside the file. The folio is
+/// locked; `at` is the page of the file that `page` caches.
+pub fn reserve(cx: &mut Step, page: Frame, at: FilePage) {
+    cx.might_sleep();
+    if cx.map.fs_of(at) == FsKind::Ext4 {
+        cx.attach_buffers(page);
     }
+    let head = cx.head(page);
+    let tail = page.0 - head.0;
+    for n in 0..cx.folio_pages(head) {
+        let at = FilePage(at.0 - tail + n);
+        // Whether the page itself lies inside was looked at with the folio lock.
+        let inside = n == tail || !beyond_eof(cx, at);
+        if inside && cx.get::<Extent>(at).kind() == ExtentKind::Hole {
+            cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
+        }
+    }
+    cx.change_flags(head, |f| f.with_prepared(true));
 }
 
 impl Machine for PageMkwrite {
@@ -151,7 +152,7 @@ impl Machine for PageMkwrite {
             State::Stable { prepared: false } => self.go(State::Prepare),
             State::Stable { prepared: true } => self.go(State::Release { ret: 0 }),
             State::Prepare => {
-                self.prepare(cx);
+                reserve(cx, self.page, self.at);
                 self.go(State::Dirty)
             }
             State::Dirty => {

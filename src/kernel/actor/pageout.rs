@@ -6,6 +6,7 @@
 
 use super::errno::EINVAL;
 use super::lazyfree::Discard;
+use super::notifier::{RangeEnd, RangeStart, watched};
 use super::reclaim::Reclaim;
 use super::routine::call;
 use super::step::*;
@@ -14,10 +15,12 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Owner, OwnerKind, Pte, VmaState};
+use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{FilePage, Frame, Lock, VPage, World};
 
-/// A madvise call over some pages of a mapping. Returns 0, or -EINVAL if they are locked.
+/// A madvise call over some pages of a mapping. Returns 0, -EINVAL if they are locked, -ENOMEM
+/// if a notifier failed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PageOut {
     first: VPage,
@@ -74,8 +77,25 @@ impl PageOut {
         w.map.mmap_lock(w.map.mm_of(self.first))
     }
 
-    fn on(self) -> Next {
-        self.to(if self.done < self.pages { Place::Entry } else { Place::Unlock(0) })
+    /// On to the next page; after the last one `madvise_free_single_vma` ends the section of the
+    /// notifiers.
+    fn on(self, cx: &Step) -> Next {
+        if self.done < self.pages {
+            return self.to(Place::Entry);
+        }
+        match self.notifies(cx) {
+            true => {
+                let then = PageOut { place: Place::Unlock(0), ..self };
+                call(RangeEnd::new(self.first, self.pages), then)
+            }
+            false => self.to(Place::Unlock(0)),
+        }
+    }
+
+    /// Whether devices are told (`madvise_free_single_vma`; pageout tells them page by page, from
+    /// try_to_unmap).
+    fn notifies(self, cx: &Step) -> bool {
+        self.what == What::Free && watched(&cx.map, self.first)
     }
 
     /// `madvise_cold_or_pageout_pte_range`, `madvise_free_pte_range`
@@ -84,15 +104,15 @@ impl PageOut {
         let then = PageOut { done: self.done + 1, ..self };
         cx.lock_briefly(me, LockClass::Ptl);
         let pte = cx.get::<Pte>(at);
-        let Some(frame) = pte.frame().filter(|_| pte.present()) else { return then.on() };
+        let Some(frame) = pte.frame().filter(|_| pte.present()) else { return then.on(cx) };
         if self.what == What::Cool {
             cx.set_pte(at, pte.with_young(false));
             cx.change_flags(frame, |f| f.with_referenced(false).with_active(false));
-            return then.on();
+            return then.on(cx);
         }
         if self.what == What::Free {
             if cx.get::<Owner>(frame).kind() != OwnerKind::Anon {
-                return then.on();
+                return then.on(cx);
             }
             cx.set_pte(at, pte.with_dirty(false).with_young(false).with_stale(true));
             cx.change_flags(frame, |f| f.with_dirty(false).with_swapbacked(false));
@@ -102,7 +122,7 @@ impl PageOut {
         match page {
             Some(page) if cx.counts(frame).maps() == 1 => call(Reclaim::new(page), then),
             None if lazyfree(cx, frame) => call(Discard::new(at, frame), then),
-            _ => then.on(),
+            _ => then.on(cx),
         }
     }
 }
@@ -144,7 +164,11 @@ impl Machine for PageOut {
                 }
                 // lru_add_drain()
                 cx.mlock_drain();
-                self.on()
+                if self.notifies(cx) {
+                    let then = PageOut { place: Place::Entry, ..self };
+                    return call(RangeStart::new(self.first, self.pages, true), then);
+                }
+                self.on(cx)
             }
             Place::Entry => self.entry(cx),
             Place::Unlock(ret) => {
@@ -154,7 +178,15 @@ impl Machine for PageOut {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
-        self.on()
+    fn resume(self, cx: &mut Step, ret: Ret) -> Next {
+        match self.place {
+            // A notifier failed (--notifier abort).
+            Place::Entry if self.what == What::Free && ret < 0 => {
+                cx.prices.add(Price::FailedCalls, 1);
+                self.to(Place::Unlock(ret))
+            }
+            Place::Unlock(_) => self.into(),
+            _ => self.on(cx),
+        }
     }
 }

@@ -22,7 +22,9 @@ use super::reclaim::Reclaim;
 use super::reflink::Reflink;
 use super::region::{Deregister, Register};
 use super::release::Release;
+use super::remap::Remap;
 use super::routine::{Routine, call};
+use super::seal::AddSeal;
 use super::splice::SpliceRead;
 use super::step::*;
 use super::sync::Sync;
@@ -155,6 +157,7 @@ fn start(op: Op) -> Routine {
         Op::Unbind { disk } => UnbindDevice::new(disk).into(),
         Op::Mmap { vma } => MapCall::map(vma).into(),
         Op::Munmap { vma } => MapCall::unmap(vma).into(),
+        Op::Mremap { from, to, keeps } => Remap::new(from, to, keeps).into(),
         Op::Mprotect { vma, read, write } => Protect::new(vma, read, write).into(),
         Op::Madvise { first, pages, advice } => advise(first, pages, advice),
         Op::Register { region, first, pages, write, longterm } => {
@@ -182,6 +185,7 @@ fn start(op: Op) -> Routine {
         Op::Mlock { first, pages, lock } => Mlock::new(first, pages, lock).into(),
         Op::CollapseRange { first, pages } => Cut::new(What::Collapse { first, pages }).into(),
         Op::ZeroRange { first, pages } => Cut::new(What::Zeroes { first, pages }).into(),
+        Op::AddSeal { file, seal } => AddSeal::new(file, seal).into(),
         Op::Migrate { page } => Migrate::new(page).into(),
         Op::Reflink { from, to, pages } => Reflink::new(from, to, pages).into(),
         Op::Sleep { .. } | Op::Repeat { .. } => Sync::Sleep.into(),

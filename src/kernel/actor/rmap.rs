@@ -95,23 +95,25 @@ impl RmapWalk {
         Some((first, (0..u32::from(self.pages)).filter(|&n| shown(n).is_some()).count() as u32))
     }
 
-    /// Whether the walk looks into a mapping (`invalid_mkclean_vma`, `mlock_vma_folio`).
-    fn wants(self, w: &World, vma: Vma) -> bool {
-        let state = w.get::<VmaState>(vma);
+    /// Whether the walk looks into a mapping (`invalid_mkclean_vma`).
+    fn wants(self, cx: &Step, vma: Vma) -> bool {
         let allowed = match self.purpose {
-            Purpose::Clean => w.map.vma(vma).shared,
-            // Folios are base pages where anything is locked: see `mlock`.
-            Purpose::Unmap => state.locked() == 0 || !self.locked_in(w, vma, state),
-            Purpose::ToMigration | Purpose::FromMigration => true,
+            Purpose::Clean => cx.map.vma(vma).shared,
+            Purpose::Unmap if !cx.strategy.keeps(Guard::MlockUnderPtl) => {
+                let window = self.window(cx, vma);
+                window.is_some_and(|(first, pages)| !locked(cx, vma, first, pages))
+            }
+            _ => true,
         };
-        state.mapped() && allowed && self.window(w, vma).is_some()
+        cx.get::<VmaState>(vma).mapped() && allowed && self.window(cx, vma).is_some()
     }
 
-    /// Whether the part of the mapping that shows the folio is locked.
-    fn locked_in(self, w: &World, vma: Vma, state: VmaState) -> bool {
-        let start = w.map.vma_pages[vma.0 as usize].start;
-        let window = self.window(w, vma);
-        window.is_some_and(|(first, pages)| state.any_locked(first.0 - start, pages))
+    /// Whether `try_to_unmap_one` leaves an entry alone, under the page-table lock (VM_LOCKED).
+    fn spares(self, cx: &Step, vma: Vma, at: VPage) -> bool {
+        self.purpose == Purpose::Unmap
+            && locked(cx, vma, at, 1)
+            && cx.strategy.keeps(Guard::MlockKeeps)
+            && cx.strategy.keeps(Guard::MlockUnderPtl)
     }
 
     fn notifies(self) -> bool {
@@ -119,9 +121,9 @@ impl RmapWalk {
     }
 
     /// On to the next mapping from here, or to the end.
-    fn enter(mut self, w: &World) -> Next {
-        while let Some(vma) = self.vma(w) {
-            if let (true, Some((first, pages))) = (self.wants(w, vma), self.window(w, vma)) {
+    fn enter(mut self, cx: &Step) -> Next {
+        while let Some(vma) = self.vma(cx) {
+            if let (true, Some((first, pages))) = (self.wants(cx, vma), self.window(cx, vma)) {
                 let inside = RmapWalk { place: Place::Entry, page: 0, ..self };
                 if !self.notifies() {
                     return inside.into();
@@ -134,31 +136,31 @@ impl RmapWalk {
     }
 
     /// On to the next entry of the mapping, or out of it.
-    fn advance(mut self, w: &World) -> Next {
-        if self.find(w).is_some() {
+    fn advance(mut self, cx: &Step) -> Next {
+        if self.find(cx).is_some() {
             return RmapWalk { place: Place::Entry, ..self }.into();
         }
-        let window = self.vma(w).and_then(|vma| self.window(w, vma));
+        let window = self.vma(cx).and_then(|vma| self.window(cx, vma));
         if let (true, Some((first, pages))) = (self.notifies(), window) {
             return call(RangeEnd::new(first, pages), RmapWalk { place: Place::Ended, ..self });
         }
         self.mapping += 1;
-        self.enter(w)
+        self.enter(cx)
     }
 
     /// The next entry of the mapping that is to be changed, with the page that it shows.
-    fn find(self, w: &World) -> Option<(u16, VPage, Pte)> {
-        let vma = self.vma(w)?;
+    fn find(self, cx: &Step) -> Option<(u16, VPage, Pte)> {
+        let vma = self.vma(cx)?;
         (self.page..self.pages).find_map(|n| {
-            let at = w.map.vpage_in(vma, self.at.plus(u32::from(n)))?;
-            let pte = w.get::<Pte>(at);
+            let at = cx.map.vpage_in(vma, self.at.plus(u32::from(n)))?;
+            let pte = cx.get::<Pte>(at);
             let ours = pte.frame()?.0 == self.folio.0 + u32::from(n);
             let wanted = match self.purpose {
                 Purpose::Clean => pte.present() && (pte.writable() || pte.dirty()),
                 Purpose::Unmap | Purpose::ToMigration => pte.present(),
                 Purpose::FromMigration => pte.migration(),
             };
-            (ours && wanted).then_some((n, at, pte))
+            (ours && wanted && !self.spares(cx, vma, at)).then_some((n, at, pte))
         })
     }
 
@@ -267,6 +269,14 @@ impl Machine for RmapWalk {
             _ => self.advance(cx),
         }
     }
+}
+
+/// Whether any of these pages of a mapping is locked. Folios are base pages where anything is:
+/// see `mlock`.
+fn locked(w: &World, vma: Vma, first: VPage, pages: u32) -> bool {
+    let state = w.get::<VmaState>(vma);
+    let start = w.map.vma_pages[vma.0 as usize].start;
+    state.locked() != 0 && state.any_locked(first.0 - start, pages)
 }
 
 /// `folio_mapped`

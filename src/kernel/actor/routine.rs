@@ -127,12 +127,16 @@ routines! {
     RecallPage(recall::RecallPage),
     /// Extents that were busy are freed.
     FreeBusy(busy::FreeBusy),
+    /// Pages of btrfs that were dirtied behind its back are prepared for writeback.
+    FixUp(fixup::FixUp),
     /// `fallocate(PUNCH_HOLE)` in a locked file.
     Punch(punch::Punch),
     /// Removal of a pmem device.
     UnbindDevice(unbind::UnbindDevice),
     /// `mmap()` and `munmap()`.
     MapCall(mapping::MapCall),
+    /// `mremap()`.
+    Remap(remap::Remap),
     /// `mprotect()`.
     Protect(mapping::Protect),
     /// `madvise()` of pages that are dropped or faulted in.
@@ -157,6 +161,8 @@ routines! {
     Fsync(sync_calls::Fsync),
     /// msync.
     Msync(sync_calls::Msync),
+    /// fcntl(F_ADD_SEALS) of a memfd.
+    AddSeal(seal::AddSeal),
     /// sync_file_range.
     SyncFileRange(sync_calls::SyncFileRange),
     /// Registers a memory region: pins its pages and programs the device, or subscribes to the

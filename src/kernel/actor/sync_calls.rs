@@ -40,6 +40,9 @@ enum FsyncPlace {
     Begin,
     /// The pages are being written.
     Writing,
+    /// btrfs_sync_file: and once more, with the inode locked, what has been dirtied meanwhile
+    /// (`start_ordered_ops`).
+    WritingAgain,
     /// The pages under writeback are being waited for.
     Waiting,
     /// `file_check_and_advance_wb_err` after the wait.
@@ -151,7 +154,10 @@ impl Machine for Fsync {
                 let write = WritePages::new(self.file, SyncMode::Integrity);
                 call(write, Fsync { place: FsyncPlace::Writing, ..self })
             }
-            FsyncPlace::Writing | FsyncPlace::Waiting | FsyncPlace::Check => {
+            FsyncPlace::Writing
+            | FsyncPlace::WritingAgain
+            | FsyncPlace::Waiting
+            | FsyncPlace::Check => {
                 let ret = check_error(cx, self.file);
                 if ret != 0 {
                     self.promise(cx, false);
@@ -174,7 +180,13 @@ impl Machine for Fsync {
 
     fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
         match self.place {
-            FsyncPlace::Writing if cx.strategy.keeps(Guard::FsyncWait) => {
+            FsyncPlace::Writing if cx.map.file(self.file).fs == FsKind::Btrfs => {
+                let write = WritePages::new(self.file, SyncMode::Integrity);
+                call(write, Fsync { place: FsyncPlace::WritingAgain, ..self })
+            }
+            FsyncPlace::Writing | FsyncPlace::WritingAgain
+                if cx.strategy.keeps(Guard::FsyncWait) =>
+            {
                 let place = FsyncPlace::Waiting;
                 call(WaitPages::new(self.file), Fsync { place, ..self })
             }

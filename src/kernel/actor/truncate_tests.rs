@@ -177,11 +177,13 @@ fn growing_zeroes_the_old_tail_or_shows_what_a_store_left_there() {
         plan.files[0].size = 2048;
         thread(&mut plan, &[truncate(2 * PAGE)]);
         let mut sim = Sim::new(plan, Strategy { eof_tail, ..latest() });
-        let garbage = in_cache(&sim, 0).unwrap();
+        let (frame, tail) = (sim.world.cached(FilePage(0)).unwrap(), (2048, 4096));
+        assert_eq!(sim.world.patches.at(in_cache(&sim, 0).unwrap(), 2048), Contents::ZERO);
+        sim.poke(|w| w.fill(frame, tail, Contents::JUNK));
         assert_eq!(run(&mut sim), Ending::Finished);
         assert_eq!(size(&sim), 2 * PAGE);
         let tail = sim.world.patches.at(in_cache(&sim, 0).unwrap(), 4095);
-        assert_eq!(tail == garbage, shown, "{fs:?} {eof_tail:?}");
+        assert_eq!(tail == Contents::JUNK, shown, "{fs:?} {eof_tail:?}");
         let expected = sim.world.get::<Newest>(FilePage(0)).0;
         assert_eq!(sim.world.patches.at(expected, 4095), Contents::ZERO);
     }

@@ -1,6 +1,7 @@
 //! Kernel workers: take work that interrupts must not do (kernel/workqueue.c).
 
 use super::busy::FreeBusy;
+use super::fixup::FixUp;
 use super::release::Release;
 use super::routine::call;
 use super::step::*;
@@ -28,6 +29,10 @@ impl Machine for Kworker {
         if work.extents() {
             cx.set(self.0, work.with_extents(false));
             return call(FreeBusy, self);
+        }
+        if work.fixups() {
+            cx.set(self.0, work.with_fixups(false));
+            return call(FixUp::begin(), self);
         }
         cx.set(self.0, Work::new());
         call(Release::from_work(work), self)

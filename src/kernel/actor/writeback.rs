@@ -10,6 +10,7 @@ use super::dax_writeback::DaxWriteback;
 use super::disk::{end_page_writeback, set_error, submit, sum_by_filesystem};
 use super::errno::ENOSPC;
 use super::file_io::bytes_inside;
+use super::fixup;
 use super::rmap::{self, Purpose, RmapWalk};
 use super::routine::call;
 use super::step::*;
@@ -112,8 +113,9 @@ impl WritePages {
         WritePages { place, ..self }.into()
     }
 
-    fn slots(self) -> impl Iterator<Item = FilePage> {
-        (self.next.0..self.end.0).map(FilePage)
+    /// The pages to be looked at, from the first of the folio on in whose middle the range begins.
+    fn slots(self, w: &World) -> impl Iterator<Item = FilePage> + use<> {
+        (w.folio_slots(self.next).start..self.end.0).map(FilePage)
     }
 
     /// Filesystems without a page cache that is written back take another way.
@@ -134,7 +136,7 @@ impl WritePages {
     fn tag(self, cx: &mut Step) -> Next {
         let me = cx.me;
         cx.lock_briefly(me, LockClass::IPages);
-        for at in self.slots() {
+        for at in self.slots(cx) {
             let slot = cx.get::<CacheSlot>(at);
             if slot.tag_dirty() {
                 cx.set(at, slot.with_tag_towrite(true));
@@ -147,7 +149,7 @@ impl WritePages {
     fn find(self, cx: &mut Step) -> Next {
         let integrity = self.mode == SyncMode::Integrity;
         let towrite = cx.strategy.keeps(Guard::WritebackTowrite);
-        let tagged = self.slots().find(|&at| {
+        let tagged = self.slots(cx).find(|&at| {
             let slot = cx.get::<CacheSlot>(at);
             if integrity && towrite { slot.tag_towrite() } else { slot.tag_dirty() }
         });
@@ -156,8 +158,7 @@ impl WritePages {
         };
         let folio = cx.head(frame);
         cx.take_ref(folio);
-        let next = at.plus(cx.folio_pages(folio));
-        WritePages { next, ..self }.to(Place::Lock(folio))
+        WritePages { next: at.plus(cx.folio_pages(folio)), ..self }.to(Place::Lock(folio))
     }
 
     /// B2, B3
@@ -275,8 +276,8 @@ impl WritePages {
         };
         let flags = cx.flags(folio);
         if cx.map.fs_of(at) == FsKind::Btrfs && !flags.prepared() {
-            // btrfs_writepage_cow_fixup(): somebody dirtied the page behind its back; the page is
-            // redirtied and not written, and fsync does not mind (kernel truth E13).
+            // Redirtied and not written, and fsync does not mind (kernel truth E13).
+            fixup::queue(cx, folio);
             return self.to(Place::Skip(folio));
         }
         cx.change_flags(folio, |f| f.with_dirty(false).with_prepared(false));

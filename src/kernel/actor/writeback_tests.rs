@@ -1,10 +1,11 @@
 //! What writeback, the disk and the sync calls have to do, each rule in a small machine.
 
+use super::disk::set_error;
 use super::errno::{EIO, ENOSPC};
 use super::routine::Routine;
 use super::testkit::*;
-use crate::engine::model::{Ending, Model};
-use crate::kernel::sim::Sim;
+use crate::engine::model::{Ending, Model, Timed};
+use crate::kernel::sim::{Move, Sim};
 use crate::kernel::world::machine::*;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::*;
@@ -191,6 +192,35 @@ fn btrfs_does_not_write_a_page_that_was_dirtied_behind_its_back() {
     assert_ne!(Some(on_disk(&sim, 0)), in_cache(&sim, 0));
 }
 
+/// fsync of a page of btrfs that was dirtied behind its back, with a worker that makes its steps
+/// at once, or when fsync has returned.
+fn behind_its_back(prompt: bool) -> Sim {
+    let mut plan = dirty(FsKind::Btrfs);
+    plan.workers = 1;
+    let fsync = thread(&mut plan, &[FSYNC]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    let frame = sim.world.cached(PAGE).unwrap();
+    sim.world.change_flags(frame, |f| f.with_prepared(false));
+    let worker = sim.world.map.worker_actor(Worker(0)).0;
+    while result(&sim, fsync).is_none() {
+        let agent = if prompt && sim.is_ready(worker) { worker } else { 0 };
+        let agent = if sim.is_ready(agent) { agent } else { 1 };
+        sim.apply(Move { agent, outcome: 0 });
+    }
+    assert_eq!(result(&sim, fsync), Some(0));
+    sim
+}
+
+#[test]
+fn btrfs_writes_a_page_dirtied_behind_its_back_if_the_worker_is_faster_than_the_second_pass() {
+    let late = behind_its_back(false);
+    assert!(flags(&late).dirty() && flags(&late).checked(), "kernel truth E13 on btrfs");
+    assert_ne!(Some(on_disk(&late, 0)), in_cache(&late, 0));
+    let prompt = behind_its_back(true);
+    assert!(!flags(&prompt).dirty() && !flags(&prompt).checked(), "kernel truth: g12 on btrfs");
+    assert_eq!(Some(on_disk(&prompt, 0)), in_cache(&prompt, 0));
+}
+
 #[test]
 fn ext4_without_buffers_stops_the_machine_or_loses_the_data() {
     for (name, killed) in [("linux-4.19", true), ("linux-6.18", false)] {
@@ -229,6 +259,21 @@ fn a_checksumming_disk_refuses_a_page_that_changed_after_the_checksum() {
 }
 
 #[test]
+fn a_failure_to_write_older_contents_does_not_unsay_that_newer_ones_were_lost() {
+    let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty], Populate::None);
+    thread(&mut plan, &[FSYNC]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    let (newest, old) = (in_cache(&sim, 0).unwrap(), on_disk(&sim, 0));
+    set_error(&mut sim.world, PAGE, EIO, newest);
+    set_error(&mut sim.world, PAGE, EIO, old);
+    assert_eq!(sim.world.get::<Excused>(PAGE).0, newest);
+    let newer = sim.world.fresh(sim.world.cached(PAGE).unwrap(), OpId(0), WHOLE, 0);
+    sim.world.set(PAGE, Newest(newer));
+    set_error(&mut sim.world, PAGE, EIO, newer);
+    assert_eq!(sim.world.get::<Excused>(PAGE).0, newer);
+}
+
+#[test]
 fn a_larger_folio_is_written_page_by_page_and_ends_its_writeback_once() {
     let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty; 4], Populate::Write);
     plan.files[0].folio_order = 2;
@@ -244,6 +289,24 @@ fn a_larger_folio_is_written_page_by_page_and_ends_its_writeback_once() {
     }
     assert_eq!(on_disk(&sim, 3), beyond, "a page beyond the end of the file is not written");
     assert!(on_disk(&sim, 2).is_patched(), "the tail of the last page is zeroed");
+}
+
+#[test]
+fn a_range_that_begins_in_the_middle_of_a_folio_is_written_and_waited_for_with_all_of_it() {
+    // Its tags are those of the folio, wherever a lookup comes in (xas_find_marked).
+    for op in [
+        Op::Punch { first: FilePage(1), pages: 1 },
+        Op::DioRead { from: FilePage(1), into: VPage(0) },
+    ] {
+        let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty; 2], Populate::None);
+        plan.files[0].folio_order = 1;
+        plan.vmas[0] = VmaPlan { backing: Backing::Anon, shared: false, ..plan.vmas[0].clone() };
+        thread(&mut plan, &[op]);
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        let cached = in_cache(&sim, 0);
+        assert_eq!(run(&mut sim), Ending::Finished);
+        assert_eq!(Some(on_disk(&sim, 0)), cached, "{op:?}");
+    }
 }
 
 #[test]

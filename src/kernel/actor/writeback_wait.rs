@@ -42,14 +42,14 @@ impl WaitPages {
 
     fn find(self, cx: &mut Step) -> Next {
         cx.might_sleep();
-        let mut slots = (self.next.0..self.end.0).map(FilePage);
-        let tagged = slots.find(|&at| cx.get::<CacheSlot>(at).tag_writeback());
-        let Some((at, frame)) = tagged.and_then(|at| Some((at, cx.cached(at)?))) else {
-            return Next::Return(0);
-        };
+        let pending = |n| cx.get::<CacheSlot>(FilePage(n)).tag_writeback();
+        let mut folios = (self.next.0..self.end.0).map(|n| cx.folio_slots(FilePage(n)));
+        let tagged = folios.find(|folio| folio.clone().any(pending));
+        let found = tagged.and_then(|slots| Some((cx.cached(FilePage(slots.start))?, slots.end)));
+        let Some((frame, next)) = found else { return Next::Return(0) };
         let folio = cx.head(frame);
         cx.take_ref(folio);
-        WaitPages { next: at.plus(1), place: WaitPlace::Wait(folio), ..self }.into()
+        WaitPages { next: FilePage(next), place: WaitPlace::Wait(folio), ..self }.into()
     }
 }
 

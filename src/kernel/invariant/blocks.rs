@@ -1,20 +1,23 @@
 //! Invariants about blocks and what a filesystem keeps in order: ownership, preparation, the end
 //! of a file.
 
-use super::look::{anywhere, bytes_in_file, file_pages};
+use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{
-    BlockState, BlockUse, Extent, ExtentKind, LockClass, LockState, Power,
+    Bio, BioEnd, BioStep, BlockState, BlockUse, Extent, ExtentKind, LockClass, LockState, Power,
 };
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
 use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
-use crate::kernel::world::{Actor, Block, Contents, FilePage, Id, Kind, One, Version, World};
+use crate::kernel::world::{
+    Actor, Block, Contents, FilePage, Id, Kind, One, Tag, VPage, Version, World,
+};
 
 /// See its `doc`.
 ///
 /// ext4 needs buffers; btrfs a reservation and a broken COW (`Flags.prepared`); xfs a block or a
-/// reservation (delalloc) for the page. A page that has left its file needs nothing.
+/// reservation (delalloc) for the page, which of a larger folio is the one that was written to.
+/// A page that has left its file needs nothing.
 pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
     name: "dirty-without-mkwrite",
     hurts: Hurt::Filesystem,
@@ -33,7 +36,7 @@ pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
 fn dirty_without_mkwrite(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Fact(Fact::Dirtied { frame }) = subject else { return Judgement::NotAsked };
     let head = w.head(frame);
-    let Some(at) = w.get::<Owner>(head).file_page() else { return Judgement::NotAsked };
+    let Some(at) = w.get::<Owner>(frame).file_page() else { return Judgement::NotAsked };
     let flags = w.get::<Flags>(head);
     let prepared = match w.map.fs_of(at) {
         FsKind::Ext4 => flags.buffers(),
@@ -139,7 +142,10 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
             BlockUse::Free => false,
             BlockUse::Busy => true,
             BlockUse::Owned | BlockUse::Shared => {
-                !w.block_owner(block).is_some_and(named) && !file_pages(w).any(named)
+                let owner = w.block_owner(block).filter(|at| at.0 < w.map.file_page_count());
+                let direct = owner.is_some_and(|at| being_written_directly(w, at));
+                let coming = direct || is_target(w, block);
+                !coming && !owner.is_some_and(named) && !file_pages(w).any(named)
             }
         };
         if leaked {
@@ -159,6 +165,16 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
         return Judgement::Broken([cell, cell]);
     }
     if moved(w) { Judgement::Holds } else { Judgement::NotAsked }
+}
+
+/// Whether something is on its way to a block: a bio that a program that goes round for ever has
+/// not sent off yet.
+fn is_target(w: &World, block: Block) -> bool {
+    let tags = w.map.tags[w.map.disk_of(block).index()].clone();
+    tags.map(Tag).any(|tag| {
+        let busy = w.get::<Bio>(tag).step() != BioStep::Idle;
+        busy && w.get::<BioEnd>(tag).block_bits() == Block::pack(Some(block))
+    })
 }
 
 /// Whether some page that had a block at the start has lost it, or has another one.
@@ -189,7 +205,8 @@ fn moved(w: &World) -> bool {
 /// somebody stored to that tail through a mapping since is there rightly. A write that is not
 /// complete yet (a transfer) may show, and a page that truncate has not got to yet: between
 /// i_size_write (T6) and the removal of the page (T7) a load through an entry that is still there
-/// comes before the truncate, as it were. After a power loss what was cut off may be back: only
+/// comes before the truncate, as it were. Where programs write directly, zeroes may be what one of
+/// them has written, over which the page cache's copy comes back. After a power loss what was cut off may be back: only
 /// strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
@@ -215,13 +232,14 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
     }
     let own = w.map.origin_of_file(at);
     let crashed = w.get::<Power>(One(0)).crashed();
+    let zeroes_brought = direct_writes(w, at).next().is_some();
     let exposed = anywhere(w, [contents, newest], WHOLE, |[shown, newest]| {
         let Some(version) = shown.version() else { return false };
         let same = newest.version().is_some_and(|n| n.origin == version.origin);
         if version.origin != own && !same && !brought(w, at, version.origin) {
             return true;
         }
-        !crashed && newest == Contents::ZERO && complete(w, version)
+        !crashed && newest == Contents::ZERO && !zeroes_brought && complete(w, version)
     });
     if exposed {
         let size = w.cell::<Size>(w.map.file_of(at));
@@ -236,14 +254,20 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
 /// Whether some program writes contents of this origin directly to a page of a file. Until the
 /// page cache's copy, if there is a newer one, has been written over it, the disk may show it.
 fn brought(w: &World, at: FilePage, origin: u32) -> bool {
-    let from = |op: &Op| match *op {
+    direct_writes(w, at).any(|page| {
+        let file = w.map.backing(page).map(|p| w.map.origin_of_file(p));
+        // What a program stored before a fork or an mremap bears the address of that time.
+        let stored = |at| w.map.origin_of_vpage(at) == origin;
+        file == Some(origin) || w.map.kin(page).any(stored)
+    })
+}
+
+/// The pages from which programs write directly to a page of a file.
+fn direct_writes(w: &World, at: FilePage) -> impl Iterator<Item = VPage> + '_ {
+    let programs = w.map.plan.threads.iter().flat_map(|t| &t.program);
+    programs.filter_map(move |op| match *op {
         Op::DioWrite { to, from } if to == at => Some(from),
         _ => None,
-    };
-    let programs = w.map.plan.threads.iter().flat_map(|t| &t.program);
-    programs.filter_map(from).any(|page| {
-        let file = w.map.backing(page).map(|p| w.map.origin_of_file(p));
-        file == Some(origin) || w.map.origin_of_vpage(page) == origin
     })
 }
 

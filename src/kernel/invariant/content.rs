@@ -1,25 +1,26 @@
 //! Invariants about the contents of files: writes that are lost, or about to be.
 
-use super::look::{anywhere, bytes_in_file, file_pages, older};
+use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{
     ActorState, BlockState, BlockUse, DiskState, Extent, ExtentKind, Life,
 };
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::FsKind;
+use crate::kernel::world::plan::{DiskKind, FsKind};
 use crate::kernel::world::{
-    Actor, Block, Contents, File, FilePage, Frame, Kind, OpId, Version, World,
+    Actor, Block, Contents, File, FilePage, Frame, Id, Kind, OpId, Version, World,
 };
 
 /// See its `doc`.
 ///
 /// At the end of a run in which every program has finished, a final sync is imagined: a dirty
 /// page, or one under writeback, gets to the disk as it is (except what writeback skips: a page of
-/// ext4 without buffers, and one of btrfs that it has not prepared, kernel truth E13); everything
-/// else stays what the disk has. A byte is lost if
+/// ext4 without buffers, and one of btrfs that it has not prepared, where no worker does so);
+/// everything else stays what the disk has. A byte is lost if
 /// the newest completed write to it is not there, unless something newer is (a write that has
-/// not completed yet). After a power loss the same is asked of what survives and of what fsync
+/// not completed yet); a page that is in the middle of a direct write is nobody's before its end.
+/// After a power loss the same is asked of what survives and of what fsync
 /// had promised; what was truncated or punched since may be there or not.
 ///
 /// Excused: tmpfs; bytes beyond i_size; bytes that a failed write carried, and whatever is older
@@ -71,11 +72,14 @@ fn lost_write(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
 /// Whether a byte was lost with an error on record: a failed write carried it, or something newer
 /// that was to take its place.
 fn excused(lost: Contents, carried: Contents) -> bool {
-    lost == carried || older(lost, carried)
+    lost == carried || lost.older_than(carried)
 }
 
 /// Whether a page of a file would lack something of its newest contents after a final sync.
 fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
+    if being_written_directly(w, at) {
+        return false;
+    }
     let synced = match w.cached(at).filter(|&f| will_be_written(w, at, f)) {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
@@ -89,7 +93,7 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
     let in_hand = w.cached(at).filter(locked).map_or(synced, |frame| w.data(frame));
     let all = [synced, in_hand, newest, w.get::<Excused>(at).0];
     anywhere(w, all, (0, bytes_in_file(w, at)), |[found, in_hand, newest, carried]| {
-        let lacks = |found| found != newest && !older(newest, found);
+        let lacks = |found| found != newest && !newest.older_than(found);
         let lost = newest != Contents::ZERO && lacks(found) && lacks(in_hand);
         lost && !excused(newest, carried)
     })
@@ -111,7 +115,7 @@ fn will_be_written(w: &World, at: FilePage, frame: Frame) -> bool {
     dirty
         && match fs {
             FsKind::Ext4 => flags.buffers(),
-            FsKind::Btrfs => flags.prepared(),
+            FsKind::Btrfs => flags.prepared() || w.map.plan.workers > 0,
             _ => true,
         }
 }
@@ -121,8 +125,11 @@ fn lost_in_crash(w: &World, at: FilePage, promised: Contents) -> bool {
     let extent = w.get::<Extent>(at);
     let durable = match (extent.kind(), extent.block()) {
         (ExtentKind::Written, Some(block)) => {
-            let epoch = w.get::<DiskState>(w.map.disk_of(block)).epoch();
-            let cached = w.get::<BlockState>(block).epoch() == epoch;
+            let disk = w.map.disk_of(block);
+            let kind = w.map.plan.disks[disk.index()].kind;
+            let volatile = matches!(kind, DiskKind::Block { volatile_cache: true, .. });
+            let epoch = w.get::<DiskState>(disk).epoch();
+            let cached = volatile && w.get::<BlockState>(block).epoch() == epoch;
             if cached && w.map.fs_of(at) == FsKind::Btrfs {
                 return false;
             }
@@ -133,7 +140,7 @@ fn lost_in_crash(w: &World, at: FilePage, promised: Contents) -> bool {
     let all = [durable, promised, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
     anywhere(w, all, (0, bytes_in_file(w, at)), |[found, promised, now, carried]| {
         let superseded = now == Contents::ZERO || found == now;
-        let lost = promised != Contents::ZERO && found != promised && !older(promised, found);
+        let lost = promised != Contents::ZERO && found != promised && !promised.older_than(found);
         lost && !superseded && !excused(promised, carried)
     })
 }
@@ -245,9 +252,9 @@ fn of_page(w: &World, at: FilePage) -> Judgement {
     let (data, disk) = (w.data(frame), w.disk_contents(at));
     let all = [data, disk, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
     let newer = |[cached, disk, newest, carried]: [Contents; 4]| {
-        let newer = cached != disk && cached != Contents::ZERO && !older(cached, disk);
+        let newer = cached != disk && cached != Contents::ZERO && !cached.older_than(disk);
         // What a direct write has put on the disk may be the contents of another file.
-        let stale = newest == disk && !older(newest, cached);
+        let stale = newest == disk && !newest.older_than(cached);
         newer && !stale && !excused(cached, carried)
     };
     if data != disk && anywhere(w, all, (0, bytes_in_file(w, at)), newer) {

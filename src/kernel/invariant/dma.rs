@@ -50,9 +50,14 @@ fn foreign_dma(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgemen
         };
     }
     if is_private(w, shown) && !maps(w.get(shown), frame) {
-        return match w.map.kin(shown).find(|&v| maps(w.get(v), frame)) {
-            Some(other) => Judgement::Broken([w.cell::<Pte>(other), w.cell::<Pte>(shown)]),
-            None => Judgement::Holds,
+        let mapped_by = |own: bool| {
+            let is = |&v: &VPage| (w.map.mm_of(v) == w.map.mm_of(shown)) == own;
+            w.map.kin(shown).filter(is).find(|&v| maps(w.get(v), frame))
+        };
+        // What mremap has moved is the program's own under another address.
+        return match (mapped_by(true), mapped_by(false)) {
+            (None, Some(other)) => Judgement::Broken([w.cell::<Pte>(other), w.cell::<Pte>(shown)]),
+            _ => Judgement::Holds,
         };
     }
     match file_page_of(w, at) {

@@ -2,10 +2,12 @@
 
 use crate::kernel::world::door::Change;
 use crate::kernel::world::facts::Page;
-use crate::kernel::world::machine::{Extent, RegionState, RegionUse};
+use crate::kernel::world::machine::{ActorState, Engaged, Extent, Life, RegionState, RegionUse};
 use crate::kernel::world::objects::{CacheSlot, Flags, Holders, Owner, OwnerKind, Pte, Size};
-use crate::kernel::world::plan::{Backing, PAGE_SIZE, Part};
-use crate::kernel::world::{Contents, FilePage, Frame, Id, Kind, RegionPage, VPage, World};
+use crate::kernel::world::plan::{Backing, Op, PAGE_SIZE, Part};
+use crate::kernel::world::{
+    Actor, Contents, File, FilePage, Frame, Id, Kind, RegionPage, VPage, World,
+};
 
 /// How many bytes of a page of a file lie within i_size.
 #[inline]
@@ -38,15 +40,6 @@ pub fn anywhere<const N: usize>(
     false
 }
 
-/// Whether `a` is an older version of the same logical page than `b`.
-#[inline]
-pub fn older(a: Contents, b: Contents) -> bool {
-    match (a.version(), b.version()) {
-        (Some(a), Some(b)) => a.origin == b.origin && a.seq < b.seq,
-        _ => false,
-    }
-}
-
 /// The virtual page over which a page of a region was registered.
 #[inline]
 pub fn vpage_of(w: &World, at: RegionPage) -> Option<VPage> {
@@ -71,6 +64,21 @@ pub fn left_file(w: &World, page: Page, at: FilePage) -> bool {
         Some(block) => w.get::<Extent>(at).block() != Some(block),
         None => freed(w, page) || w.get::<Owner>(page.frame).kind() == OwnerKind::Detached,
     }
+}
+
+/// Whether somebody is in the middle of a direct write to a page of a file (between
+/// `inode_dio_begin` and `inode_dio_end`). At the end of a run that can only be a program that goes
+/// round for ever: it has not been told yet that anything was written, the block that it has
+/// allocated is its own until the end of the I/O, and what came into the page cache meanwhile is
+/// about to be invalidated, or the failure of that put on record.
+pub fn being_written_directly(w: &World, at: FilePage) -> bool {
+    let file = File::pack(Some(w.map.file_of(at)));
+    let threads = w.map.plan.threads.iter().enumerate();
+    threads.map(|(n, thread)| (Actor(n as u32), thread)).any(|(thread, plan)| {
+        plan.program.iter().any(|op| matches!(op, Op::DioWrite { to, .. } if *to == at))
+            && w.get::<Engaged>(thread).dio() == file
+            && w.get::<ActorState>(thread).life() != Life::Killed
+    })
 }
 
 /// Whether a frame has been freed since its user got it.

@@ -39,12 +39,42 @@ fn dax_taken_away(s: &Strategy, of: &Situation) -> bool {
     uses_dax(s, of) && of.removes_dax && !(waits && seen)
 }
 
+/// Whether the last reference to a page of a DAX file, wherever it is dropped, may have to free its
+/// block.
+fn busy_freed_anywhere(s: &Strategy, of: &Situation) -> bool {
+    s.truncate_dax == Truncate::BusyExtents && uses_dax(s, of) && of.removes_dax
+}
+
 /// Whether a page of the page cache may leave its file while somebody uses it: nothing that was
 /// merged waits for that. Reflink and direct writes drop pages as well.
 fn cache_taken_away(s: &Strategy, of: &Situation) -> bool {
     let longterm = of.longterm_file_writes && s.longterm != Longterm::RefuseFile;
     let used = of.file_writes || of.file_reads || longterm;
     used && (of.removes || of.reflinks || of.direct || of.grows)
+}
+
+/// Whether anybody may pin a page of the page cache, for reading or writing.
+fn pins_files(of: &Situation) -> bool {
+    of.file_reads || of.file_writes || of.longterm_file_writes
+}
+
+/// Whether a pinned page may stay dirty through a writeback that has used up what was reserved for
+/// it: who writes a copy and leaves the page dirty asks nobody for the next time.
+fn stays_dirty_unprepared(s: &Strategy, of: &Situation) -> bool {
+    let copies = matches!(s.writeback, Writeback::Bounce | Writeback::BounceLate);
+    copies && of.reserves && pins_files(of)
+}
+
+/// Whether the filesystem may look for the buffers of a page in vain: pins are counted behind
+/// page->private, in their place, and even a reader's pin of a page hides them.
+fn buffers_hidden(s: &Strategy, of: &Situation) -> bool {
+    s.pin == Pin::PagePrivate && pins_files(of)
+}
+
+/// Whether writeback may find a dirty page without buffers and die of it (BUG) with the folio
+/// locked, so that whoever needs that lock waits for ever.
+fn writeback_dies(s: &Strategy, of: &Situation) -> bool {
+    s.no_buffers == NoBuffers::Bug && (writes_behind(s, of) || buffers_hidden(s, of))
 }
 
 /// Whether a page of private memory may become somebody else's while it is used: after a fork
@@ -60,13 +90,24 @@ fn notifier_fails(s: &Strategy, of: &Situation) -> bool {
     of.notified && s.notifier != Notifier::Sync
 }
 
+/// Whether a processor may go on with a page through an address that mremap has moved it away
+/// from, when others have found it at the new one.
+fn moved_unflushed(s: &Strategy, of: &Situation) -> bool {
+    of.moves && s.remap_flush != RemapFlush::Always
+}
+
+/// Whether nobody stores to a page of the page cache but through an entry that is found there.
+fn stores_are_seen(s: &Strategy, of: &Situation) -> bool {
+    !writes_behind(s, of) && !moved_unflushed(s, of)
+}
+
 /// Every claim; each invariant has one.
 pub const CLAIMS: &[Claim] = &[
     Claim {
         invariant: "use-after-free",
         why: "who uses a page holds a reference to it, and a page with references is not freed; \
-              who holds none is told by the notifier before it is",
-        when: |s, of| !notifier_fails(s, of),
+              who holds none is told by the notifier before it is, or flushed",
+        when: |s, of| !notifier_fails(s, of) && !moved_unflushed(s, of),
     },
     Claim {
         invariant: "foreign-dma",
@@ -89,7 +130,7 @@ pub const CLAIMS: &[Claim] = &[
               lies in the mapping, a page that leaves its file with pins leaves them counted, and \
               where it lies behind page->private, the filesystem may take that for itself",
         when: |s, of| {
-            let files = of.file_reads || of.file_writes || of.longterm_file_writes || of.direct;
+            let files = pins_files(of) || of.direct;
             match s.pin {
                 Pin::MappingCounter => !files || !(of.removes || of.direct || of.reflinks),
                 Pin::PagePrivate => !(files || of.removes || of.reflinks),
@@ -107,32 +148,38 @@ pub const CLAIMS: &[Claim] = &[
         invariant: "lost-write",
         why: "whoever writes through a page table has it dirtied before (page_mkwrite), whoever \
               calls write(2) dirties the folio under its lock; not so a device, whose driver \
-              dirties the page after the fact, when the filesystem may have cleaned it",
-        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of),
+              dirties the page after the fact, when the filesystem may have cleaned it. A page \
+              whose buffers are hidden behind page->private is not written",
+        when: |s, of| stores_are_seen(s, of) && !notifier_fails(s, of) && !buffers_hidden(s, of),
     },
     Claim {
         invariant: "clean-but-newer",
         why: "as lost-write: cleaning write-protects the page tables first",
-        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of),
+        when: |s, of| stores_are_seen(s, of) && !notifier_fails(s, of) && !buffers_hidden(s, of),
     },
     Claim {
         invariant: "unstable-io",
         why: "where a checksum is taken, writers wait for writeback (stable pages); a device does \
               not, and direct I/O takes its checksum over memory that its program may change",
-        when: |s, of| !writes_behind(s, of) && !notifier_fails(s, of) && !of.direct,
+        when: |s, of| stores_are_seen(s, of) && !notifier_fails(s, of) && !of.direct,
     },
     Claim {
         invariant: "torn-snapshot",
         why: "nobody changes a page while it is written, if the disk demands stable pages and all \
               writers know: no device, no direct I/O. Elsewhere writers do not wait, and what they \
               tear is written once more",
-        when: |s, of| !writes_behind(s, of) && !of.notified && !of.direct && !of.unstable,
+        when: |s, of| stores_are_seen(s, of) && !of.notified && !of.direct && !of.unstable,
     },
     Claim {
         invariant: "dirty-without-mkwrite",
         why: "only page_mkwrite and write(2) dirty a page of a file, unless a driver does so when \
-              it lets go of a page that it had pinned for writing",
-        when: |s, of| !writes_behind(s, of),
+              it lets go of a page that it had pinned for writing; but the buffers that \
+              page_mkwrite has attached are out of the filesystem's sight while pins are counted \
+              behind page->private, and a page that stays dirty because it is pinned has spent \
+              its reservation with the first copy that was written",
+        when: |s, of| {
+            !writes_behind(s, of) && !buffers_hidden(s, of) && !stays_dirty_unprepared(s, of)
+        },
     },
     Claim {
         invariant: "silent-orphan-dma",
@@ -164,7 +211,7 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "missing-struct-page",
-        why: "removal of a device waits for whoever took a page in time (5.3 to 5.17); since it \
+        why: "removal of a device waits for whoever took a page in time (5.2 to 5.17); since it \
               no longer does, and before it did, only for those who are between taking and \
               looking again",
         when: |s, of| !of.unbinds || s.unbind == Unbind::LiveRef || !uses_dax(s, of),
@@ -183,13 +230,14 @@ pub const CLAIMS: &[Claim] = &[
         invariant: "exposed-beyond-eof",
         why: "the end of the last page is zeroed when a file shrinks and, where eof-tail says so, \
               when it grows; who writes behind the page tables may write there in between",
-        when: |s, of| s.eof_tail == EofTail::Zero && !writes_behind(s, of),
+        when: |s, of| s.eof_tail == EofTail::Zero && stores_are_seen(s, of),
     },
     Claim {
         invariant: "sleep-in-atomic",
         why: "completion in an interrupt must not dirty a page under the folio lock; drivers that \
-              do are on their own",
-        when: |_, of| !of.interrupts,
+              do are on their own. Busy extents are freed by whoever drops the last reference, be \
+              it the completion of direct I/O or GUP-fast that lets go again",
+        when: |s, of| !of.interrupts && !busy_freed_anywhere(s, of),
     },
     Claim {
         invariant: "lock-order",
@@ -208,8 +256,12 @@ pub const CLAIMS: &[Claim] = &[
     Claim {
         invariant: "stall",
         why: "whoever is waited for comes to an end, if programs release what they take and post \
-              what others wait for (the child of a fork that fails waits for ever)",
-        when: |_, of| !(of.waits || of.keeps || of.leases || (of.forks && of.enomem)),
+              what others wait for (the child of a fork that fails waits for ever), and if nobody \
+              dies with a lock held",
+        when: |s, of| {
+            let left_alone = of.waits || of.keeps || of.leases || (of.forks && of.enomem);
+            !left_alone && !writeback_dies(s, of)
+        },
     },
 ];
 

@@ -10,7 +10,7 @@ axis! {
         /// refcount (fs/dax.c until 6.14: dax_page_refcount / page_ref_count(page) != 1).
         RefcountOne = "refcount-1",
         /// Each mapping holds a real reference, a page that nobody uses has refcount 0; busy is
-        /// refcount - mapcount != 0 (7851bf649d42, 6.15: fs/dax: properly refcount fs dax pages).
+        /// refcount - mapcount != 0 (38607c62b34b, 6.15: fs/dax: properly refcount fs dax pages).
         MappedRef = "mapped-ref",
     }
 }
@@ -36,7 +36,7 @@ axis! {
         /// It is not seen: dax_layout_busy_page_range returns at once unless mapping_mapped()
         /// (until 6.14; seen on 6.1 and 6.12, where the block is freed under the reference).
         Ignore = "ignore",
-        /// It is waited for (6.15 and later; seen on 6.18).
+        /// It is waited for (cee91fa13a8e, 6.15; seen on 6.18).
         Wait = "wait",
     }
 }

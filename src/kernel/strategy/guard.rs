@@ -70,6 +70,17 @@ guards! {
     ZapFlushBeforePut = "zap-flush-before-put",
     /// zap_page_range tells subscribers before it clears entries.
     ZapNotify = "zap-notify",
+    /// move_page_tables tells subscribers before it moves entries.
+    RemapNotify = "remap-notify",
+    /// mremap keeps faults out: mmap_lock for writing.
+    RemapLock = "remap-lock",
+    /// move_ptes keeps walks of the reverse map out where they might look at the new address
+    /// before the old one (need_rmap_locks).
+    RemapRmapLocks = "remap-rmap-locks",
+    /// copy_vma puts the new mapping into the file's interval tree before entries move to it.
+    RemapLinkFirst = "remap-link-first",
+    /// An mremap that fails takes its new mapping back (unmap_source_vma of the new one).
+    RemapUndo = "remap-undo",
     /// An ODP fault looks, under umem_mutex, whether an invalidation has come in between (S4).
     OdpRetry = "odp-retry",
     /// The callback waits for the transfers that use the entry it tears down.
@@ -170,6 +181,9 @@ guards! {
     GupFastSeqcount = "gup-fast-seqcount",
     /// check_vma_flags refuses long-term pins as the design says.
     CheckVmaLongterm = "check-vma-longterm",
+    /// A pin for writing is taken through an entry that allows writing, else there is a fault
+    /// first, which dirties the page (gup_fast_pte_range, can_follow_write_pte; kernel truth E10).
+    PinWriteFault = "pin-write-fault",
     /// follow_page_pte leaves a shared anonymous page that is pinned for reading to a fault.
     FollowUnshare = "follow-unshare",
     /// follow_page_pte takes a live reference on dev_pagemap.
@@ -241,6 +255,32 @@ guards! {
     WriteInodeLock = "write-inode-lock",
     /// read(2) shows only a folio that is uptodate.
     ReadUptodate = "read-uptodate",
+    /// follow_page_pte dirties the page of an entry that allows writing and is clean (FOLL_TOUCH).
+    GupTouchDirty = "gup-touch-dirty",
+    /// A layout lease has one holder (generic_add_lease).
+    LeaseOneHolder = "lease-one-holder",
+    /// Truncate waits for the holder's answer before it takes the page (__break_lease).
+    LeaseAwaitAnswer = "lease-await-answer",
+    /// A holder who lets go is told if the timeout has come first.
+    LeaseAnswerLate = "lease-answer-late",
+    /// The first to find a busy extent idle takes its mark, and nobody frees it twice.
+    BusyClearOnce = "busy-clear-once",
+    /// Who frees busy extents leaves those whose pages are still in use.
+    BusyStillUsed = "busy-still-used",
+    /// try_to_unmap leaves the entries of a locked mapping alone (VM_LOCKED).
+    MlockKeeps = "mlock-keeps",
+    /// VM_LOCKED is looked at under the page-table lock, which mlock takes when it is set.
+    MlockUnderPtl = "mlock-under-ptl",
+    /// mlock sets VM_LOCKED before it faults the pages in.
+    MlockFirst = "mlock-first",
+    /// A fork that fails unmaps what it has given the child (exit_mmap).
+    ForkUndo = "fork-undo",
+    /// A fork that fails ends what it has begun: range_end.
+    ForkFailedEnd = "fork-failed-end",
+    /// A fork that fails makes write_protect_seq even.
+    ForkFailedSeq = "fork-failed-seq",
+    /// A fork that fails flushes what it has write-protected.
+    ForkFailedFlush = "fork-failed-flush",
     /// Reflink writes dirty pages of both files before it shares blocks.
     ReflinkFlush = "reflink-flush",
 }

@@ -17,6 +17,7 @@ pub mod pin;
 pub mod preset;
 pub mod reclaim;
 pub mod refused;
+pub mod remap;
 pub mod situation;
 pub mod tail;
 pub mod truncate;
@@ -36,6 +37,7 @@ pub use notifier::Notifier;
 pub use pin::{DioRef, Pin};
 pub use preset::Preset;
 pub use reclaim::{NoBuffers, Reclaim};
+pub use remap::RemapFlush;
 pub use tail::EofTail;
 pub use truncate::Truncate;
 pub use unbind::Unbind;
@@ -125,6 +127,8 @@ strategy! {
     cow_retry: CowRetry = "cow-retry",
     /// What keeps reclaim from discarding a page that MADV_FREE has given up.
     lazyfree: Lazyfree = "lazyfree",
+    /// When mremap flushes the old address of what it has moved.
+    remap_flush: RemapFlush = "remap-flush",
 }
 
 impl Strategy {

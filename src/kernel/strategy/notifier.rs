@@ -16,10 +16,11 @@ axis! {
         /// ignored: if it fails, the device goes on translating (claims 49-52; mlx5 as of 6.17).
         MayFail = "may-fail",
         /// As may-fail, but the failure is passed up and blocks the caller (claim 54): munmap,
-        /// madvise, mprotect, fork and a COW fault fail with ENOMEM and leave the pages mapped;
-        /// reclaim and migration leave the page alone. Truncate, hole punch and page_mkclean have
-        /// nobody to tell (`unmap_mapping_range`, `folio_mkclean` return no error, i_size is on
-        /// record by then): they begin again until it works, with their locks held.
+        /// mremap, madvise, mprotect, fork and a COW fault fail with ENOMEM and leave the pages
+        /// mapped; reclaim and migration leave the page alone. Truncate, hole punch and
+        /// page_mkclean have nobody to tell (`unmap_mapping_range`, `folio_mkclean` return no
+        /// error, i_size is on record by then): they begin again until it works, with their locks
+        /// held.
         Abort = "abort",
         /// The driver keeps a couple of command pages, allocated and mapped beforehand, so that
         /// neither can fail (claim 53). All its devices share them: a callback that finds them all

@@ -34,6 +34,7 @@ const LINUX_4_19: Strategy = Strategy {
     eof_tail: EofTail::Keep,
     cow_retry: CowRetry::CheckCopy,
     lazyfree: Lazyfree::Dirty,
+    remap_flush: RemapFlush::Always,
     without: None,
 };
 
@@ -41,10 +42,14 @@ const LINUX_4_19: Strategy = Strategy {
 const COUNTED: Strategy = Strategy { pin: Pin::FolioPincount, dio_ref: DioRef::Pin, ..LINUX_4_19 };
 
 /// The kernel of October 2017, which the first mail argues about.
-const LINUX_4_14: Strategy =
-    Strategy { truncate_dax: Truncate::Ignore, longterm: Longterm::Allow, ..LINUX_4_19 };
+const LINUX_4_14: Strategy = Strategy {
+    truncate_dax: Truncate::Ignore,
+    longterm: Longterm::Allow,
+    remap_flush: RemapFlush::Dirty,
+    ..LINUX_4_19
+};
 
-/// Linux 5.7: pins are counted; removal of a DAX device waits for pages (5.3).
+/// Linux 5.7: pins are counted; removal of a DAX device waits for pages (5.2).
 const LINUX_5_7: Strategy =
     Strategy { pin: Pin::FolioPincount, unbind: Unbind::LiveRef, ..LINUX_4_19 };
 
@@ -81,12 +86,14 @@ impl Preset {
                   entries, of which GUP takes nothing; here GUP gets their pages all the same, so \
                   that what is said of pins of DAX files (--unbind unguarded, truncate) is what \
                   4.5 would have met without get_dev_pagemap, not what 4.4 met. DAX truncate \
-                  waits for nobody. MADV_FREE does not exist yet (4.5).",
+                  waits for nobody. MADV_FREE does not exist yet (4.5). mremap flushes at its end \
+                  (up to 4.8).",
             strategy: Strategy {
                 truncate_dax: Truncate::Ignore,
                 longterm: Longterm::Allow,
                 unbind: Unbind::Unguarded,
                 cow_retry: CowRetry::DropWrite,
+                remap_flush: RemapFlush::Late,
                 ..LINUX_4_19
             },
         },
@@ -96,7 +103,8 @@ impl Preset {
                   long-term pins of DAX mappings are allowed (the ban came in 4.15), DAX \
                   truncate does not wait for anybody (layout breaks came in 4.18 and 4.19); a \
                   forced write looks its copy up by FOLL_COW (4.9); a lazily freed page is \
-                  discarded unless it is dirty (4.12).",
+                  discarded unless it is dirty (4.12); mremap flushes dirty entries in time (4.9), \
+                  the others late (up to 4.18).",
             strategy: LINUX_4_14,
         },
         Preset {
@@ -104,7 +112,7 @@ impl Preset {
             doc: "Linux 4.19 (October 2018), the \"today\" of the mails of December 2018: DAX \
                   truncate waits with the fault lock dropped, long-term pins of DAX are refused; \
                   GUP-fast holds a live reference on dev_pagemap (4.5), for which the removal of \
-                  the device does not wait (it does from 5.3 on); for the page cache nothing is \
+                  the device does not wait (it does from 5.2 on); for the page cache nothing is \
                   done: pins are plain references, nobody asks.",
             strategy: LINUX_4_19,
         },
@@ -112,7 +120,7 @@ impl Preset {
             name: "linux-5.7",
             doc: "Linux 5.7 (May 2020): FOLL_PIN is counted, +1024 on the refcount of a base page \
                   and exactly on larger ones (5.7), and nobody but the slow-path fork of 5.9 will \
-                  ask; removal of a DAX device waits for live references and for pages (5.3); the \
+                  ask; removal of a DAX device waits for live references and for pages (5.2); the \
                   rest is that of 4.19. The forced copy for reading GUP calls came in 5.8 and went \
                   in 5.9.",
             strategy: LINUX_5_7,

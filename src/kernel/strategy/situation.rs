@@ -32,8 +32,8 @@ situation! {
     file_writes,
     /// The same for as long as he likes (FOLL_LONGTERM, a registered region).
     longterm_file_writes,
-    /// Somebody keeps references to pages of the page cache that he only reads, or that need no
-    /// dirty tracking (tmpfs).
+    /// Somebody keeps references to pages of the page cache that he only reads (a private mapping
+    /// shows them, too, until somebody stores there), or that need no dirty tracking (tmpfs).
     file_reads,
     /// Somebody keeps references to pages of a DAX file.
     dax_users,
@@ -55,8 +55,10 @@ situation! {
     removes_dax,
     /// A file grows, or is written beyond its end.
     grows,
-    /// Pages are unmapped or protected by programs: munmap, mprotect, madvise.
+    /// Pages are unmapped or protected by programs: munmap, mremap, mprotect, madvise.
     unmaps,
+    /// Pages move to another address: mremap.
+    moves,
     /// Fork.
     forks,
     /// Reflink.
@@ -87,6 +89,8 @@ situation! {
     keeps,
     /// Folios larger than a page.
     large,
+    /// A file on btrfs, where every writeback uses up what page_mkwrite or write(2) has reserved.
+    reserves,
     /// A file whose writers need not wait for writeback: its disk does not demand stable pages.
     unstable,
 }
@@ -98,6 +102,7 @@ impl Situation {
             io_errors: plan.faults.io_errors > 0,
             enomem: plan.faults.enomem > 0,
             large: plan.files.iter().any(|f| f.folio_order > 0),
+            reserves: plan.files.iter().any(|f| f.fs == FsKind::Btrfs),
             unstable: plan.files.iter().any(|f| is_unstable(plan, f)),
             ..Situation::default()
         };
@@ -128,19 +133,31 @@ fn keeps(op: &Op, next: Option<&Op>) -> bool {
     }
 }
 
-/// What a mapping shows: a DAX file, another file whose stores are seen by all, or neither; and
-/// whether these stores are tracked.
-fn shows(plan: &Plan, at: VPage) -> (bool, bool, bool) {
+/// What a mapping shows.
+#[derive(Clone, Copy, Default)]
+struct Shows {
+    /// A DAX file.
+    dax: bool,
+    /// The page cache of another file.
+    cache: bool,
+    /// Stores go to that file.
+    shared: bool,
+    /// They are tracked.
+    tracked: bool,
+}
+
+/// What the mapping of a page shows.
+fn shows(plan: &Plan, at: VPage) -> Shows {
     let ranges = Plan::ranges(plan.vmas.iter().map(|v| v.pages));
     let vma = ranges.iter().position(|r| r.contains(&at.0)).map(|n| Vma(n as u32));
     let vma = vma.and_then(|v| plan.vmas.get(v.0 as usize));
     match vma.map(|v| v.backing) {
         Some(Backing::File { file, .. }) => {
             let fs = plan.files[file.0 as usize].fs;
-            let dax = fs == FsKind::Dax;
-            (dax, !dax && vma.is_some_and(|v| v.shared), fs.tracks_dirty())
+            let (dax, shared) = (fs == FsKind::Dax, vma.is_some_and(|v| v.shared));
+            Shows { dax, cache: !dax, shared, tracked: fs.tracks_dirty() }
         }
-        _ => (false, false, false),
+        _ => Shows::default(),
     }
 }
 
@@ -153,11 +170,12 @@ fn is_dax(plan: &Plan, at: FilePage) -> bool {
 
 /// Somebody who uses pages without their page table.
 fn user(plan: &Plan, first: VPage, write: bool, longterm: bool) -> Situation {
-    let (dax, file, tracked) = shows(plan, first);
+    let Shows { dax, cache, shared, tracked } = shows(plan, first);
+    let file = cache && shared;
     Situation {
         file_writes: file && write && !longterm,
         longterm_file_writes: file && write && longterm && tracked,
-        file_reads: file && (!write || longterm && !tracked),
+        file_reads: cache && !write || file && longterm && !tracked,
         dax_users: dax && !longterm,
         longterm_dax: dax && longterm,
         private_users: !dax && !file,
@@ -208,6 +226,7 @@ fn of_op(plan: &Plan, op: &Op) -> Situation {
         Op::Munmap { .. } | Op::Mprotect { .. } | Op::Madvise { .. } => {
             Situation { unmaps: true, ..none }
         }
+        Op::Mremap { .. } => Situation { unmaps: true, moves: true, ..none },
         Op::Fork { .. } => Situation { forks: true, ..none },
         Op::Reflink { .. } => Situation { reflinks: true, ..none },
         Op::Reclaim { .. } | Op::DropCaches { .. } | Op::Migrate { .. } => {

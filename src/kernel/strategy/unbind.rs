@@ -11,10 +11,10 @@ axis! {
         Unguarded = "unguarded",
         /// At a devmap PTE GUP-fast takes a live reference on dev_pagemap first, which fails once
         /// removal has begun; but removal waits for nobody who took a page in time: it kills, puts
-        /// and removes in one go (4.5 to 5.2; devm_memremap_pages_release).
+        /// and removes in one go (4.5 to 5.1; devm_memremap_pages_release).
         LiveRefNoWait = "live-ref-nowait",
         /// The same live reference, and removal waits: for live references, and for references to
-        /// single pages, the last of which drops pgmap->ref (claims 90, 95, 98; 50f44ee7248a, 5.3,
+        /// single pages, the last of which drops pgmap->ref (claims 90, 95, 98; 50f44ee7248a, 5.2,
         /// to 5.17; what the mails of 2021 argue about).
         LiveRef = "live-ref",
         /// The same live reference, and removal waits for live references, but no longer for pages:
@@ -63,11 +63,11 @@ pub struct Removal {
 impl Unbind {
     /// What the removal of a device does under this design.
     ///
-    /// Up to 5.2 `devm_memremap_pages_release` kills the reference, puts every page and calls
+    /// Up to 5.1 `devm_memremap_pages_release` kills the reference, puts every page and calls
     /// `arch_remove_memory`; who still has a page is waited for only afterwards, when the request
     /// queue goes (`pmem_release_queue`). What lies between is `mem_hotplug_begin`, since 4.13 a
     /// percpu_rwsem whose writer waits for a grace period of RCU-sched, and so for every GUP-fast
-    /// that had begun: by luck, not by design. 5.3 made removal wait (50f44ee7248a): each pfn is
+    /// that had begun: by luck, not by design. 5.2 made removal wait (50f44ee7248a): each pfn is
     /// put, a page's last put drops `pgmap->ref`, and that reaches zero only after the grace period
     /// in which percpu_ref_kill leaves per-cpu mode. From 5.18 on removal drops all pages'
     /// references together (`percpu_ref_put_many`) and waits for live references alone, as

@@ -84,6 +84,15 @@ impl Contents {
         (self.0 != 0 && !self.is_patched()).then(|| Version::unpack(self.0))
     }
 
+    /// Whether it is an older version of the same logical page than `other`.
+    #[inline]
+    pub fn older_than(self, other: Contents) -> bool {
+        match (self.version(), other.version()) {
+            (Some(a), Some(b)) => a.origin == b.origin && a.seq < b.seq,
+            _ => false,
+        }
+    }
+
     /// Whether it is a patchwork of several versions.
     pub fn is_patched(self) -> bool {
         self.0 & PATCHED != 0
@@ -174,6 +183,26 @@ impl Patches {
             }
         }
         self.intern(runs)
+    }
+
+    /// Made of several contents: what `pick` says, in each stretch of bytes in which all of them
+    /// are uniform, of what they hold there.
+    pub fn merge<const N: usize>(
+        &mut self,
+        of: [Contents; N],
+        pick: impl Fn([Contents; N]) -> Contents,
+    ) -> Contents {
+        let mut ends: Vec<u16> = of.iter().flat_map(|&c| self.runs(c)).map(|r| r.end).collect();
+        ends.sort_unstable();
+        let (mut all, mut from) = (Contents::ZERO, 0);
+        for end in ends {
+            if end > from {
+                let holds = pick(of.map(|c| self.at(c, from)));
+                all = self.overlay(all, (from, end), holds);
+                from = end;
+            }
+        }
+        all
     }
 
     /// The bytes `part` of some contents in a page that is `base` elsewhere: `overlay` read the
@@ -274,6 +303,17 @@ mod tests {
         assert_eq!(p.runs(torn).count(), 2);
         assert_eq!(p.overlay(torn, (2048, 4096), v(2)), v(2));
         assert_eq!(p.overlay(torn, (0, 2048), v(1)), v(1));
+    }
+
+    #[test]
+    fn a_merge_picks_in_each_stretch() {
+        let mut p = Patches::default();
+        let (a, b) = (p.overlay(v(1), (0, 100), v(4)), p.overlay(v(2), (50, 200), v(3)));
+        let newer = |[a, b]: [Contents; 2]| if a.older_than(b) { b } else { a };
+        let all = p.merge([a, b], newer);
+        let at = [0, 99, 100, 199, 200, 4095].map(|byte| p.at(all, byte));
+        assert_eq!(at, [4, 4, 3, 3, 2, 2].map(v));
+        assert_eq!(p.merge([v(1), v(2)], newer), v(2));
     }
 
     proptest! {

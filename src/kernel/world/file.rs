@@ -61,16 +61,22 @@ pub struct FileState {
     #[bits(16)]
     pub wb_err_seen: u16,
     /// `i_dio_count`: direct I/O in flight on this inode.
-    #[bits(16)]
+    #[bits(13)]
     pub dio_count: u16,
     /// Blocks detached from the file, on the list of busy extents.
-    #[bits(15)]
+    #[bits(13)]
     pub busy: u16,
     /// The last error recorded is ENOSPC; else it is EIO.
     pub wb_nospc: bool,
+    /// Seals of a memfd, one bit each ([`Seal::bit`](super::op::Seal::bit)).
+    #[bits(4)]
+    pub seals: u8,
+    /// `i_mmap_writable` is negative (`mapping_deny_writable`).
+    pub deny_writable: bool,
 }
 facet!(FileState of File {
-    wb_err: int, wb_err_seen: int, dio_count: int, busy: int, wb_nospc: flag,
+    wb_err: int, wb_err_seen: int, dio_count: int, busy: int, wb_nospc: flag, seals: int,
+    deny_writable: flag,
 });
 
 small! {

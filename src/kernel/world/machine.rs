@@ -193,10 +193,12 @@ pub struct Work {
     pub arg: u32,
     /// Beside that: extents that were busy are to be freed.
     pub extents: bool,
-    #[bits(28)]
+    /// Beside that: pages of btrfs that were dirtied behind its back are to be prepared.
+    pub fixups: bool,
+    #[bits(27)]
     __: u32,
 }
-facet!(Work of Worker { kind: word, arg: int, extents: flag, });
+facet!(Work of Worker { kind: word, arg: int, extents: flag, fixups: flag, });
 
 /// A named event.
 #[bitfield(u64)]

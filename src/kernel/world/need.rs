@@ -128,7 +128,7 @@ impl Need {
             Need::NotInvalidating(mm) => w.get::<MmState>(mm).invalidating() == 0,
             Need::WorkQueued(k) => {
                 let work = w.get::<Work>(k);
-                work.kind() != WorkKind::None || work.extents()
+                work.kind() != WorkKind::None || work.extents() || work.fixups()
             }
             Need::WorkerIdle(k) => w.get::<Work>(k).kind() == WorkKind::None,
             Need::NoDio(f) => w.get::<FileState>(f).dio_count() == 0,

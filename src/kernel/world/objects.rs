@@ -192,14 +192,18 @@ pub struct Flags {
     /// pmem: the block is on the list of busy extents, and the last reference to the page takes it
     /// off (`--truncate busy-extents`).
     pub delayed_free: bool,
-    #[bits(6)]
+    /// PG_checked: btrfs has queued work that will prepare the page for writeback
+    /// (`btrfs_writepage_cow_fixup`).
+    pub checked: bool,
+    #[bits(5)]
     __: u32,
 }
 facet!(Flags of Frame {
     dirty: flag, writeback: flag, uptodate: flag, referenced: flag, lru: flag, active: flag,
     reclaim: flag, swapbacked: flag, mlocked: flag, buffers: flag, prepared: flag,
     exclusive: flag, free: flag, removed: flag, dma_pinned: flag, pin_private: flag,
-    hidden_buffers: flag, batch: int, delayed_free: flag, order: int, generation: int,
+    hidden_buffers: flag, batch: int, delayed_free: flag, checked: flag, order: int,
+    generation: int,
 });
 
 small! {
@@ -397,10 +401,12 @@ pub struct VmaState {
     pub cuts: u16,
     /// `vma->anon_vma` of a private mapping of a file: it has had a copy of a page, or tried to.
     pub anon_vma: bool,
-    #[bits(28)]
+    /// VM_MAYWRITE is gone: a shared mapping of a memfd that had been sealed against writing.
+    pub frozen: bool,
+    #[bits(27)]
     __: u64,
 }
-facet!(VmaState of Vma { mapped: flag, read: flag, write: flag, locked: int, });
+facet!(VmaState of Vma { mapped: flag, read: flag, write: flag, locked: int, frozen: flag, });
 
 /// An address space.
 #[bitfield(u64)]

@@ -86,6 +86,26 @@ pub enum Advice {
     PopulateWrite,
 }
 
+/// A seal of a memfd (`F_ADD_SEALS`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Seal {
+    /// F_SEAL_SHRINK: the file cannot become smaller.
+    Shrink,
+    /// F_SEAL_GROW: it cannot become larger.
+    Grow,
+    /// F_SEAL_WRITE: its contents cannot change.
+    Write,
+    /// F_SEAL_FUTURE_WRITE: nobody new can change them.
+    FutureWrite,
+}
+
+impl Seal {
+    /// Its bit in a set of seals.
+    pub fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
 /// What a flusher is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum SyncMode {
@@ -140,12 +160,16 @@ pub enum Op {
     ZeroRange { first: FilePage, pages: u32 },
     /// `fallocate(COLLAPSE_RANGE)` of whole pages: what follows takes their place.
     CollapseRange { first: FilePage, pages: u32 },
+    /// `fcntl(F_ADD_SEALS)` of one seal.
+    AddSeal { file: File, seal: Seal },
     /// Reflink (snapshot) of `pages` pages: the two ranges share blocks until one is written.
     Reflink { from: FilePage, to: FilePage, pages: u32 },
     /// `mmap` of a mapping that the scenario declared unmapped.
     Mmap { vma: Vma },
     /// `munmap` of a whole mapping.
     Munmap { vma: Vma },
+    /// `mremap` of a whole mapping to the place of another; `keeps`: MREMAP_DONTUNMAP.
+    Mremap { from: Vma, to: Vma, keeps: bool },
     /// `mprotect` of a whole mapping.
     Mprotect { vma: Vma, read: bool, write: bool },
     /// `madvise` of pages of a mapping.

@@ -11,6 +11,7 @@ use super::ids::*;
 use super::machine::{DiskState, FreeList, PgmapState};
 use super::objects::*;
 use super::plan::{FsKind, Part, WHOLE};
+use std::ops::Range;
 
 /// The zero page.
 pub const ZERO_PAGE: Frame = Frame(0);
@@ -199,17 +200,34 @@ impl World {
         self.get::<CacheSlot>(at).frame()
     }
 
-    /// `folio_mark_dirty`: PG_dirty and, if it is a page of a file that has a disk, the tag.
-    /// Gives whether it was clean.
+    /// The pages of a file that are cached in one folio with this one. The page cache has one entry
+    /// for a folio and its tags are the folio's: who looks a page in the middle up, by a tag or
+    /// not, is led to the first (`xas_find_marked` goes from a sibling entry back to the head).
+    #[inline]
+    pub fn folio_slots(&self, at: FilePage) -> Range<u32> {
+        let alone = at.0..at.0 + 1;
+        if self.map.file(self.map.file_of(at)).folio_order == 0 {
+            return alone;
+        }
+        let Some(frame) = self.cached(at) else { return alone };
+        let head = self.head(frame);
+        let first = at.0 - (frame.0 - head.0);
+        first..first + self.folio_pages(head)
+    }
+
+    /// `folio_mark_dirty`: PG_dirty and, if it is a page of a file that has a disk, the tag;
+    /// PG_reclaim goes.
+    /// Of a larger folio, `frame` is the page that somebody wrote to; who dirties it as a whole
+    /// names its head. Gives whether it was clean.
     pub fn mark_dirty(&mut self, frame: Frame) -> bool {
         let head = self.head(frame);
-        let was = self.update::<Flags>(head, |f| f.with_dirty(true)).dirty();
+        let was = self.update::<Flags>(head, |f| f.with_dirty(true).with_reclaim(false)).dirty();
         if let Some(at) = self.get::<Owner>(head).file_page()
             && self.map.fs_of(at) != FsKind::Tmpfs
         {
             self.update::<CacheSlot>(at, |s| s.with_tag_dirty(true));
         }
-        self.facts.push(Fact::Dirtied { frame: head });
+        self.facts.push(Fact::Dirtied { frame });
         !was
     }
 

@@ -102,9 +102,17 @@ fn files(w: &mut World) -> (Frame, Vec<Block>) {
     (frame, blocks)
 }
 
-fn initial(w: &World, at: FilePage, author: OpId, seq: u32) -> Contents {
+/// What a page of a file holds at the start; beyond the end of the file zeroes, with which
+/// writeback has filled the last page (`ext4_bio_write_folio`, `iomap_writepage_handle_eof`).
+fn initial(w: &mut World, at: FilePage, author: OpId, seq: u32) -> Contents {
     let origin = w.map.origin_of_file(at);
-    Contents::of(Version { origin, seq, author, whole: true })
+    let all = Contents::of(Version { origin, seq, author, whole: true });
+    let start = u64::from(w.map.index_in_file(at)) * u64::from(PAGE_SIZE);
+    let inside = w.map.file(w.map.file_of(at)).size.saturating_sub(start);
+    match inside < u64::from(PAGE_SIZE) {
+        true => w.patches.overlay(all, (inside as u16, PAGE_SIZE as u16), Contents::ZERO),
+        false => all,
+    }
 }
 
 /// A block with the initial contents of a page of a file.

@@ -4,6 +4,7 @@ use super::access;
 use super::program::Program;
 use super::template;
 use crate::kernel::world::ids::{Disk, OpId};
+use crate::kernel::world::op::Seal;
 use crate::kernel::world::plan::{DiskKind, Op, PAGE_SIZE, SfrFlags, SyncMode, WHOLE};
 use crate::scenario::limits;
 use crate::scenario::op::{self, Do};
@@ -93,6 +94,16 @@ impl Program<'_, '_> {
                     Do::ZeroRange(_) => Op::ZeroRange { first, pages },
                     _ => Op::CollapseRange { first, pages },
                 })
+            }
+            Do::AddSeal(add) => {
+                let file = self.file_named(&add.file, &at.key("file"))?;
+                let seal = match add.seal {
+                    op::Seal::Shrink => Seal::Shrink,
+                    op::Seal::Grow => Seal::Grow,
+                    op::Seal::Write => Seal::Write,
+                    op::Seal::FutureWrite => Seal::FutureWrite,
+                };
+                Some(Op::AddSeal { file, seal })
             }
             Do::Reflink(reflink) => self.reflink(reflink, at),
             _ => None,

@@ -79,6 +79,7 @@ impl Program<'_, '_> {
 
     pub(super) fn space(&mut self, op: &Do, at: &At) -> Option<Op> {
         match op {
+            Do::Mremap(remap) => self.remap(remap, at),
             Do::Mprotect(protect) => {
                 let at = at.key("mapping");
                 let vma = self.vma(&protect.mapping, &at)?;

@@ -168,7 +168,7 @@ impl<'c, 'r> Program<'c, 'r> {
             Do::MsyncInvalidate(_) => self.mapping(op, at),
             Do::Mlock(_) | Do::Munlock(_) => self.locking(op, at),
             Do::Splice(_) => self.holding(op, at),
-            Do::Mprotect(_) | Do::Madvise(_) | Do::Fork(_) => self.space(op, at),
+            Do::Mremap(_) | Do::Mprotect(_) | Do::Madvise(_) | Do::Fork(_) => self.space(op, at),
             Do::Pin(_) | Do::Unpin(_) => self.pinning(op, at),
             Do::Hoard(hoard) => self.hoard(hoard, at),
             Do::WritePinned(slot) | Do::ReadPinned(slot) => self.pinned_page(op, slot, at),
@@ -180,7 +180,7 @@ impl<'c, 'r> Program<'c, 'r> {
             Do::Write(_) | Do::Read(_) | Do::Truncate(_) | Do::Punch(_) | Do::Reflink(_) => {
                 self.contents(op, at)
             }
-            Do::ZeroRange(_) | Do::CollapseRange(_) => self.contents(op, at),
+            Do::ZeroRange(_) | Do::CollapseRange(_) | Do::AddSeal(_) => self.contents(op, at),
             _ => self.file(op, at),
         }
     }

@@ -25,8 +25,8 @@ fn who(op: &Do) -> u8 {
     match op {
         Do::Load(_) | Do::Store(_) | Do::DioRead(_) | Do::DioWrite(_) => USER,
         Do::Msync(_) | Do::MsyncAsync(_) | Do::Mmap(_) | Do::Munmap(_) => USER,
-        Do::MsyncInvalidate(_) | Do::Mlock(_) | Do::Munlock(_) => USER,
-        Do::CollapseRange(_) | Do::ZeroRange(_) | Do::Splice(_) => USER | KERNEL,
+        Do::MsyncInvalidate(_) | Do::Mremap(_) | Do::Mlock(_) | Do::Munlock(_) => USER,
+        Do::CollapseRange(_) | Do::ZeroRange(_) | Do::Splice(_) | Do::AddSeal(_) => USER | KERNEL,
         Do::Mprotect(_) | Do::Madvise(_) | Do::Fork(_) | Do::Pin(_) | Do::Hoard(_) => USER,
         Do::Register(_) => USER,
         // A driver may release from the completion interrupt of its device.

@@ -151,7 +151,9 @@ pub fn memory(scenario: &Scenario, plan: &mut Plan, report: &mut Report) {
     let ops = || plan.threads.iter().flat_map(|t| &t.program);
     let count = |of: fn(&Op) -> bool| ops().filter(|op| of(op)).count() as u32;
     let worker = |op: &Op| matches!(op, Op::Unpin { context: Context::Worker, .. });
-    plan.workers = scenario.workers.unwrap_or(u32::from(ops().any(worker)));
+    // btrfs has workers of its own (btrfs_writepage_fixup_worker).
+    let btrfs = plan.files.iter().any(|f| f.fs == FsKind::Btrfs);
+    plan.workers = scenario.workers.unwrap_or(u32::from(btrfs || ops().any(worker)));
 
     let uncached = plan.files.iter().filter(|f| f.fs != FsKind::Dax).map(|f| {
         let cached = |p: &&InitPage| matches!(p, InitPage::Clean | InitPage::Dirty);

@@ -1,6 +1,6 @@
 //! System calls on the file, direct I/O, and those who hold pages, as lines.
 
-use super::super::super::sequence::{Bytes, Falloc, Op, PAGE};
+use super::super::super::sequence::{Bytes, Falloc, Op, PAGE, Seal};
 use super::{Holder, Made, NOTHING, Said, Writer, no};
 use crate::kernel::world::plan::{self, Op as Do, PinCall, WHOLE};
 use crate::kernel::world::{FilePage, Id, Region, Slot, VPage};
@@ -28,6 +28,7 @@ impl Writer<'_> {
             }
             Do::ZeroRange { first, pages } => self.range(Falloc::Zero, first, pages, WHOLE),
             Do::CollapseRange { first, pages } => self.range(Falloc::Collapse, first, pages, WHOLE),
+            Do::AddSeal { seal, .. } => Ok(Op::Seal(sealed(seal))),
             Do::Fsync { data_only, .. } => Ok(Op::Fsync { data_only }),
             Do::SyncFileRange { flags, .. } => {
                 let (before, write, after) = (flags.wait_before, flags.write, flags.wait_after);
@@ -124,6 +125,11 @@ impl Writer<'_> {
                 self.background[usize::from(second)] = None;
                 Ok(Op::BackgroundSignal { second })
             }
+            Do::Mremap { .. }
+            | Do::Reflink { .. }
+            | Do::TakeLease { .. }
+            | Do::AwaitBreak { .. }
+            | Do::AnswerLease { .. } => no("user space can call this, but the recorder does not"),
             _ => no("nothing that user space can call does this"),
         }
     }
@@ -208,5 +214,14 @@ impl Writer<'_> {
 
     pub(super) fn released(&mut self, slot: Slot) {
         self.held.retain(|(s, _)| *s != slot);
+    }
+}
+
+fn sealed(seal: plan::Seal) -> Seal {
+    match seal {
+        plan::Seal::Shrink => Seal::Shrink,
+        plan::Seal::Grow => Seal::Grow,
+        plan::Seal::Write => Seal::Write,
+        plan::Seal::FutureWrite => Seal::Future,
     }
 }

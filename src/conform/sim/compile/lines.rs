@@ -1,12 +1,23 @@
 //! Each line of a sequence, as operations of a thread.
 
 use super::super::super::sequence::{
-    At, Bytes, Fadvice, Falloc, Gate, Madvice, Msync, Op as Line, PAGE, Prot, SLOTS, Sharing,
+    At, Bytes, Fadvice, Falloc, Gate, Madvice, Msync, Op as Line, PAGE, Prot, SLOTS, Seal as Word,
+    Sharing,
 };
 use super::super::machine::*;
 use super::{Child, Compile, Compiler, Doing, Meaning, missing, part_of, unpin};
 use crate::kernel::world::plan::*;
 use crate::kernel::world::*;
+
+/// The seal of a word.
+fn sealed(word: Word) -> Seal {
+    match word {
+        Word::Write => Seal::Write,
+        Word::Future => Seal::FutureWrite,
+        Word::Shrink => Seal::Shrink,
+        Word::Grow => Seal::Grow,
+    }
+}
 
 impl Compiler<'_> {
     /// A line of the sequence.
@@ -231,7 +242,7 @@ impl Compiler<'_> {
                 return Ok(Doing::Run(part, Meaning::Zero));
             }
             Line::Fadvise { .. } => return missing("fadv WILLNEED or RANDOM"),
-            Line::Seal(_) => return missing("seal"),
+            Line::Seal(seal) => Op::AddSeal { file: FILE, seal: sealed(seal) },
             _ => return missing("this operation"),
         };
         Ok(self.plain(thread, op))

@@ -76,7 +76,7 @@ impl Driver {
         let now = Counts::now(&self.sim.world);
         let holders = self.holders(stage);
         let (w, values) = (&self.sim.world, &self.compiled.values);
-        let eye = Eye { w, values, pages: self.pages, busy };
+        let eye = Eye { w, values, pages: self.pages, busy, no_io: self.no_io };
         // A touch that failed, or is still blocked, has no faults to its name.
         let touch = touch.filter(|_| outcome.x != "blocked" && outcome.err.is_empty());
         let major = touch.map_or(0, |since| now.major - since.major);
@@ -95,7 +95,7 @@ impl Driver {
             acq: (now.acquired - before.acquired) as i64,
             rel: (now.released - before.released) as i64,
             size: w.get::<Size>(FILE).bytes() as i64,
-            blocks: None,
+            blocks: Some(eye.blocks()),
             pages,
             maps,
             child,

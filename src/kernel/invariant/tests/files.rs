@@ -278,6 +278,46 @@ fn a_block_without_an_extent_has_leaked() {
 }
 
 #[test]
+fn the_block_of_a_direct_write_that_goes_on_is_not_lost_and_neither_is_what_it_meets() {
+    let mut plan = plan();
+    let write = vec![Op::DioWrite { to: PLAIN, from: ANON }];
+    let writer = Actor(plan.threads.len() as u32);
+    plan.threads.push(thread(Role::User(Mm(0)), DMA_WRITE.plus(1), write));
+    let mut b = Bench::of(plan);
+    let (file, mine) = (b.w.map.file_of(PLAIN), version(PLAIN, 2, STORE));
+    b.step(|w| {
+        w.alloc_block(Disk(0), PLAIN).unwrap();
+        w.set(PLAIN, Newest(mine));
+        w.set(writer, Engaged::new().with_dio(File::pack(Some(file))));
+    });
+    b.silent("space-leak", ended);
+    b.holds("lost-write", ended);
+    // A bio that is to be sent off holds its block as well.
+    b.silent("space-leak", |w| {
+        let block = w.alloc_block(Disk(0), COW).unwrap();
+        w.set(TAG, Bio::new().with_step(BioStep::Bouncing));
+        w.set(TAG, BioEnd::new().with_block_bits(Block::pack(Some(block))));
+        ended(w);
+    });
+    b.step(|w| {
+        w.set(TAG, Bio::new());
+        let block = Block::unpack(w.get::<BioEnd>(TAG).block_bits()).unwrap();
+        w.free_block(block);
+    });
+    // He has ended, or is dead: nobody will come back to it.
+    b.breaks("space-leak", |w| {
+        w.update::<ActorState>(writer, |s| s.with_life(Life::Killed));
+        ended(w);
+    });
+    b.step(|w| w.set(writer, ActorState::new()));
+    b.holds("lost-write", ended);
+    b.breaks("lost-write", |w| {
+        w.set(writer, Engaged::new());
+        ended(w);
+    });
+}
+
+#[test]
 fn a_strangers_data_is_exposed_and_a_shared_page_is_not() {
     let name = "exposed-beyond-eof";
     let mut b = Bench::new();

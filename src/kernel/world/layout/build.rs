@@ -163,10 +163,29 @@ impl Layout {
     }
 
     fn find_families(&mut self) {
-        self.families = vec![Vec::new(); self.plan.vmas.len()];
-        for vma in (0..self.plan.vmas.len() as u32).map(Vma) {
-            let root = self.root(vma);
-            self.families[root.index()].push(vma);
+        let vmas = &self.plan.vmas;
+        // The representative of each mapping's family; those of a family point to lower ones.
+        let mut of: Vec<u32> = (0..vmas.len() as u32).collect();
+        let root = |of: &[u32], mut vma: u32| {
+            while of[vma as usize] != vma {
+                vma = of[vma as usize];
+            }
+            vma
+        };
+        let copied = vmas.iter().enumerate().filter_map(|(v, p)| Some((v as u32, p.copy_of?.0)));
+        let programs = self.plan.threads.iter().flat_map(|t| &t.program);
+        let moved = programs.filter_map(|op| match *op {
+            Op::Mremap { from, to, .. } => Some((from.0, to.0)),
+            _ => None,
+        });
+        for (a, b) in copied.chain(moved) {
+            let (a, b) = (root(&of, a), root(&of, b));
+            of[a.max(b) as usize] = a.min(b);
+        }
+        self.families = vec![Vec::new(); vmas.len()];
+        self.family_of = (0..vmas.len() as u32).map(|v| root(&of, v)).collect();
+        for (v, &family) in self.family_of.iter().enumerate() {
+            self.families[family as usize].push(Vma(v as u32));
         }
     }
 

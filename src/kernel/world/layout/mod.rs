@@ -25,8 +25,10 @@ pub struct Layout {
     vma_of: Vec<u32>,
     /// The mappings of each file.
     vmas_of_file: Vec<Vec<Vma>>,
-    /// For each mapping that no fork made: itself and its copies.
+    /// Mappings between which pages pass by fork or mremap.
     families: Vec<Vec<Vma>>,
+    /// The family of each mapping.
+    family_of: Vec<u32>,
     /// The processors on which threads of each address space run, ascending.
     cpus_of: Vec<Vec<Cpu>>,
     /// The first block of each disk that has any, ascending.
@@ -248,21 +250,14 @@ impl Layout {
         mappings.filter_map(move |&vma| self.vpage_in(vma, page))
     }
 
-    /// The virtual pages that may share an anonymous page by fork: the same place in the mapping
-    /// and in its copies, ancestors and descendants.
+    /// The virtual pages that an anonymous page may be mapped by through fork and mremap: the same
+    /// place in the mapping, in its copies, ancestors and descendants, and in what it was or may
+    /// be moved to.
     pub fn kin(&self, page: VPage) -> impl Iterator<Item = VPage> + '_ {
         let vma = self.vma_of(page);
         let offset = page.0 - self.vma_pages[vma.index()].start;
-        let family = &self.families[self.root(vma).index()];
+        let family = &self.families[self.family_of[vma.index()] as usize];
         family.iter().map(move |v| VPage(self.vma_pages[v.index()].start + offset))
-    }
-
-    /// The mapping that a mapping descends from by fork.
-    fn root(&self, mut vma: Vma) -> Vma {
-        while let Some(parent) = self.vma(vma).copy_of {
-            vma = parent;
-        }
-        vma
     }
 
     /// A page of a slot.
