@@ -306,8 +306,8 @@ impl<'a> Task<'a> {
         match &self.what {
             What::Prices => prices(self.loaded, &sim),
             What::Starvation => {
-                let states = limits.states.or(options.max_states);
-                let found = starve::search(&sim, states, control);
+                let (options, _) = within(options, limits);
+                let found = starve::search(&sim, &options, control);
                 starve::lines(self.loaded, self.strategy, &found)
             }
             What::Search(asked) => {

@@ -18,7 +18,7 @@ use crate::scenario::{Loaded, load, write};
 use crate::schedule::random::RandomWalk;
 
 /// Longest run that is made shorter move by move: each try plays it again.
-const SHRINKABLE: usize = 1000;
+pub const SHRINKABLE: usize = 1000;
 
 /// Whether a run shows a failure.
 pub fn shows(start: &Sim, moves: &[Move], signature: Signature) -> bool {
@@ -84,7 +84,7 @@ pub struct Failing {
 impl Failing {
     /// A candidate, if it can be compiled and fails in the same way: by the schedule, leaving out
     /// what cannot be done any more, or else in one of a few random runs.
-    fn of(candidate: &Scenario, hint: &Schedule, signature: Signature) -> Option<Failing> {
+    pub fn of(candidate: &Scenario, hint: &Schedule, signature: Signature) -> Option<Failing> {
         let bare = Scenario { schedule: Vec::new(), ..candidate.clone() };
         let loaded = load::text("candidate", &write::text(&bare)).ok()?;
         let start = Judged::new(Sim::new(loaded.plan.clone(), loaded.strategy), Vec::new());
@@ -115,8 +115,8 @@ pub fn search(start: &Judged, signature: Signature, seed: u64, runs: u64) -> Opt
     })
 }
 
-/// The simplest scenario found, with its simplest run, that fails in the same way. `told` hears
-/// of each simplification.
+/// The simplest scenario found, with its simplest run, that fails in the same way. Before each try
+/// `told` hears of the simplest so far, and says whether to go on.
 pub fn simplify(
     first: Failing,
     signature: Signature,
@@ -141,16 +141,13 @@ pub fn simplify_while(
         let hint = schedule(best.start.sim(), &best.moves);
         let candidates = candidates(&best.loaded.scenario);
         let n = candidates.len();
-        let mut order = (0..n).map(|i| (from + i) % n.max(1));
-        let better = order.find_map(|i| {
+        let order = (0..n).map(|i| (from + i) % n.max(1));
+        let better = order.take_while(|_| told(&best)).find_map(|i| {
             let failing = Failing::of(&candidates[i], &hint, signature)?;
             same(&failing.loaded).then_some((i, failing))
         });
         let Some((at, failing)) = better else { return best };
         (best, from) = (failing, at);
-        if !told(&best) {
-            return best;
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Who can be put off for ever: the search for it, and what scenarios expect of it.
 
 use crate::check::{Fate, Found, Line};
-use crate::engine::explore::Control;
 use crate::engine::explore::liveness::{self, Fairness, Starvation};
+use crate::engine::explore::{Control, Options};
 use crate::judged::Judged;
 use crate::kernel::invariant::find;
 use crate::kernel::sim::{Move, Sim};
@@ -11,12 +11,18 @@ use crate::scenario::expect::{Expectation, Expected};
 use crate::scenario::load::Loaded;
 
 /// States of the graph that is kept, if no limit is given.
-pub const GRAPH: usize = 2_000_000;
+pub const GRAPH: u64 = 2_000_000;
 
-/// Looks for threads that can be put off for ever. Strongly fair: whoever can move again and
-/// again does, so that a lock that is free again and again is got in the end.
-pub fn search(sim: &Sim, limit: Option<u64>, control: &impl Control<Judged>) -> Starvation<Move> {
-    let limit = limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(GRAPH);
+/// Bytes that a state of the graph takes, with its moves.
+const BYTES: u64 = 160;
+
+/// Looks for threads that can be put off for ever, within the limits of `options` on states and
+/// memory. Strongly fair: whoever can move again and again does, so that a lock that is free again
+/// and again is got in the end.
+pub fn search(sim: &Sim, options: &Options, control: &impl Control<Judged>) -> Starvation<Move> {
+    let room = options.max_bytes.map_or(u64::MAX, |bytes| bytes as u64 / BYTES);
+    let limit = options.max_states.unwrap_or(GRAPH).min(room);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let start = Judged::new(sim.clone(), Vec::new());
     liveness::starvation(&start, Fairness::Strong, limit, control)
 }

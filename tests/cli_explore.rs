@@ -100,7 +100,8 @@ fn a_whole_comparison_of_states_changes_no_count() {
     for key in ["states", "transitions", "ends", "invariants", "expectations"] {
         assert_eq!(plain[key], exact[key], "{key}");
     }
-    assert_eq!(exact["collision"], 0.0);
+    assert_eq!((&exact["collision"], &exact["collisions"]), (&0.0.into(), &0.into()));
+    assert!(plain.get("collisions").is_none(), "fingerprints cannot know");
 }
 
 #[test]
@@ -185,7 +186,38 @@ fn survives_a_kill(name: &str, scenario: &str, how: &[&str]) {
 fn a_search_that_was_killed_goes_on_to_the_same_states_verdicts_and_witnesses() {
     survives_a_kill("killed", "writeback/fsync-then-crash", &["--no-reduction"]);
     survives_a_kill("killed-bounded", "writeback/fsync-then-crash", &["--preemptions", "2"]);
+    survives_a_kill("killed-exact", "writeback/fsync-then-crash", &["--exact"]);
     survives_a_kill("killed-reduced", "truncate/direct-write-under-mapping", &[]);
+}
+
+#[test]
+fn a_limit_on_states_cuts_if_and_only_if_there_are_more_on_any_number_of_threads() {
+    for how in [&["--no-reduction"][..], &["--exact"], &["--preemptions", "2"], &[]] {
+        let explore = |more: &[&str]| json(&[&["explore", ORPHAN][..], how, more].concat());
+        let whole = explore(&[]);
+        let states = whole["states"].as_u64().unwrap();
+        for jobs in ["1", "2", "7"] {
+            let within = |n: u64| {
+                explore(&["--jobs", jobs, "--max-states", &n.to_string()])["bounds"].clone()
+            };
+            assert_eq!(within(states), whole["bounds"], "{how:?}, {jobs} threads");
+            let cut = within(states - 1);
+            assert!(cut.as_array().unwrap().contains(&"states".into()), "{how:?}: {cut}");
+        }
+    }
+}
+
+#[test]
+fn where_nothing_can_be_laid_down_nothing_is_searched() {
+    for (file, words) in [(".", "is a directory"), ("/dev/null/x.ckp", "cannot write to")] {
+        let output = gupsim(&["explore", ORPHAN, "--checkpoint", file]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+    }
+    let missing = dir("no-such").join("directory/x.ckp");
+    assert_eq!(code(&["explore", ORPHAN, "--checkpoint", missing.to_str().unwrap()]), 2);
+    assert!(!missing.parent().unwrap().exists(), "nobody asked for a directory");
 }
 
 #[test]

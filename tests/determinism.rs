@@ -36,7 +36,7 @@ fn fnv(bytes: &[u8]) -> u64 {
 /// The JSON document of one run, as `gupsim replay --format json` prints it.
 fn document(loaded: &Loaded, preset: &Preset, seed: u64, timed: bool) -> String {
     let start = Sim::new(loaded.plan.clone(), preset.strategy);
-    let choose = Choose { schedule: None, seed, timed, steps: STEPS };
+    let choose = Choose { seed, timed, steps: STEPS, ..Choose::default() };
     let (run, _) = record(&start, &choose);
     let axes = Strategy::AXES.iter().map(|a| a.flag);
     let setting = Setting {

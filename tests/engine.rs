@@ -396,13 +396,24 @@ fn shrinking_keeps_the_failure_and_ends_at_a_fixpoint() {
 
 #[test]
 fn the_nearest_pass_is_the_smallest_reordering_that_does_not_fail() {
-    let near = nearest_pass(&two_flags(), &[step(0), step(1)], Props::one(0), 100);
-    // Neither order of the two raises is safe: nothing that only reorders them passes.
-    assert_eq!(near, None);
+    let nearest = |run: &[Choice], widest, over: bool| {
+        nearest_pass(&two_flags(), run, Props::one(0), [widest, 100], || over)
+    };
+    let failing = [step(0), step(1)];
+    // Neither order of the two raises is safe; but one can wait for all that the other does.
+    let near = nearest(&failing, 2, false).unwrap();
+    assert_eq!(near.moves, [step(0), step(0), step(1), step(1)]);
+    assert_eq!((near.moved, near.before, near.waited), (1..2, 2, true));
+    // Carried on to its end, either flag can be taken down before the other is raised.
+    let near = nearest(&failing, 100, false).unwrap();
+    assert_eq!(near.failing, [step(0), step(1), step(1), step(0)]);
+    assert_eq!(near.moves, [step(0), step(0), step(1), step(1)]);
+    assert_eq!((near.moved, near.before, near.waited), (3..4, 1, false));
     let whole = [step(0), step(1), step(0), step(1)];
-    let near = nearest_pass(&two_flags(), &whole, Props::one(0), 100).unwrap();
+    let near = nearest(&whole, 100, false).unwrap();
     assert_eq!(near.moves, [step(0), step(0), step(1), step(1)]);
     assert_eq!((near.moved, near.before), (2..3, 1));
+    assert_eq!(nearest(&whole, 100, true), None);
 }
 
 #[test]

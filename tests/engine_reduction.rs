@@ -7,6 +7,8 @@ use gupsim::engine::explore::graph::Graph;
 use gupsim::engine::explore::{Options, explore};
 use gupsim::engine::model::Model;
 use gupsim::litmus::guarded::{Command, Guarded, Program, Thread};
+use gupsim::litmus::pin_protocol::{PinProtocol, Size};
+use gupsim::litmus::selftest::PIN_COUNTS;
 use proptest::prelude::*;
 
 const VARS: usize = 3;
@@ -92,4 +94,28 @@ proptest! {
     fn reduction_of_programs_with_loops_keeps_ends_and_violations(p in program(true)) {
         agree(p)?;
     }
+}
+
+/// The table of the manual, line by line: what searches of the pin protocol count.
+#[test]
+fn the_manual_says_what_is_left_of_the_pin_protocol() {
+    let manual = include_str!("../docs/exploration.md");
+    let section = manual.split("\n##").find(|s| s.starts_with("# What it leaves of the pin"));
+    let rows = section.unwrap().lines().filter_map(|line| line.strip_prefix("| "));
+    let mut sizes = Vec::new();
+    for row in rows.filter(|row| row.starts_with(char::is_numeric)) {
+        let number = |text: &str| text.trim().replace(',', "").parse::<u64>().unwrap();
+        let (size, counts) = row.split_once(" | ").unwrap();
+        let size: Vec<u16> = size.split(' ').map(|n| number(n) as u16).collect();
+        let counts: Vec<u64> = counts.trim_end_matches(" |").split('|').map(number).collect();
+        let size = Size::new(size[0].into(), size[1], size[2], true);
+        let start = PinProtocol::new(size).unwrap();
+        let reduced = explore(&start, &Options { reduction: true, ..Options::default() }, &());
+        let executed = reduced.reduction.unwrap().executed;
+        assert_eq!([reduced.states, reduced.transitions, executed], counts[2..], "{row}");
+        let full = PIN_COUNTS.iter().find(|(of, _)| *of == size).unwrap().1;
+        assert_eq!(full[..2], counts[..2], "{row}");
+        sizes.push(size.pages);
+    }
+    assert_eq!(sizes, [1, 2, 3, 4, 4]);
 }

@@ -105,7 +105,7 @@ fn differs(a: &[(String, Observation)], b: &[(String, Observation)]) -> Option<S
 #[test]
 fn sequences_become_scenarios_and_come_back_as_they_were() {
     let expected = [
-        ("curated", (158, 158, 154)),
+        ("curated", (159, 159, 155)),
         ("dax", (14, 14, 13)),
         ("random", (300, 297, 293)),
         ("random-gate", (75, 73, 71)),
@@ -155,6 +155,19 @@ fn a_scenario_that_a_kernel_can_be_asked_about_becomes_a_sequence() {
     let expected = ["mmap 0 shared rw 0 1", "wrb 0 2048 2048 1", "trunc 1p", "pread 0", "sfr w"];
     assert_eq!(lines, expected);
     assert_eq!((made.size, made.pages), (2048, 1));
+}
+
+#[test]
+fn what_the_recorder_does_not_call_is_no_line_of_a_sequence() {
+    let text = r#"{
+        "title": "moved",
+        "files": { "f": {} },
+        "mappings": { "old": { "file": "f" }, "new": { "file": "f", "mapped": false } },
+        "threads": { "app": { "do": [{ "mremap": { "from": "old", "to": "new" } }] } }
+    }"#;
+    let unsaid = backward::sequence("x", &load::text("moved", text).unwrap()).unwrap_err();
+    assert!(unsaid.what.contains("mremap"), "{unsaid}");
+    assert!(unsaid.why.contains("the recorder does not"), "{unsaid}");
 }
 
 #[test]

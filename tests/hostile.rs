@@ -124,6 +124,32 @@ fn flags_that_contradict_each_other_or_do_not_exist_are_refused() {
 }
 
 #[test]
+fn numbers_that_cannot_be_meant_are_refused() {
+    for command in ["explore", "fuzz", "check", "compare"] {
+        for jobs in ["0", "1025", "65535", "-1"] {
+            refused(&[command, RELAY, &format!("--jobs={jobs}")], "");
+        }
+    }
+    for flag in ["--runs", "--time", "--steps", "--bug-depth", "--generate"] {
+        refused(&["fuzz", &format!("{flag}=0")], "");
+        refused(&["fuzz", &format!("{flag}=-1")], "");
+    }
+    let deep = ["fuzz", RELAY, "--scheduler", "pct", "--bug-depth=18446744073709551615"];
+    refused(&deep, "--bug-depth");
+    refused(&["explore", RELAY, "--max-states", "18446744073709551616"], "number too large");
+    let many = r#"[{"name": "many", "vars": 4294967295, "threads": [[]], "expect": {
+        "interleavings": 1, "traces": 1, "states": 1, "deadlock_traces": 0}}]"#;
+    refused(&["selftest", "--programs", &scenario("many", many)], "give at most 1024");
+}
+
+#[test]
+fn where_findings_cannot_be_written_nothing_is_run() {
+    for command in [&["fuzz", RELAY][..], &["fuzz", "--generate=5"], &["shrink", RELAY]] {
+        refused(&[command, &["--out", "/dev/null/findings/x.json"]].concat(), "cannot write to");
+    }
+}
+
+#[test]
 fn paths_that_are_no_scenario_are_refused() {
     refused(&["replay", ""], "");
     refused(&["replay", "."], "");
@@ -170,8 +196,8 @@ fn a_damaged_checkpoint_is_refused() {
         refuses(&bytes);
     }
     refused(&["explore", RELAY, "--resume", &at("whole")], "another search");
-    refused(&["explore", held, "--checkpoint", &at("no/such")], "no checkpoint can be written");
-    refused(&["explore", held, "--checkpoint", &at("")], "no checkpoint can be written");
+    refused(&["explore", held, "--checkpoint", &at("no/such")], "cannot write to");
+    refused(&["explore", held, "--checkpoint", &at("")], "it is a directory");
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn futures(sim: &mut Sim) -> Vec<(Move, Props, u64)> {
     let mut future = |&mv: &Move| {
         let stepped = sim.apply(mv);
         let next = sim.fingerprint();
+        assert_eq!(next, sim.full_fingerprint());
         sim.undo(stepped);
         (mv, stepped.broken, next)
     };

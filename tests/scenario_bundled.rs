@@ -66,7 +66,7 @@ fn a_scenarios_own_schedule_fits_to_its_end_and_breaks_what_is_expected_to_break
         let Some(schedule) = &loaded.schedule else { continue };
         scheduled += 1;
         let start = Sim::new(loaded.plan.clone(), loaded.strategy);
-        let choose = Choose { schedule: Some(schedule), seed: 0, timed: false, steps: 10_000 };
+        let choose = Choose { schedule: Some(schedule), steps: 10_000, ..Choose::default() };
         let (run, divergence) = record(&start, &choose);
         assert_eq!(divergence, None, "{name}");
         assert_eq!(run.moves.len(), schedule.0.len(), "{name}: the schedule is the whole run");

@@ -2,8 +2,9 @@
 //! bundled scenarios, and timed runs of generated machines from 16 to a million pages and from 8
 //! to ten thousand agents.
 //!
-//! `cargo bench --bench kernel [FILTER]`. Every line has a hash of the work done: faster by doing
-//! something else shows.
+//! `cargo bench --bench kernel [FILTER]`, where a filter is a group (`memory`, `walk`, `explore`,
+//! `timed`), or a group and the beginning of a scenario's name (`walk/dax`). Every line has a hash
+//! of the work done: faster by doing something else shows.
 
 mod farm;
 
@@ -70,10 +71,18 @@ struct Figures {
     time: Duration,
 }
 
-/// The bundled scenarios that can be exhausted, by name.
+/// What is wanted: the first argument, if it is one.
+fn filter() -> Option<String> {
+    std::env::args().nth(1).filter(|a| !a.starts_with('-'))
+}
+
+/// The bundled scenarios that can be exhausted, by name, as far as they are wanted.
 fn small() -> Vec<(&'static str, Sim)> {
+    let only = filter().and_then(|f| f.split_once('/').map(|(_, name)| name.to_string()));
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| name.starts_with(only));
     let names = bundled::bundled().iter().filter(|(name, _)| !name.starts_with("scale/"));
     names
+        .filter(|(name, _)| wanted(name))
         .map(|&(name, text)| {
             let loaded = gupsim::scenario::load::text(name, text);
             let loaded = loaded.unwrap_or_else(|_| panic!("{name} does not load"));
@@ -85,7 +94,9 @@ fn small() -> Vec<(&'static str, Sim)> {
 /// Runs of each scenario.
 const RUNS: u64 = 2_000;
 
-/// Many random runs, each taken back by undoing its moves.
+/// Many random runs, each taken back by undoing its moves. (A function of its own in the binary:
+/// `valgrind --tool=callgrind --toggle-collect=kernel::walks` counts its instructions.)
+#[inline(never)]
 fn walks(start: Sim) -> Work {
     let mut runner = Runner::new(start);
     let mut scheduler = RandomWalk::new(1);
@@ -205,7 +216,7 @@ fn memory() {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    let only = std::env::args().nth(1).filter(|a| !a.starts_with('-'));
+    let only = filter();
     let wanted = |group: &str| only.as_deref().is_none_or(|f| f.starts_with(group));
     if wanted("memory") {
         memory();

@@ -296,7 +296,8 @@ const MOST_MOVES: usize = 1000;
 /// Whether a machine makes a step in a scenario's own run: its schedule, then seed 0.
 fn goes_through(l: &Loaded, machine: &str) -> bool {
     let mut sim = Sim::new(l.plan.clone(), l.strategy);
-    let choose = Choose { schedule: l.schedule.as_ref(), seed: 0, timed: false, steps: MOST_MOVES };
+    let choose =
+        Choose { schedule: l.schedule.as_ref(), seed: 0, steps: MOST_MOVES, ..Choose::default() };
     let (run, _) = record(&sim, &choose);
     run.moves.iter().any(|&mv| {
         let here = sim.stack(mv.agent).any(|routine| routine.name() == machine);

@@ -1,7 +1,7 @@
 //! `gupsim conform`: the simulator held against what real kernels did.
 
 use super::explore::Style;
-use super::{Exit, conform_export, failure::Failure, out};
+use super::{Exit, conform_export, failure::Failure, out, watch};
 use crate::conform::bundled;
 use crate::conform::read;
 use crate::conform::record::{self, Recording};
@@ -79,7 +79,7 @@ Examples:
   gupsim conform --random 100 --seed 7 --out random.seq
 
 Exits with 0 if everything that can be simulated agrees, 1 if anything differs, 2 if the input
-could not be read.";
+could not be read, 5 if it was interrupted (what was compared until then is reported).";
 
 /// Compares and says what differs.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
@@ -96,7 +96,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         out::print(&table::of_rules()?)?;
         return Ok(Exit::Clean);
     }
-    let filter = Filter { seq: args.only.clone(), fs: args.fs.clone() };
+    let over = Some(watch::interrupted as fn() -> bool);
+    let filter = Filter { seq: args.only.clone(), fs: args.fs.clone(), over };
     let loaded = load(args)?;
     let of_files = loaded.first().filter(|_| args.recording.is_some());
     let preset = match (&args.preset, of_files) {
@@ -105,12 +106,13 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         (None, None) => Preset::DEFAULT.to_string(),
     };
     let simulator = Simulator { strategy: words::preset(&preset)? };
+    watch::interrupts()?;
     let mut report = Report { preset: preset.clone(), ..Report::default() };
     for (name, suite, recording) in loaded {
         let runs = report::runs(&name, &suite, &recording, &simulator, &filter);
         report.add(&suite, &recording, runs);
     }
-    if report.runs.is_empty() {
+    if report.runs.is_empty() && !watch::interrupted() {
         let what = format!("there is no recorded run of this kind for {preset}");
         return Err(Failure::usage(what, "--only and --fs choose among what is recorded"));
     }
@@ -118,7 +120,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         Style::Text => report.text(args.show, args.trace),
         Style::Json => report.json(),
     })?;
-    Ok(if report.mismatched() { Exit::Violated } else { Exit::Clean })
+    Ok(match report.mismatched() {
+        true => Exit::Violated,
+        false if watch::interrupted() => Exit::Interrupted,
+        false => Exit::Clean,
+    })
 }
 
 /// The recordings that are meant: their names, sequences and rows.

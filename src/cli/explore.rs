@@ -3,7 +3,7 @@
 use super::shown::{self, Showing};
 use super::strategy::StrategyFlags;
 use super::watch::{self, Checkpoints, Watch};
-use super::{Exit, failure::Failure, out, search, setting, symmetry};
+use super::{Exit, failure::Failure, findings, out, search, setting, symmetry};
 use crate::check::{Asked, Found, Line};
 use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
 use crate::engine::explore::{self, Bound, Options, Verdict};
@@ -23,9 +23,9 @@ use crate::report::verdicts::{
 use crate::scenario::schedule::Choice;
 use crate::scenario::{Loaded, open};
 use crate::starve;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Search every interleaving of a scenario and prove or refute each invariant
 ///
@@ -47,17 +47,18 @@ pub struct Args {
     /// At most so many steps from the start
     #[arg(long, value_name = "N")]
     depth: Option<usize>,
-    /// Stop after about so many states
+    /// Stop when there are more states than that
     #[arg(long, value_name = "N")]
     max_states: Option<u64>,
-    /// Stop when the set of states takes so many MB
+    /// Stop when the set of states takes more MB than that
     #[arg(long, value_name = "MB", default_value_t = 4096)]
     memory: usize,
     /// Stop after so many seconds
     #[arg(long, value_name = "S")]
     time: Option<u64>,
     /// Threads; no result depends on it [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=super::MOST_JOBS))]
     jobs: Option<u16>,
     /// Search orders of independent steps, too, where they would be left out
     #[arg(long)]
@@ -72,13 +73,13 @@ pub struct Args {
     #[arg(long)]
     starvation: bool,
     /// Lay the search down in this file from time to time
-    #[arg(long, value_name = "FILE", conflicts_with = "exact")]
+    #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Seconds between two checkpoints
     #[arg(long, value_name = "S", default_value_t = 60, requires = "checkpoint")]
     checkpoint_every: u64,
     /// Go on where the search of this file was laid down
-    #[arg(long, value_name = "FILE", conflicts_with = "exact")]
+    #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
     /// How the verdicts are written
     #[arg(long, value_enum, default_value_t = Style::Text)]
@@ -131,13 +132,21 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             method = symmetry::method(&start);
         }
     }
+    if let Some(path) = &args.checkpoint {
+        findings::writable(path)?;
+    }
     watch::interrupts()?;
     let setting =
         Setting { repeat: repeat(args), ..setting::of(&loaded, &args.strategy, strategy) };
     let mut found: Option<Verdicts> = None;
+    // What could not be laid down has been searched all the same.
+    let mut failed = None;
+    let began = Instant::now();
+    let left = || args.time.map(|s| Duration::from_secs(s).saturating_sub(began.elapsed()));
     for (n, asked) in Asked::of(&loaded, strategy).iter().enumerate() {
         let judged = Judged::new(start.clone(), asked.conditions.clone());
-        let report = search_all(args, &loaded, &judged, &options, n == 0)?;
+        let (report, watch) = search_all(args, &loaded, &judged, &options, n == 0, left())?;
+        failed = failed.or(watch.finish().err());
         let lines = asked.lines(&report, &[]);
         let expectations = lines.iter().filter_map(|line| expectation(line, wanted));
         match &mut found {
@@ -161,7 +170,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let Some(mut found) = found else { return Ok(Exit::Clean) };
     found.notes.extend(notes);
     if args.starvation && !watch::interrupted() {
-        let (starvation, lines) = starved(args, &loaded, &start, &options)?;
+        let (starvation, lines) = starved(args, &loaded, &start, &options, left())?;
         found.starvation = Some(starvation);
         found.expectations.extend(lines);
     }
@@ -170,7 +179,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         Style::Text => found.text(out::stdout_width()),
         Style::Json => found.json(),
     })?;
-    Ok(exit(&found, !wanted.is_empty()))
+    match failed {
+        Some(failure) => Err(failure),
+        None => Ok(exit(&found, !wanted.is_empty())),
+    }
 }
 
 /// How runs are shown.
@@ -240,11 +252,9 @@ fn search_all(
     start: &Judged,
     options: &Options,
     first: bool,
-) -> Result<explore::Report<Move>, Failure> {
+    until: Option<Duration>,
+) -> Result<(explore::Report<Move>, Watch), Failure> {
     let caller = identity(loaded, start);
-    if let Some(path) = &args.checkpoint {
-        writable(path)?;
-    }
     let checkpoints = args.checkpoint.as_ref().filter(|_| first).map(|path| Checkpoints {
         path: path.clone(),
         every: Duration::from_secs(args.checkpoint_every),
@@ -262,25 +272,12 @@ fn search_all(
             Failure::usage(format!("cannot resume {}: {e}", path.display()), help)
         })?),
     };
-    let watch = Watch::new(args.time.map(Duration::from_secs), checkpoints);
+    let watch = Watch::new(until, checkpoints);
     let report = match snapshot {
         Some(snapshot) => explore::resume(start, options, &watch, snapshot),
         None => explore::explore(start, options, &watch),
     };
-    watch.finish()?;
-    Ok(start.complete(report))
-}
-
-/// Whether a checkpoint can be put there, asked before hours of work depend on it.
-fn writable(path: &Path) -> Result<(), Failure> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.is_dir() || !folder.is_dir() {
-        return Err(Failure::usage(
-            format!("no checkpoint can be written to {}", path.display()),
-            "give the name of a file in a directory that exists",
-        ));
-    }
-    Ok(())
+    Ok((start.complete(report), watch))
 }
 
 /// What tells this search from others with the same start state: the scenario as a whole (its
@@ -347,6 +344,7 @@ fn judge(
             cut: end(Ending::Cut),
         },
         collision: report.collision,
+        collisions: report.collisions,
         invariants,
         expectations: Vec::new(),
         starvation: None,
@@ -385,9 +383,10 @@ fn starved(
     loaded: &Loaded,
     sim: &Sim,
     options: &Options,
+    until: Option<Duration>,
 ) -> Result<(Starvation, Vec<Expectation>), Failure> {
-    let watch = Watch::new(args.time.map(Duration::from_secs), None);
-    let found = starve::search(sim, options.max_states, &watch);
+    let watch = Watch::new(until, None);
+    let found = starve::search(sim, options, &watch);
     watch.finish()?;
     let lines = starve::lines(loaded, sim.strategy, &found);
     let lines = lines.iter().filter_map(|line| expectation(line, Props::NONE)).collect();

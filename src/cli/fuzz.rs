@@ -4,7 +4,10 @@ use super::explore::Style;
 use super::strategy::StrategyFlags;
 use super::{Exit, failure::Failure, findings, generate, out, setting, watch};
 use crate::engine::explore::visited::Seen;
+use crate::engine::model::Props;
+use crate::engine::shrink::{self, preemptions};
 use crate::fuzz::{self, Control, Tally};
+use crate::jobs;
 use crate::judged::Judged;
 use crate::kernel::invariant::{LOCK_ORDER, TABLE};
 use crate::kernel::sim::{Move, Sim};
@@ -13,13 +16,14 @@ use crate::litmus::stats::interval_95;
 use crate::report::data::Setting;
 use crate::report::format::Format;
 use crate::report::run::{Choose, record, schedule};
-use crate::report::runs::{self, Broken, Held, Quickest, Runs};
-use crate::report::signature::Signature;
+use crate::report::runs::{self, Broken, Held, Quickest, Runs, Simple};
+use crate::report::signature::{Signature, failures};
 use crate::report::trace::{self, Show};
 use crate::report::verdicts::grouped;
+use crate::scenario::schedule::Schedule;
 use crate::scenario::{Loaded, bundled, open};
 use crate::schedule::{Kind, Params, TABLE as SCHEDULERS};
-use crate::simplify;
+use crate::simplify::{self, Failing};
 use clap::builder::PossibleValue;
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
@@ -39,16 +43,17 @@ pub struct Args {
     scenarios: Vec<String>,
     /// Make up scenarios, so many (see below), and see whether each design keeps what it claims
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true,
+          value_parser = clap::value_parser!(u64).range(1..),
           default_missing_value = generate::SCENARIOS, conflicts_with_all = ["scenarios", "run"])]
     generate: Option<u64>,
     /// With --generate: print this scenario and run none
     #[arg(long, value_name = "N", requires = "generate")]
     pub(super) number: Option<u64>,
     /// Runs of each scenario [default: 10000, or without end under --time; of a made-up one 40]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) runs: Option<u64>,
     /// Stop after so many seconds, shared by the scenarios
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) time: Option<u64>,
     /// Who chooses the moves
     #[arg(long, value_enum, default_value_t = Kind::Random)]
@@ -57,13 +62,16 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
     /// For pct: how many orderings the bugs need that it aims at
-    #[arg(long, value_name = "D", default_value_t = 3)]
-    bug_depth: usize,
+    #[arg(long, value_name = "D", default_value_t = 3,
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    bug_depth: u8,
     /// End a run after so many steps
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
-    steps: usize,
+    #[arg(long, value_name = "N", default_value_t = 20_000,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    steps: u64,
     /// Threads; no result depends on it [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=super::MOST_JOBS))]
     jobs: Option<u16>,
     /// Write a scenario file for each kind of failure to this directory, at once
     #[arg(long, value_name = "DIR")]
@@ -147,12 +155,16 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     watch::interrupts()?;
     let each = args.time.map(|s| Duration::from_secs(s) / loaded.len().max(1) as u32);
-    let mut all = Vec::new();
+    if let Some(dir) = &args.out {
+        findings::directory(dir)?;
+    }
+    let (mut all, mut failed) = (Vec::new(), None);
     for (name, scenario, strategy) in &loaded {
-        if watch::interrupted() {
+        if watch::interrupted() || failed.is_some() {
             break;
         }
-        let found = of_scenario(args, name, scenario, *strategy, each)?;
+        let (found, unwritten) = of_scenario(args, name, scenario, *strategy, each)?;
+        failed = unwritten;
         if args.format == Style::Text {
             let gap = if all.is_empty() { "" } else { "\n" };
             out::print(&format!("{gap}{}", found.text(out::stdout_width())))?;
@@ -163,11 +175,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         // Strings, numbers and lists only: writing them out cannot fail.
         out::print(&(serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"))?;
     }
-    Ok(match all.iter().any(|r| !r.broken.is_empty()) {
-        true => Exit::Violated,
-        false if watch::interrupted() => Exit::Interrupted,
-        false => Exit::Clean,
-    })
+    match failed {
+        Some(failure) => Err(failure),
+        None if all.iter().any(Runs::violated) => Ok(Exit::Violated),
+        None if watch::interrupted() => Ok(Exit::Interrupted),
+        None => Ok(Exit::Clean),
+    }
 }
 
 fn options(args: &Args) -> fuzz::Options {
@@ -175,9 +188,9 @@ fn options(args: &Args) -> fuzz::Options {
     let endless = if args.time.is_some() { u64::MAX } else { RUNS };
     fuzz::Options {
         kind: args.scheduler,
-        params: Params { seed: args.seed, depth: args.bug_depth, steps: None },
+        params: Params { seed: args.seed, depth: args.bug_depth.into(), steps: None },
         runs: args.runs.unwrap_or(endless),
-        steps: args.steps,
+        steps: usize::try_from(args.steps).unwrap_or(usize::MAX),
         jobs: args.jobs.map_or_else(cores, usize::from),
         check_every: args.self_check,
         bytes: BYTES,
@@ -227,13 +240,42 @@ impl Control for Outside<'_> {
     }
 }
 
+impl Outside<'_> {
+    /// Makes what was written at once as simple as it gets, scenario and schedule together. Under
+    /// a limit of time that may take as long again.
+    fn simplify(&self, options: &fuzz::Options, tally: &Tally) {
+        let Some(dir) = self.dir else { return };
+        let late = || self.until.is_some_and(|until| self.began.elapsed() >= until * 2);
+        let over = || watch::interrupted() || late();
+        let kinds: Vec<_> = tally.kinds.iter().map(|(s, run)| (*s, *run)).collect();
+        let work = |(signature, run): &(Signature, u64)| {
+            let start = self.start.lock().unwrap_or_else(|e| e.into_inner()).clone();
+            let moves = simplest(&start, options, *run, signature.invariant)?;
+            let given = simplify::scenario(&self.loaded.scenario, start.sim(), &moves, *signature);
+            let first = Failing::of(&given, &Schedule(given.schedule.clone()), *signature)?;
+            let small = simplify::simplify(first, *signature, |_| !over());
+            let (scenario, sim) = (&small.loaded.scenario, small.start.sim());
+            let finding = simplify::scenario(scenario, sim, &small.moves, *signature);
+            let path = findings::file(dir, self.loaded, start.sim().strategy, *signature);
+            findings::save(&path, &finding).err()
+        };
+        self.bar.set_message("making findings simple");
+        jobs::each(&kinds, options.jobs, work, |_, failed| {
+            if let Some(failure) = failed {
+                self.failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(failure);
+            }
+        });
+    }
+}
+
+/// Makes the runs of one scenario; also says which finding could not be written.
 fn of_scenario(
     args: &Args,
     name: &str,
     loaded: &Loaded,
     strategy: Strategy,
     until: Option<Duration>,
-) -> Result<Runs, Failure> {
+) -> Result<(Runs, Option<Failure>), Failure> {
     let start = Judged::new(Sim::new(loaded.plan.clone(), strategy), Vec::new());
     let options = options(args);
     let outside = Outside {
@@ -248,16 +290,16 @@ fn of_scenario(
     };
     let tally = fuzz::fuzz(&start, &options, &outside);
     let elapsed = outside.began.elapsed().as_secs_f64().max(1e-6);
-    outside.bar.finish_and_clear();
-    if let Some(failure) = outside.failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        return Err(failure);
-    }
     if let Some((run, step)) = tally.diverged {
+        outside.bar.finish_and_clear();
         return Err(Failure::Internal(format!(
             "run {run} was not the same the second time, from step {step} on: please report it \
              with the scenario"
         )));
     }
+    outside.simplify(&options, &tally);
+    outside.bar.finish_and_clear();
+    let failed = outside.failed.into_inner().unwrap_or_else(|e| e.into_inner());
     let rate = |n: u64| grouped((n as f64 / elapsed) as u64);
     out::say(&format!(
         "{}: {} runs/s, {} steps/s",
@@ -272,7 +314,39 @@ fn of_scenario(
     let repeat = |run: Option<u64>| repeat(args, name, run);
     let setting = Setting { repeat: repeat(None), ..setting::of(loaded, &args.strategy, strategy) };
     let file = |s| args.out.as_ref().map(|dir| findings::file(dir, loaded, strategy, s));
-    Ok(Runs { guarantee, ..result(&start, args, setting, &tally, repeat, file) })
+    let simple = |run, invariant| {
+        let moves = simplest(&start, &options, run, invariant)?;
+        let replay = setting::replay(name, &args.strategy, start.sim(), &moves);
+        Some(Simple { steps: moves.len(), preemptions: preemptions(&start, &moves), replay })
+    };
+    let found = result(&start, args, setting, &tally, Shown { repeat, file, simple });
+    Ok((Runs { guarantee, ..found }, failed))
+}
+
+/// A run of these, up to where it breaks an invariant, made as simple as it gets.
+fn simplest(
+    start: &Judged,
+    options: &fuzz::Options,
+    run: u64,
+    invariant: usize,
+) -> Option<Vec<Move>> {
+    let (moves, _) = fuzz::one(start, options, run);
+    let found = failures(start.sim(), &moves);
+    let failed = found.iter().find(|f| f.signature.invariant == invariant)?;
+    let moves = &moves[..failed.steps];
+    // One that is too long for that says no more than the run itself.
+    let short = moves.len() <= simplify::SHRINKABLE && !watch::interrupted();
+    let same =
+        |run: &[Move]| !watch::interrupted() && simplify::shows(start.sim(), run, failed.signature);
+    short.then(|| shrink::shrink(start, moves, Props::one(invariant), same))
+}
+
+/// How what was found is shown: the command for the runs or one of them, the file of a kind of
+/// failure, and a run made simple.
+struct Shown<R, F, S> {
+    repeat: R,
+    file: F,
+    simple: S,
 }
 
 fn result(
@@ -280,9 +354,13 @@ fn result(
     args: &Args,
     setting: Setting,
     tally: &Tally,
-    repeat: impl Fn(Option<u64>) -> Vec<String>,
-    file: impl Fn(Signature) -> Option<PathBuf>,
+    shown: Shown<
+        impl Fn(Option<u64>) -> Vec<String>,
+        impl Fn(Signature) -> Option<PathBuf>,
+        impl Fn(u64, usize) -> Option<Simple>,
+    >,
 ) -> Runs {
+    let Shown { repeat, file, simple } = shown;
     let kinds = |i: usize| {
         let of = tally.kinds.iter().filter(move |(s, _)| s.invariant == i);
         let kind = |(&signature, &run): (&Signature, &u64)| runs::Kind {
@@ -301,17 +379,14 @@ fn result(
             steps,
             repeat: repeat(Some(run)),
         }),
+        simple: tally.quickest[i].and_then(|(_, run)| simple(run, i)),
         kinds: kinds(i),
     };
-    let mut notes = Vec::new();
-    if let Some(cycle) = start.lock_cycle() {
-        let cycle: Vec<&str> = cycle.into_iter().map(|class| class.label()).collect();
-        let cycle = cycle.join(" > ");
-        notes.push(format!("lock-order is broken over all runs: taken in a circle: {cycle}"));
-    }
+    let circle = start.lock_cycle().unwrap_or_default();
+    let circle: Vec<&str> = circle.into_iter().map(|class| class.label()).collect();
     let all = 0..TABLE.len();
     let is_held = |&i: &usize| {
-        let circle = i == LOCK_ORDER && !notes.is_empty();
+        let circle = i == LOCK_ORDER && !circle.is_empty();
         tally.broken[i] == 0 && tally.reached[i] > 0 && !circle
     };
     let held = |i: usize| Held { invariant: TABLE[i].name, reached: tally.reached[i] };
@@ -331,7 +406,7 @@ fn result(
         broken: all.clone().filter(|&i| tally.broken[i] > 0).map(broken).collect(),
         held: all.filter(is_held).map(held).collect(),
         vacuous: vacuous.map(|i| TABLE[i].name).collect(),
-        notes,
+        circle: circle.clone(),
     }
 }
 
@@ -348,8 +423,8 @@ fn repeat(args: &Args, scenario: &str, run: Option<u64>) -> Vec<String> {
         }
     };
     number("seed", args.seed, 0);
-    number("bug-depth", args.bug_depth as u64, 3);
-    number("steps", args.steps as u64, 20_000);
+    number("bug-depth", args.bug_depth.into(), 3);
+    number("steps", args.steps, 20_000);
     match run {
         Some(run) => words.extend(["--run".into(), run.to_string()]),
         None => {

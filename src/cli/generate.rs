@@ -50,6 +50,9 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
         out::print(&write::text(&made.loaded.scenario))?;
         return Ok(Exit::Clean);
     }
+    if let Some(dir) = &args.out {
+        findings::directory(dir)?;
+    }
     watch::interrupts()?;
     let outside = Outside {
         began: Instant::now(),
@@ -60,9 +63,6 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
     };
     let tally = hunt::hunt(&options, &outside);
     outside.bar.finish_and_clear();
-    if let Some(failure) = outside.failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        return Err(failure);
-    }
     if let Some((number, why)) = &tally.refused {
         return Err(refused(*number, why));
     }
@@ -81,6 +81,9 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
         // Strings, numbers and lists only: writing them out cannot fail.
         Style::Json => serde_json::to_string_pretty(&hunted).unwrap_or_default() + "\n",
     })?;
+    if let Some(failure) = outside.failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
+        return Err(failure);
+    }
     Ok(match tally.broken.is_empty() {
         false => Exit::Violated,
         true if watch::interrupted() => Exit::Interrupted,

@@ -34,6 +34,10 @@ pub use exit::Exit;
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::Failure;
 
+/// Most threads that a command can be told to use: more than any machine has processors, and
+/// fewer than systems let a process have.
+const MOST_JOBS: i64 = 1024;
+
 /// What happens to pinned pages: kernel races by seed, by schedule, step by step.
 ///
 /// gupsim simulates the Linux page / pin / writeback / truncate life cycle. A scenario describes

@@ -2,7 +2,7 @@
 
 use super::search::{self, Wanted};
 use super::strategy::StrategyFlags;
-use super::{Exit, failure::Failure, out, setting};
+use super::{Exit, failure::Failure, out, setting, watch};
 use crate::judged::Judged;
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::Strategy;
@@ -86,7 +86,8 @@ Examples:
   gupsim replay my.json --find=stall --seeds 10000
   gupsim replay writeback/rdma-write-after-clean --format mail
 
-Exits with 0 if nothing was violated, 1 if something was, 2 if it could not be run.";
+Exits with 0 if nothing was violated, 1 if something was, 2 if it could not be run, 5 if it was
+interrupted before anything was violated (what there is of the run is shown).";
 
 impl clap::ValueEnum for Format {
     fn value_variants<'a>() -> &'a [Format] {
@@ -115,8 +116,14 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let start = Sim::new(loaded.plan.clone(), strategy);
     let timed =
         if args.untimed { false } else { args.timed || args.prices || is_generated(&loaded) };
-    let choose = |seed| Choose { schedule: None, seed, timed, steps: args.steps };
-    let mut choose = Choose { schedule: args.schedule.as_ref(), ..choose(args.seed.unwrap_or(0)) };
+    watch::interrupts()?;
+    let mut choose = Choose {
+        schedule: args.schedule.as_ref(),
+        seed: args.seed.unwrap_or(0),
+        timed,
+        steps: args.steps,
+        over: Some(watch::interrupted),
+    };
     if args.seed.is_none() && args.schedule.is_none() && !args.prices {
         // The scenario's own schedule is one of its own design; another takes other steps.
         let own = loaded.schedule.as_ref().filter(|_| strategy == loaded.strategy);
@@ -128,7 +135,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             (wanted, _) => choose.seed = search::seed(&start, &choose, wanted, args.seeds),
         }
     }
+    // Who interrupted the search for a run wants to see the one that it came to.
+    choose.over = (!watch::interrupted()).then_some(watch::interrupted);
     let (run, divergence) = record(&start, &choose);
+    if choose.over.is_some_and(|over| over()) {
+        choose.steps = run.moves.len();
+    }
     if args.as_schedule {
         out::print(&format!("{}\n", schedule(&start, &run.moves)))?;
     } else {
@@ -136,6 +148,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     match divergence {
         Some(divergence) => Err(diverged(args, &divergence)),
+        None if run.broken.is_empty() && watch::interrupted() => Ok(Exit::Interrupted),
         None if run.broken.is_empty() => Ok(Exit::Clean),
         None => Ok(Exit::Violated),
     }
@@ -214,8 +227,8 @@ fn repeat(args: &Args, choose: &Choose) -> Vec<String> {
         (_, true) => words.push("--untimed".into()),
         _ => {}
     }
-    if args.steps != 1_000_000 {
-        words.extend(["--steps".into(), args.steps.to_string()]);
+    if choose.steps != 1_000_000 {
+        words.extend(["--steps".into(), choose.steps.to_string()]);
     }
     words
 }

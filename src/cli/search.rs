@@ -1,7 +1,7 @@
 //! Which seed to show: the most readable of the first few that break what is wanted.
 
 use super::failure::Failure;
-use super::out;
+use super::{out, watch};
 use crate::engine::model::Props;
 use crate::kernel::invariant::{self, TABLE};
 use crate::kernel::sim::Sim;
@@ -68,8 +68,9 @@ pub fn seed(start: &Sim, choose: &Choose, wanted: Wanted, seeds: u64) -> u64 {
         Wanted::These(props) | Wanted::Expected(props) => props,
     };
     let mut best: Option<((u32, usize), u64)> = None;
-    let mut count = 0u64;
-    for seed in 0..seeds {
+    let (mut count, mut tried) = (0u64, 0u64);
+    for seed in (0..seeds).take_while(|_| !watch::interrupted()) {
+        tried += 1;
         let (run, _) = record(start, &Choose { seed, ..choose.clone() });
         if run.broken.0 & props.0 != 0 {
             count += 1;
@@ -89,14 +90,14 @@ pub fn seed(start: &Sim, choose: &Choose, wanted: Wanted, seeds: u64) -> u64 {
     match best {
         Some((_, seed)) => {
             out::say(&format!(
-                "{count} of the first {seeds} seeds break {names}; shown is {seed}, the most \
+                "{count} of the first {tried} seeds break {names}; shown is {seed}, the most \
                  readable"
             ));
             seed
         }
         None => {
             out::say(&format!(
-                "none of the first {seeds} seeds breaks {names} (which proves nothing); shown is \
+                "none of the first {tried} seeds breaks {names} (which proves nothing); shown is \
                  seed 0"
             ));
             0

@@ -1,6 +1,6 @@
 //! `gupsim selftest`: the engine under trial by numbers that it did not make.
 
-use super::{Exit, failure::Failure, out};
+use super::{Exit, failure::Failure, out, watch};
 use crate::litmus::program::{BUNDLED, load};
 use crate::litmus::selftest::{Row, selftest};
 use crate::report::paint::{BROKEN, DIM, HELD, paint};
@@ -14,7 +14,8 @@ use std::path::PathBuf;
 /// of the schedulers go through the same search, reduction and schedulers as the kernel model.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  gupsim selftest\n\nExits with 1 if any number is not the \
-                        expected one.")]
+                        expected one, and with 5 if it was interrupted (the numbers until then \
+                        are printed).")]
 pub struct Args {
     /// Programs with their counts, in place of those that come with gupsim
     #[arg(long, value_name = "FILE")]
@@ -36,18 +37,26 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         let file = args.programs.as_ref().map_or("programs".into(), |p| p.display().to_string());
         Failure::usage(format!("{file}: {e}"), "docs/exploration.md has the form of the file")
     })?;
-    let rows = selftest(&programs);
+    watch::interrupts()?;
+    let rows = selftest(&programs, watch::interrupted);
     let wrong = rows.iter().filter(|r| !r.ok).count();
     let shown: Vec<&Row> = rows.iter().filter(|r| !args.quiet || !r.ok).collect();
     let mut text = table(&shown);
     let all = grouped(rows.len() as u64);
     text.push_str(&match wrong {
+        0 if watch::interrupted() => {
+            format!("interrupted; the first {all} numbers are as expected")
+        }
         0 => paint(HELD, &format!("all {all} numbers are as expected")),
         n => paint(BROKEN, &format!("{n} of {all} numbers are not as expected")),
     });
     text.push('\n');
     out::print(&text)?;
-    Ok(if wrong == 0 { Exit::Clean } else { Exit::Violated })
+    Ok(match wrong {
+        0 if watch::interrupted() => Exit::Interrupted,
+        0 => Exit::Clean,
+        _ => Exit::Violated,
+    })
 }
 
 /// The rows in columns.

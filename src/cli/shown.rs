@@ -15,6 +15,7 @@ use crate::report::trace::{self, Show};
 use crate::scenario::Loaded;
 use crate::scenario::expect::Expected;
 use crate::scenario::outcome::looked_at;
+use crate::simplify;
 
 /// How runs are shown.
 #[derive(Clone, Copy, Debug)]
@@ -75,11 +76,9 @@ fn again(start: &Sim, moves: &[Move]) -> Run {
 
 /// A witness to show: the shortest as it is; one that only happened to be seen, made shorter.
 pub fn shorter(start: &Judged, witness: &Witness<Move>) -> Vec<Move> {
-    match witness.shortest {
-        true => witness.moves.clone(),
-        false => {
-            let wanted = Props::one(witness.property);
-            shrink::shrink(start, &witness.moves, wanted, |_| true)
-        }
+    let (moves, wanted) = (&witness.moves, Props::one(witness.property));
+    match witness.shortest || moves.len() > simplify::SHRINKABLE {
+        true => moves.clone(),
+        false => shrink::shrink(start, moves, wanted, |_| true),
     }
 }

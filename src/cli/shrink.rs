@@ -1,7 +1,8 @@
 //! `gupsim shrink`: a failing run made as simple as it gets, scenario and schedule together.
 
 use super::strategy::StrategyFlags;
-use super::{Exit, failure::Failure, findings, out, search, setting, watch};
+use super::watch::{self, Watch};
+use super::{Exit, failure::Failure, findings, out, search, setting};
 use crate::engine::blame::{Blame, blame};
 use crate::engine::model::{Model, Props};
 use crate::engine::run::{Limits, Runner};
@@ -49,7 +50,8 @@ Examples:
   gupsim shrink findings/orphan-rdma-silent-orphan-dma-1c9d5cf0.json
   gupsim shrink truncate/orphan-rdma --out small.json --nearest-pass
 
-Exits with 1, because the result is a violation; with 2 if there is nothing that fails.";
+Exits with 1, because the result is a violation; with 2 if there is nothing that fails. Ctrl-C ends
+it with the simplest that was found (5 if nothing had failed yet).";
 
 /// Random runs in which a failure is looked for where no schedule is given.
 const TRIES: u64 = 10_000;
@@ -57,7 +59,7 @@ const TRIES: u64 = 10_000;
 /// Most steps of such a run.
 const STEPS: usize = 20_000;
 
-/// Longest run whose neighbours are looked through.
+/// Longest run whose neighbours are looked through, and how far a shorter one is carried on.
 const NEIGHBOURS: usize = 200;
 
 /// Steps that the nearest pass may go on.
@@ -73,16 +75,22 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         None => Props::NONE,
     };
     let loaded = open(&args.finding)?;
+    let path = args.out.clone().unwrap_or_else(|| beside(&loaded.name));
+    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+        findings::directory(dir)?;
+    }
+    findings::writable(&path)?;
     let start = Judged::new(Sim::new(loaded.plan.clone(), loaded.strategy), Vec::new());
-    let (moves, failed) = failing(&loaded, &start, wanted)?;
+    watch::interrupts()?;
+    let Some((moves, failed)) = failing(&loaded, &start, wanted)? else {
+        return Ok(Exit::Interrupted);
+    };
     let signature = failed.signature;
     let moves = moves[..failed.steps].to_vec();
     let before = (simplify::size(&loaded.scenario), cost(&start, &moves));
     let given = simplify::scenario(&loaded.scenario, start.sim(), &moves, signature);
-    watch::interrupts()?;
     let bar = watch::line();
     let first = Failing { loaded: Loaded { scenario: given, ..loaded }, start, moves };
-    let name = first.loaded.name.clone();
     let small = simplify::simplify(first, signature, |f| {
         let [threads, operations, ..] = simplify::size(&f.loaded.scenario);
         let length = f.moves.len();
@@ -92,7 +100,6 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     bar.finish_and_clear();
     let result =
         simplify::scenario(&small.loaded.scenario, small.start.sim(), &small.moves, signature);
-    let path = args.out.clone().unwrap_or_else(|| beside(&name));
     findings::save(&path, &result)?;
     verify(&path, signature)?;
     let after = (simplify::size(&result), cost(&small.start, &small.moves));
@@ -100,8 +107,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Violated)
 }
 
-/// The run of a finding, and its failure.
-fn failing(loaded: &Loaded, start: &Judged, wanted: Props) -> Result<(Vec<Move>, Failed), Failure> {
+/// The run of a finding, and its failure; `None` if the search for one was interrupted.
+fn failing(
+    loaded: &Loaded,
+    start: &Judged,
+    wanted: Props,
+) -> Result<Option<(Vec<Move>, Failed)>, Failure> {
     let wanted = match wanted.is_empty() {
         true => named(&loaded.scenario),
         false => wanted,
@@ -118,7 +129,7 @@ fn failing(loaded: &Loaded, start: &Judged, wanted: Props) -> Result<(Vec<Move>,
             return Err(Failure::usage(divergence.to_string(), "the model has changed since"));
         }
         return match pick(&run.moves) {
-            Some(failed) => Ok((run.moves, failed)),
+            Some(failed) => Ok(Some((run.moves, failed))),
             None => Err(Failure::usage(
                 "the schedule of this scenario breaks nothing that was asked for",
                 "`gupsim fuzz --out DIR` writes scenarios that do",
@@ -133,7 +144,10 @@ fn failing(loaded: &Loaded, start: &Judged, wanted: Props) -> Result<(Vec<Move>,
         if outcome.is_some_and(|o| !o.broken.is_empty())
             && let Some(failed) = pick(runner.schedule())
         {
-            return Ok((runner.schedule().to_vec(), failed));
+            return Ok(Some((runner.schedule().to_vec(), failed)));
+        }
+        if watch::interrupted() {
+            return Ok(None);
         }
     }
     Err(Failure::usage(
@@ -205,51 +219,69 @@ fn show(
         })
         .collect();
     line(&mut text, width, "size", &sizes.join(", "));
-    explain(&mut text, args, small, signature, width);
+    let shown = explain(&mut text, args, small, signature, width);
     text.push('\n');
-    text::trace(&mut text, &report, width);
+    text::trace(&mut text, &self::report(small, &name, &shown), width);
     text::summary(&mut text, &report, width);
     let command = paint(STEP, &report.command());
     wrap(&mut text, width.max(72), "repeat   ", "         ", &command);
     text
 }
 
-/// What explains a failure: how little would have saved it, and where it was lost.
-fn explain(out: &mut String, args: &Args, small: &Failing, signature: Signature, width: usize) {
+/// What explains a failure: how little would have saved it, and where it was lost. Gives the run
+/// that is to be shown after it.
+fn explain(
+    out: &mut String,
+    args: &Args,
+    small: &Failing,
+    signature: Signature,
+    width: usize,
+) -> Vec<Move> {
     let (start, moves) = (&small.start, &small.moves);
     let words = in_words(start.sim(), moves);
     let wanted = Props::one(signature.invariant);
     let near = match moves.len() {
-        0..=NEIGHBOURS => nearest_pass(start, moves, wanted, moves.len() + CARRY_ON),
+        0..=NEIGHBOURS => {
+            let limits = [NEIGHBOURS, NEIGHBOURS + CARRY_ON];
+            nearest_pass(start, moves, wanted, limits, watch::interrupted)
+        }
         _ => None,
     };
     match &near {
+        None if watch::interrupted() => {}
         None => line(out, width, "passes", "no run that differs by one stretch of one agent"),
-        Some(near) => line(out, width, "passes", &paint(HELD, &moved(near, moves, &words))),
+        Some(near) => {
+            let words = in_words(start.sim(), &near.failing);
+            line(out, width, "passes", &paint(HELD, &moved(near, &words)));
+        }
     }
-    if let Some(blame) = blame(start, signature.invariant, moves, SMALL, &()) {
+    if let Some(blame) = blame(start, signature.invariant, moves, SMALL, &Watch::new(None, None)) {
         line(out, width, "blame", &paint(WAIT, &blamed(&blame, &words)));
     }
     if let (Some(near), true) = (near, args.nearest_pass) {
         out.push_str("\nThe nearest run that does not fail:\n\n");
         text::trace(out, &report(small, &small.loaded.name, &near.moves), width);
-        out.push_str("The run that does:\n");
+        let on = match near.failing.len() > moves.len() {
+            true => format!(", at step {}, carried on", moves.len()),
+            false => String::new(),
+        };
+        out.push_str(&format!("The run that does{on}:\n"));
+        return near.failing;
     }
+    moves.clone()
 }
 
 /// Which stretch of a run was moved, in words.
-fn moved(near: &NearestPass<Move>, moves: &[Move], words: &[String]) -> String {
+fn moved(near: &NearestPass<Move>, words: &[String]) -> String {
     let (from, end) = (near.moved.start, near.moved.end);
     let stretch = match end - from {
         1 => format!("step {} ({})", from + 1, words[from]),
-        _ => format!("steps {} to {end} ({} and on)", from + 1, words[from]),
+        _ => format!("steps {} to {end} ({} to {})", from + 1, words[from], words[end - 1]),
     };
     match near.before {
-        to if to < moves.len() => {
-            let when = if to < from { "already" } else { "only" };
-            format!("if {stretch} came {when} before step {} ({})", to + 1, words[to])
-        }
-        _ => format!("if {stretch} came only after step {}", moves.len()),
+        _ if near.waited => format!("if {stretch} came only when nobody else could go on"),
+        to if to < from => format!("if {stretch} came before step {} ({})", to + 1, words[to]),
+        to => format!("if {stretch} came only after step {to} ({})", words[to - 1]),
     }
 }
 
@@ -260,6 +292,9 @@ fn blamed(blame: &Blame, words: &[String]) -> String {
         p => format!("{:.2}%", p * 100.0),
     };
     let first = blame.after.first().copied().unwrap_or(0.0);
+    if first > 1.0 - 1e-9 {
+        return "every run breaks it, in whatever order".into();
+    }
     let mut text = format!("of random runs {} break it", percent(first));
     let rises = blame.after.windows(2).map(|w| w[1] - w[0]).enumerate();
     if let Some((most, _)) = rises.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))) {

@@ -46,6 +46,8 @@ pub struct Filter {
     pub seq: Option<String>,
     /// This file system.
     pub fs: Option<String>,
+    /// Whether the user has had enough; those that are left are not looked at then.
+    pub over: Option<fn() -> bool>,
 }
 
 impl Filter {
@@ -65,7 +67,9 @@ pub fn runs(
     filter: &Filter,
 ) -> Vec<Compared> {
     let mut all = Vec::new();
-    for offer in expected.offers(suite).into_iter().filter(|offer| filter.wants(offer)) {
+    let over = || filter.over.is_some_and(|over| over());
+    let offers = expected.offers(suite).into_iter().filter(|offer| filter.wants(offer));
+    for offer in offers.take_while(|_| !over()) {
         let Some(sequence) = suite.sequence(&offer.seq) else { continue };
         let view = expected.view(&offer);
         let both = expected.observe(sequence, &offer, view);

@@ -1,6 +1,7 @@
 //! Making a failing run short and simple, and showing how little would have saved it.
 
 use super::model::{Agent, Model, Props};
+use std::cmp::Reverse;
 
 /// A run that was made, and what it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,22 +173,33 @@ fn relocate<Mv: Copy>(run: &[Mv], block: std::ops::Range<usize>, to: usize) -> V
 pub struct NearestPass<Mv> {
     /// The passing run, to its end.
     pub moves: Vec<Mv>,
+    /// The failing run, carried on past its failure: what was begun there may have to be brought
+    /// to its end elsewhere for the run to pass.
+    pub failing: Vec<Mv>,
     /// The stretch of the failing run that was moved.
     pub moved: std::ops::Range<usize>,
     /// Before which move of the failing run (or its end) it was put.
     pub before: usize,
+    /// Whether it was put off even further: until nobody else could go on.
+    pub waited: bool,
 }
 
 /// The smallest reordering of a failing run that does not break `wanted`: one stretch of one
 /// agent's moves made earlier or later past as few moves as possible; of equal ones the one
-/// that is latest in the run, where the cause is. The run is then carried on to its end with as
-/// few switches as can be, at most `limit` moves. `None` if no such reordering passes.
+/// that is latest in the run, where the cause is. A stretch that ends what an agent does can also
+/// be put off until nobody else can go on, who may do then what the failure kept them from. The
+/// failing run is carried on first, to its end
+/// or to `widest` moves, and the other one then to its end or to `limit` moves, with as few
+/// switches as can be. `None` if no such reordering passes, or if `over` says that there has been
+/// enough of trying.
 pub fn nearest_pass<M: Model>(
     start: &M,
     run: &[M::Move],
     wanted: Props,
-    limit: usize,
+    [widest, limit]: [usize; 2],
+    over: impl Fn() -> bool,
 ) -> Option<NearestPass<M::Move>> {
+    let run = &carry_on(start, run, None, Props::NONE, widest)?;
     let mut choices = Vec::new();
     for block in blocks(start, run) {
         for from in block.clone() {
@@ -195,26 +207,39 @@ pub fn nearest_pass<M: Model>(
                 let others = (0..=run.len()).filter(|to| *to < from || *to > end);
                 choices.extend(others.map(|to| {
                     let passed = if to < from { from - to } else { to - end };
-                    (passed * (end - from), std::cmp::Reverse(from), end, to)
+                    (passed * (end - from), Reverse(from), end, to, false)
                 }));
+                let agent = start.agent(run[from]);
+                if run[end..].iter().all(|&mv| start.agent(mv) != agent) {
+                    let passed = run.len() - end;
+                    let much = passed.max(1) * (end - from);
+                    choices.push((much, Reverse(from), end, run.len(), true));
+                }
             }
         }
     }
     choices.sort_unstable();
-    choices.into_iter().find_map(|(_, std::cmp::Reverse(from), end, to)| {
-        let schedule = relocate(run, from..end, to);
-        let moves = pass(start, &schedule, wanted, limit)?;
+    choices.into_iter().take_while(|_| !over()).find_map(|(_, Reverse(from), end, to, waited)| {
+        let mut schedule = relocate(run, from..end, to);
+        let last = waited.then(|| start.agent(run[from]));
+        if waited {
+            schedule.truncate(run.len() - (end - from));
+        }
+        let moves = carry_on(start, &schedule, last, wanted, limit)?;
         // A run that is the same up to what could not be made says nothing.
         let differs = !moves.starts_with(run);
-        differs.then_some(NearestPass { moves, moved: from..end, before: to })
+        let (failing, moved) = (run.clone(), from..end);
+        differs.then_some(NearestPass { moves, failing, moved, before: to, waited })
     })
 }
 
-/// Plays a schedule in which every move must be enabled, carries on to the end, and gives the
-/// whole run if nothing of `wanted` is broken.
-fn pass<M: Model>(
+/// Plays a schedule in which every move must be enabled, carries on to the end or to `limit`
+/// moves (`last` only goes on when nobody else can), and gives the whole run if nothing of
+/// `wanted` is broken.
+fn carry_on<M: Model>(
     start: &M,
     schedule: &[M::Move],
+    last: Option<Agent>,
     wanted: Props,
     limit: usize,
 ) -> Option<Vec<M::Move>> {
@@ -226,9 +251,10 @@ fn pass<M: Model>(
         let next = match schedule.get(made.len()) {
             Some(&mv) => *enabled.get(enabled.binary_search(&mv).ok()?)?,
             None => {
-                let last = made.last().map(|&m| model.agent(m));
-                let same = enabled.iter().find(|m| Some(model.agent(**m)) == last);
-                match same.or(enabled.first()) {
+                let before = made.last().map(|&m| model.agent(m));
+                let others = || enabled.iter().filter(|m| Some(model.agent(**m)) != last);
+                let same = others().find(|m| Some(model.agent(**m)) == before);
+                match same.or(others().next()).or(enabled.first()) {
                     Some(&mv) => mv,
                     None => break,
                 }

@@ -111,7 +111,7 @@ const LISTS: usize = 1024;
 /// For each cell, the agents that wait for it to be written.
 #[derive(Clone, Debug)]
 pub struct Waiters {
-    heads: Vec<u32>,
+    heads: Box<[u32; LISTS]>,
     next: Vec<u32>,
     prev: Vec<u32>,
     /// The cell that each agent waits for.
@@ -122,7 +122,7 @@ impl Waiters {
     /// Nobody of so many agents waits.
     pub fn new(agents: usize) -> Waiters {
         Waiters {
-            heads: vec![NONE; LISTS],
+            heads: Box::new([NONE; LISTS]),
             next: vec![NONE; agents],
             prev: vec![NONE; agents],
             cell: vec![NONE; agents],

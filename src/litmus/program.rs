@@ -150,10 +150,16 @@ pub fn load(text: &str) -> Result<Vec<Program>, LoadError> {
     Ok(programs)
 }
 
+/// Variables of a program at most: these are small programs.
+const MOST_VARS: usize = 1024;
+
 /// Limits and cross-references that the form alone does not give.
 fn check(program: &Program) -> Result<(), String> {
     if program.threads.is_empty() || program.threads.len() > 32 {
         return Err(format!("has {} threads; give 1 to 32", program.threads.len()));
+    }
+    if program.vars > MOST_VARS {
+        return Err(format!("has {} variables; give at most {MOST_VARS}", program.vars));
     }
     for (t, ops) in program.threads.iter().enumerate() {
         for (i, op) in ops.iter().enumerate() {

@@ -9,8 +9,8 @@ use super::pin_protocol::{PinProtocol, Size};
 use super::program::{Expect, Litmus, Op, Program};
 use super::stats::{binomial_z, uniform_z};
 use crate::engine::explore::enumerate::enumerate;
-use crate::engine::explore::{Options, explore};
-use crate::engine::model::{Agent, Ending};
+use crate::engine::explore::{Bound, Control, Options, Poll, Progress, Report, explore};
+use crate::engine::model::{Agent, Ending, Model};
 use crate::engine::reduce;
 use crate::engine::run::{Limits, Runner, Scheduler};
 use crate::schedule::pct::Pct;
@@ -64,26 +64,53 @@ impl Row {
     }
 }
 
-/// The whole trial: the programs given, and everything that is not about programs.
-pub fn selftest(programs: &[Program]) -> Vec<Row> {
-    let mut rows: Vec<Row> = programs.iter().flat_map(of_program).collect();
-    rows.extend(of_preemptions());
-    rows.extend(of_increment());
-    rows.extend(of_pin_protocol());
-    rows.extend(of_pct());
-    rows.extend(of_walks());
+/// Whether to end the trial early.
+pub type Over<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// The outside world of a search that is part of the trial.
+struct Outside<'a>(Over<'a>);
+
+impl<M: Model> Control<M> for Outside<'_> {
+    fn poll(&self, _progress: &Progress) -> Poll {
+        if (self.0)() { Poll::Stop(Bound::Interruption) } else { Poll::Continue }
+    }
+}
+
+/// A search, unless it is over.
+fn search<M: Model>(start: &M, options: Options, over: Over) -> Report<M::Move> {
+    explore(start, &options, &Outside(over))
+}
+
+fn reduced() -> Options {
+    Options { reduction: true, ..Options::default() }
+}
+
+/// The whole trial: the programs given, and everything that is not about programs. Once `over`
+/// says so it ends, and gives the numbers of what was brought to its end.
+pub fn selftest(programs: &[Program], over: impl Fn() -> bool + Sync) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let parts: [fn(Over) -> Vec<Row>; 5] =
+        [of_preemptions, of_increment, of_pin_protocol, of_pct, of_walks];
+    let programs = programs.iter().map(|program| of_program(program, &over));
+    for part in programs.chain(parts.iter().map(|part| part(&over))) {
+        // What was cut off counted less than there is.
+        if over() {
+            break;
+        }
+        rows.extend(part);
+    }
     rows
 }
 
 /// The counts of one program.
-pub fn of_program(program: &Program) -> Vec<Row> {
+pub fn of_program(program: &Program, over: Over) -> Vec<Row> {
     let start = Litmus::new(program);
     let Expect { interleavings, traces, states, deadlock_traces } = program.expect;
-    let all = enumerate(&start, None, u64::MAX, |_, _| ());
-    let full = explore(&start, &Options::default(), &());
-    let exact = explore(&start, &Options { exact: true, ..Options::default() }, &());
-    let reduced = explore(&start, &Options { reduction: true, ..Options::default() }, &());
-    let found = reduce::traces(&start);
+    let all = enumerate(&start, None, |_, _| !over());
+    let full = search(&start, Options::default(), over);
+    let exact = search(&start, Options { exact: true, ..Options::default() }, over);
+    let reduced = search(&start, reduced(), over);
+    let found = reduce::traces(&start, over);
     let row = |quantity, expected, found| Row::exact(&program.name, quantity, expected, found);
     vec![
         row("interleavings", interleavings, all.complete),
@@ -112,7 +139,7 @@ fn independent(lengths: &[usize]) -> Litmus {
 }
 
 /// Schedules with at most c preemptions.
-fn of_preemptions() -> Vec<Row> {
+fn of_preemptions(over: Over) -> Vec<Row> {
     const TABLE: [(&[usize], &[u64]); 5] = [
         (&[2, 2], &[2, 4, 6]),
         (&[3, 3], &[2, 6, 14, 18, 20]),
@@ -124,7 +151,7 @@ fn of_preemptions() -> Vec<Row> {
     for (lengths, counts) in TABLE {
         let start = independent(lengths);
         for (c, &expected) in counts.iter().enumerate() {
-            let found = enumerate(&start, Some(c as u32), u64::MAX, |_, _| ()).complete;
+            let found = enumerate(&start, Some(c as u32), |_, _| !over()).complete;
             let name = format!("lengths {lengths:?}");
             rows.push(Row::exact(
                 &name,
@@ -138,16 +165,16 @@ fn of_preemptions() -> Vec<Row> {
 }
 
 /// States and orbits of the non-atomic increment.
-fn of_increment() -> Vec<Row> {
+fn of_increment(over: Over) -> Vec<Row> {
     const STATES: [u64; 5] = [3, 13, 84, 755, 8638];
     const ORBITS: [u64; 5] = [3, 8, 22, 63, 184];
     let mut rows = Vec::new();
     for n in 1..=5 {
         let name = format!("increment by {n}");
         let start = Increment::new(n);
-        let full = explore(&start, &Options::default(), &());
+        let full = search(&start, Options::default(), over);
         rows.push(Row::exact(&name, "states", STATES[n - 1], full.states));
-        let symmetric = explore(&start, &Options { symmetry: true, ..Options::default() }, &());
+        let symmetric = search(&start, Options { symmetry: true, ..Options::default() }, over);
         rows.push(Row::exact(&name, "orbits", ORBITS[n - 1], symmetric.states));
     }
     rows
@@ -176,20 +203,20 @@ const QUICK: u64 = 1_000_000;
 /// Number of the lost-write property of the pin protocol.
 const LOST_WRITE: usize = 3;
 
-fn of_pin_protocol() -> Vec<Row> {
+fn of_pin_protocol(over: Over) -> Vec<Row> {
     let mut rows = Vec::new();
     for (size, counts) in PIN_COUNTS.into_iter().filter(|r| r.1[0] < QUICK) {
         let Some(start) = PinProtocol::new(size) else { continue };
         let Size { pages, writes, rounds, fix } = size;
         let name =
             format!("pin protocol {pages} {writes} {rounds} {}", if fix { "on" } else { "off" });
-        let full = explore(&start, &Options::default(), &());
+        let full = search(&start, Options::default(), over);
         let [states, transitions, ends, lost] = counts;
         rows.push(Row::exact(&name, "states", states, full.states));
         rows.push(Row::exact(&name, "transitions", transitions, full.transitions));
         rows.push(Row::exact(&name, "end states", ends, full.end_states()));
         rows.push(Row::exact(&name, "lost writes", lost, full.violating_ends[LOST_WRITE]));
-        let reduced = explore(&start, &Options { reduction: true, ..Options::default() }, &());
+        let reduced = search(&start, reduced(), over);
         rows.push(Row::exact(&name, "end states under reduction", ends, reduced.end_states()));
         let found = reduced.violating_ends[LOST_WRITE];
         rows.push(Row::exact(&name, "lost writes under reduction", lost, found));
@@ -201,11 +228,12 @@ fn of_pin_protocol() -> Vec<Row> {
 fn sample<S: Scheduler<Litmus>>(
     start: &Litmus,
     mut scheduler: S,
+    over: Over,
     mut wanted: impl FnMut(&[Agent]) -> bool,
 ) -> u64 {
     let mut runner = Runner::new(start.clone());
     let mut hits = 0;
-    for run in 0..RUNS {
+    for run in (0..RUNS).take_while(|_| !over()) {
         runner.run(&mut scheduler, run, Limits::default(), |_, _, _| ());
         hits += u64::from(wanted(runner.schedule()));
     }
@@ -219,7 +247,7 @@ fn position(schedule: &[Agent], agent: Agent, n: usize) -> usize {
 }
 
 /// Exact probabilities of PCT.
-fn of_pct() -> Vec<Row> {
+fn of_pct(over: Over) -> Vec<Row> {
     type Event = fn(&[Agent]) -> bool;
     let before: Event = |s| {
         s.iter().take_while(|a| **a == 0).count() == position(s, 1, 1)
@@ -246,7 +274,7 @@ fn of_pct() -> Vec<Row> {
     for (depth, lengths, what, event, one_in) in table {
         let steps = lengths.iter().sum();
         let start = independent(lengths);
-        let hits = sample(&start, Pct::new(SEED, depth, Some(steps)), event);
+        let hits = sample(&start, Pct::new(SEED, depth, Some(steps)), over, event);
         let z = binomial_z(hits, RUNS, 1.0 / one_in as f64);
         let found = format!("1/{:.2}", RUNS as f64 / hits as f64);
         let name = format!("pct d={depth} {lengths:?}");
@@ -256,12 +284,12 @@ fn of_pct() -> Vec<Row> {
 }
 
 /// Exact probabilities of the random walk and the uniform sampler.
-fn of_walks() -> Vec<Row> {
+fn of_walks(over: Over) -> Vec<Row> {
     let mut rows = Vec::new();
     for a in 1..=4 {
         let start = independent(&[a, 4]);
         let first = |s: &[Agent]| s[..a].iter().all(|&agent| agent == 0);
-        let hits = sample(&start, RandomWalk::new(SEED), first);
+        let hits = sample(&start, RandomWalk::new(SEED), over, first);
         let z = binomial_z(hits, RUNS, 0.5f64.powi(a as i32));
         let found = format!("1/{:.2}", RUNS as f64 / hits as f64);
         let name = format!("random walk [{a}, 4]");
@@ -270,9 +298,12 @@ fn of_walks() -> Vec<Row> {
     for lengths in [[2, 3], [3, 3], [4, 2]] {
         let start = independent(&lengths);
         let mut all: Vec<Vec<Agent>> = Vec::new();
-        enumerate(&start, None, u64::MAX, |_, run| all.push(run.to_vec()));
+        enumerate(&start, None, |_, run| {
+            all.push(run.to_vec());
+            !over()
+        });
         let mut counts = vec![0; all.len()];
-        sample(&start, Uniform::new(SEED), |s| {
+        sample(&start, Uniform::new(SEED), over, |s| {
             let found = all.iter().position(|x| x == s);
             found.into_iter().for_each(|i| counts[i] += 1);
             found.is_some()

@@ -35,6 +35,8 @@ pub struct Choose<'a> {
     pub timed: bool,
     /// Most moves.
     pub steps: usize,
+    /// Whether the user has had enough; the run then ends where it is.
+    pub over: Option<fn() -> bool>,
 }
 
 /// Where a schedule stops fitting the model.
@@ -77,6 +79,8 @@ pub fn record(start: &Sim, choose: &Choose) -> (Run, Option<Divergence>) {
     let mut sim = start.clone();
     let mut run = Run::default();
     let choices = choose.schedule.map_or(&[][..], |s| s.0.as_slice());
+    let goes_on =
+        |run: &Run| run.moves.len() < choose.steps && !choose.over.is_some_and(|over| over());
     for choice in choices.iter().take(choose.steps) {
         match find_move(&sim, choice) {
             Ok(mv) => make(&mut sim, mv, &mut run),
@@ -90,7 +94,7 @@ pub fn record(start: &Sim, choose: &Choose) -> (Run, Option<Divergence>) {
     if choose.timed {
         let mut clock = EventQueue::new(choose.seed, Pace::Exact);
         clock.begin(&sim, 0);
-        while run.moves.len() < choose.steps && sim.ready() > 0 {
+        while goes_on(&run) && sim.ready() > 0 {
             let Some(mv) = clock.pick(&sim) else { break };
             // Moves of the schedule happened before the clock was started.
             run.times_ns.resize(run.moves.len(), 0);
@@ -101,7 +105,7 @@ pub fn record(start: &Sim, choose: &Choose) -> (Run, Option<Divergence>) {
     } else {
         let mut walk = RandomWalk::new(choose.seed);
         walk.begin(&sim, 0);
-        while run.moves.len() < choose.steps {
+        while goes_on(&run) {
             let Some(mv) = walk.pick(&sim) else { break };
             make(&mut sim, mv, &mut run);
         }

@@ -4,7 +4,11 @@ use super::data::Setting;
 use super::paint::{BROKEN, DIM, HELD, STEP, paint, wrap};
 use super::verdicts::{grouped, line, searched, steps};
 use super::{shell, text};
+use crate::kernel::invariant::{self, TABLE};
 use serde::Serialize;
+
+/// The name of the invariant that is judged over all runs together.
+const LOCK_ORDER: &str = TABLE[invariant::LOCK_ORDER].name;
 
 /// Version of the shape of the JSON document; a field that changes its meaning bumps it.
 pub const FORMAT: u32 = 1;
@@ -43,8 +47,9 @@ pub struct Runs {
     pub held: Vec<Held>,
     /// Invariants whose premise never arose.
     pub vacuous: Vec<&'static str>,
-    /// What else is to be known.
-    pub notes: Vec<String>,
+    /// Locks that were taken in a circle, over all runs together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub circle: Vec<&'static str>,
 }
 
 /// A broken invariant.
@@ -59,6 +64,9 @@ pub struct Broken {
     /// The run that breaks it after the fewest steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quickest: Option<Quickest>,
+    /// What is left of that run when it is made as simple as it gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simple: Option<Simple>,
     /// The kinds of failure: between which two steps.
     pub kinds: Vec<Kind>,
 }
@@ -72,6 +80,17 @@ pub struct Quickest {
     pub steps: usize,
     /// The command that shows it, word by word.
     pub repeat: Vec<String>,
+}
+
+/// A failing run made simple.
+#[derive(Clone, Debug, Serialize)]
+pub struct Simple {
+    /// Its steps.
+    pub steps: usize,
+    /// Its switches away from an agent that could have gone on.
+    pub preemptions: usize,
+    /// The command that shows it, word by word.
+    pub replay: Vec<String>,
 }
 
 /// A kind of failure.
@@ -96,6 +115,11 @@ pub struct Held {
 }
 
 impl Runs {
+    /// Whether anything was broken: in a run, or over all of them.
+    pub fn violated(&self) -> bool {
+        !self.broken.is_empty() || !self.circle.is_empty()
+    }
+
     /// As text in lines of at most `width` columns.
     pub fn text(&self, width: usize) -> String {
         let width = width.max(40);
@@ -111,6 +135,12 @@ impl Runs {
         for broken in &self.broken {
             self.failure(&mut out, width, broken);
         }
+        if !self.circle.is_empty() {
+            let name = paint(BROKEN, LOCK_ORDER);
+            let circle = self.circle.join(" > ");
+            let text = format!("{name}: over all runs together, taken in a circle: {circle}");
+            line(&mut out, width, "broken", &text);
+        }
         if !self.held.is_empty() {
             let held = |h: &Held| format!("{} (at risk in {})", h.invariant, grouped(h.reached));
             let names = self.held.iter().map(held).collect::<Vec<_>>().join(", ");
@@ -120,7 +150,6 @@ impl Runs {
             let names = self.vacuous.join(", ");
             line(&mut out, width, "vacuous", &format!("{names}: the premise never arose"));
         }
-        self.notes.iter().for_each(|note| line(&mut out, width, "note", note));
         out
     }
 
@@ -164,6 +193,16 @@ impl Runs {
         line(out, width, "broken", &text);
         if let Some(quickest) = &broken.quickest {
             let command = paint(DIM, &shell::join(&quickest.repeat));
+            wrap(out, width.max(72), "         ", "         ", &command);
+        }
+        if let Some(simple) = &broken.simple {
+            let preemptions = match simple.preemptions {
+                1 => "1 preemption".into(),
+                n => format!("{n} preemptions"),
+            };
+            let text = format!("made simple: {}, {preemptions}", steps(simple.steps));
+            wrap(out, width, "         ", "         ", &text);
+            let command = paint(DIM, &shell::join(&simple.replay));
             wrap(out, width.max(72), "         ", "         ", &command);
         }
         for kind in &broken.kinds {

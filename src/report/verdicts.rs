@@ -34,6 +34,9 @@ pub struct Verdicts {
     pub ends: Ends,
     /// The probability that equal fingerprints of different states hid something.
     pub collision: f64,
+    /// Where whole states were compared: the pairs that fingerprints would have taken for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collisions: Option<u64>,
     /// Of each invariant that was asked for, what the search says.
     pub invariants: Vec<Verdict>,
     /// What the scenario expects under this strategy, and how that fared.
@@ -281,9 +284,13 @@ impl Verdicts {
         let some: Vec<String> = some.map(|(n, what)| format!("{} {what}", grouped(*n))).collect();
         let ends = if some.is_empty() { "none was reached".into() } else { some.join(", ") };
         line(out, width, "ends", &ends);
-        let mistake = match self.collision {
-            0.0 => "none: whole states were compared".to_string(),
-            p => format!("{p:.1e} at most: two states with one fingerprint"),
+        let mistake = match self.collisions {
+            None => format!("{:.1e} at most: two states with one fingerprint", self.collision),
+            Some(0) => "none: whole states were compared, and no two have one fingerprint".into(),
+            Some(n) => format!(
+                "none: whole states were compared; fingerprints would have merged {} pairs",
+                grouped(n)
+            ),
         };
         line(out, width, "mistake", &mistake);
         out.push('\n');

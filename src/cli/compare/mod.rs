@@ -87,7 +87,8 @@ pub struct Args {
     #[arg(long, value_name = "S")]
     time: Option<u64>,
     /// Searches at a time; no result depends on it [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=crate::cli::MOST_JOBS))]
     jobs: Option<u16>,
     /// How the table is written
     #[arg(long, value_enum, default_value_t = Style::Text)]

@@ -13,6 +13,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use super::Options;
+use super::exact::{Exact, PARTS, SharedExact};
 use super::search::{Work, Worker};
 use super::tally::Tally;
 use super::visited::{Seen, Visited};
@@ -22,7 +23,7 @@ use crate::engine::reduce;
 use crate::engine::reduce::guide::Lessons;
 
 /// First word of a file: "gupsick" and the version of the form.
-const MAGIC: u64 = u64::from_le_bytes(*b"gupsick2");
+const MAGIC: u64 = u64::from_le_bytes(*b"gupsick3");
 
 /// A search between two moments of work.
 #[derive(Clone, Debug)]
@@ -34,6 +35,16 @@ pub struct Snapshot<M: Model> {
     pub(super) distinct: Option<Visited>,
     /// Of a reduced search: what it has learned.
     pub(super) lessons: Option<Lessons>,
+    /// Of an exact search: its sets, in place of `visited` and `distinct`.
+    pub(super) whole: Option<Whole>,
+}
+
+/// What an exact search has seen.
+#[derive(Clone, Debug)]
+pub(super) struct Whole {
+    pub(super) seen: SharedExact,
+    /// Distinct states, where `seen` tells more apart than these.
+    pub(super) distinct: Option<SharedExact>,
 }
 
 /// Why a checkpoint cannot be used.
@@ -120,7 +131,8 @@ fn identity<M: Model>(start: &M, options: &Options, caller: u64) -> u64 {
     start.state(&mut state);
     let depth = options.depth.map_or(u64::MAX, |d| d as u64);
     let preemptions = options.preemptions.map_or(u64::MAX, u64::from);
-    let kind = u64::from(options.symmetry) << 1 | u64::from(options.is_reduced());
+    let kinds = [options.exact, options.symmetry, options.is_reduced()];
+    let kind = kinds.into_iter().fold(0, |all, kind| all << 1 | u64::from(kind));
     let parts = [bytes(&state), caller, depth, preemptions, kind];
     parts.into_iter().fold(MAGIC, mix2)
 }
@@ -136,10 +148,20 @@ impl<M: Model> Snapshot<M> {
     pub(super) fn round(start: &M, options: &Options, lessons: Option<Lessons>) -> Snapshot<M> {
         let mut visited = Visited::new(lessons.as_ref().is_some_and(Lessons::sleeps));
         let mut distinct = options.is_bounded().then(Visited::default);
+        let frontier = vec![Work::everything()];
+        if options.exact {
+            let seen = SharedExact::default();
+            let distinct = options.is_bounded().then(SharedExact::default);
+            let mut worker = Worker::new(start, options, &seen, distinct.as_ref(), None);
+            worker.claim_start();
+            let tally = worker.tally;
+            let whole = Some(Whole { seen, distinct });
+            return Snapshot { visited, frontier, tally, distinct: None, lessons, whole };
+        }
         let mut worker = Worker::new(start, options, &mut visited, distinct.as_mut(), None);
         worker.claim_start();
         let tally = worker.tally;
-        Snapshot { visited, frontier: vec![Work::everything()], tally, distinct, lessons }
+        Snapshot { visited, frontier, tally, distinct, lessons, whole: None }
     }
 
     /// States claimed so far.
@@ -186,16 +208,15 @@ impl<M: Model> Snapshot<M> {
         start.gathered(&mut gathered);
         write_list(&gathered, out)?;
         write_list(&self.lessons.as_ref().map(Lessons::words).unwrap_or_default(), out)?;
-        out.word(u64::from(self.distinct.is_some()))?;
-        let sleepers = self.lessons.as_ref().is_some_and(Lessons::sleeps);
-        for set in [Some(&self.visited), self.distinct.as_ref()].into_iter().flatten() {
-            out.word(set.len() as u64)?;
-            for (key, asleep) in set.entries() {
-                out.word(key)?;
-                if sleepers {
-                    out.word(u64::from(asleep))?;
-                }
-            }
+        if let Some(Whole { seen, distinct }) = &self.whole {
+            out.word(u64::from(distinct.is_some()))?;
+            let sets = [Some(seen), distinct.as_ref()];
+            sets.into_iter().flatten().try_for_each(|set| write_whole(set, out))?;
+        } else {
+            out.word(u64::from(self.distinct.is_some()))?;
+            let sleepers = self.lessons.as_ref().is_some_and(Lessons::sleeps);
+            let sets = [Some(&self.visited), self.distinct.as_ref()];
+            sets.into_iter().flatten().try_for_each(|set| write_set(set, sleepers, out))?;
         }
         let sum = out.sum;
         out.word(sum)
@@ -213,7 +234,7 @@ impl<M: Model> Snapshot<M> {
         path: &Path,
     ) -> Result<Snapshot<M>, CheckpointError> {
         // First the sum of all of it: what follows is read as it stands, and runs are made of it.
-        if !is_whole(File::open(path)?)? {
+        if !fs::metadata(path)?.is_file() || !is_whole(File::open(path)?)? {
             return Err(CheckpointError::Damaged);
         }
         let from = BufReader::with_capacity(1 << 20, File::open(path)?);
@@ -250,14 +271,21 @@ impl<M: Model> Snapshot<M> {
             false => Some(Lessons::from_words(start, &lessons).ok_or(CheckpointError::Damaged)?),
         };
         let two = input.word()? == 1;
-        let visited = read_set(input, lessons.as_ref().is_some_and(Lessons::sleeps))?;
-        let distinct = if two { Some(read_set(input, false)?) } else { None };
+        let (mut visited, mut distinct, mut whole) = (Visited::default(), None, None);
+        if options.exact {
+            let seen = read_whole(input)?;
+            let distinct = if two { Some(read_whole(input)?) } else { None };
+            whole = Some(Whole { seen, distinct });
+        } else {
+            visited = read_set(input, lessons.as_ref().is_some_and(Lessons::sleeps))?;
+            distinct = if two { Some(read_set(input, false)?) } else { None };
+        }
         input.word()?;
         if input.word().is_ok() {
             return Err(CheckpointError::Damaged);
         }
         start.gather(&gathered);
-        Ok(Snapshot { visited, frontier, tally, distinct, lessons })
+        Ok(Snapshot { visited, frontier, tally, distinct, lessons, whole })
     }
 }
 
@@ -273,6 +301,53 @@ fn is_whole(file: File) -> io::Result<bool> {
     }
     let sum = input.sum;
     Ok(input.word()? == sum)
+}
+
+fn write_set<W: Write>(set: &Visited, sleepers: bool, out: &mut Out<W>) -> io::Result<()> {
+    out.word(set.len() as u64)?;
+    for (key, asleep) in set.entries() {
+        out.word(key)?;
+        if sleepers {
+            out.word(u64::from(asleep))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes whole states, part by part: each with its length, filled up to a word; then the
+/// fingerprints.
+fn write_whole<W: Write>(set: &SharedExact, out: &mut Out<W>) -> io::Result<()> {
+    for part in set.parts() {
+        out.word(part.states().len() as u64)?;
+        for state in part.states() {
+            out.word(state.len() as u64)?;
+            for chunk in state.chunks(8) {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                out.word(u64::from_le_bytes(word))?;
+            }
+        }
+        write_set(part.fingerprints(), false, out)?;
+    }
+    Ok(())
+}
+
+fn read_whole<R: Read>(input: &mut In<R>) -> Result<SharedExact, CheckpointError> {
+    let mut parts = Vec::new();
+    for _ in 0..PARTS {
+        let mut states = Vec::new();
+        for _ in 0..input.word()? {
+            let length = usize::try_from(input.word()?).map_err(|_| CheckpointError::Damaged)?;
+            let mut state = Vec::new();
+            while state.len() < length {
+                let word = input.word()?.to_le_bytes();
+                state.extend_from_slice(&word[..word.len().min(length - state.len())]);
+            }
+            states.push(state);
+        }
+        parts.push(Exact::restore(states.into_iter(), read_set(input, false)?));
+    }
+    Ok(SharedExact::from(parts))
 }
 
 fn read_set<R: Read>(input: &mut In<R>, sleepers: bool) -> Result<Visited, CheckpointError> {

@@ -15,8 +15,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-use super::checkpoint::Snapshot;
-use super::exact::SharedExact;
+use super::checkpoint::{Snapshot, Whole};
 use super::search::{Halt, Hub, Work, Worker};
 use super::tally::Tally;
 use super::visited::{Seen, Shared, Visited};
@@ -59,36 +58,6 @@ impl<M: Model, C: Control<M>> Hub<M> for Alone<'_, C> {
     }
 }
 
-/// Searches with whole states, on as many threads as `options` say, without checkpoints.
-pub(super) fn exact<M: Model>(
-    start: &M,
-    options: &Options,
-    control: &impl Control<M>,
-) -> (Tally<M::Move>, SharedExact) {
-    let (seen, distinct) = (SharedExact::default(), SharedExact::default());
-    let distinct = options.is_bounded().then_some(&distinct);
-    let worker = || Worker::new(start, options, &seen, distinct, None);
-    let mut first = worker();
-    first.claim_start();
-    let mut tally = first.tally;
-    let mut work = vec![Work::everything()];
-    loop {
-        let workers = (0..options.jobs.max(1)).map(|_| worker()).collect();
-        let (halt, parts) = together(workers, &mut work, control, tally.transitions);
-        parts.into_iter().for_each(|part| tally.merge(part.tally));
-        match halt {
-            None => break,
-            Some(Halt::Stop(bound)) => {
-                tally.cut_by(bound);
-                break;
-            }
-            // There is nothing to lay down.
-            Some(_) => {}
-        }
-    }
-    (tally, seen)
-}
-
 /// Searches what a snapshot has left to do, on as many threads as `options` say, to the end or
 /// to a stop. What comes back has either no frontier or a bound.
 pub(super) fn many<M: Model>(
@@ -99,7 +68,9 @@ pub(super) fn many<M: Model>(
 ) -> Snapshot<M> {
     loop {
         let young = snapshot.lessons.as_ref().is_some_and(|l| l.young);
-        let halt = if options.jobs > 1 && !young {
+        let halt = if snapshot.whole.is_some() {
+            phase_exact(start, options, control, &mut snapshot)
+        } else if options.jobs > 1 && !young {
             phase_many(start, options, control, &mut snapshot)
         } else {
             phase_one(start, options, control, &mut snapshot, young)
@@ -132,7 +103,7 @@ fn phase_one<M: Model>(
     snapshot: &mut Snapshot<M>,
     young: bool,
 ) -> Option<Halt> {
-    let Snapshot { visited, frontier, tally, distinct, lessons } = snapshot;
+    let Snapshot { visited, frontier, tally, distinct, lessons, .. } = snapshot;
     let guide = lessons.as_ref().map(Guide::new);
     let mut worker = Worker::new(start, options, visited, distinct.as_mut(), guide);
     let grown_at = lessons.as_ref().and_then(|l| l.grown_at);
@@ -153,9 +124,9 @@ fn phase_one<M: Model>(
 }
 
 /// Adds what a thread has learned.
-fn learn(lessons: &mut Option<Lessons>, guide: Option<Guide>) {
+fn learn(lessons: &mut Option<Lessons>, guide: Option<Box<Guide>>) {
     if let (Some(lessons), Some(guide)) = (lessons, guide) {
-        lessons.merge(guide);
+        lessons.merge(*guide);
     }
 }
 
@@ -262,10 +233,26 @@ fn phase_many<M: Model>(
     halt
 }
 
+/// With whole states, on as many threads as `options` say, until something happens.
+fn phase_exact<M: Model>(
+    start: &M,
+    options: &Options,
+    control: &impl Control<M>,
+    snapshot: &mut Snapshot<M>,
+) -> Option<Halt> {
+    let Snapshot { frontier, tally, whole, .. } = snapshot;
+    let Whole { seen, distinct } = whole.as_ref()?;
+    let worker = || Worker::new(start, options, seen, distinct.as_ref(), None);
+    let workers = (0..options.jobs.max(1)).map(|_| worker()).collect();
+    let (halt, parts) = together(workers, frontier, control, tally.transitions);
+    parts.into_iter().for_each(|part| tally.merge(part.tally));
+    halt
+}
+
 /// What a thread leaves.
 struct Part<Mv> {
     tally: Tally<Mv>,
-    guide: Option<Guide>,
+    guide: Option<Box<Guide>>,
 }
 
 /// Lets workers do the work there is, each on a thread, until something happens to one of them;
@@ -376,23 +363,39 @@ mod tests {
 
     fn agree(program: Program) -> Result<(), TestCaseError> {
         let start = Guarded::new(program);
-        let options = |jobs| Options { reduction: true, jobs, ..Options::default() };
-        let one = result(explore(&start, &options(1), &()));
         let full = explore(&start, &Options::default(), &());
+        let reduced = Options { reduction: true, ..Options::default() };
+        let one = same_on_any_number_of_threads(&start, reduced)?;
         prop_assert_eq!((full.broken, full.reached), (one.broken, one.reached));
         prop_assert_eq!((full.ends, full.violating_ends), (one.ends, one.violating_ends));
         prop_assert!(one.states <= full.states && one.transitions <= full.transitions);
+        Ok(())
+    }
+
+    /// The result, whether or not the search is laid down, and taken up again.
+    fn same_on_any_number_of_threads(
+        start: &Guarded,
+        how: Options,
+    ) -> Result<Report<Choice>, TestCaseError> {
+        let options = |jobs| Options { jobs, ..how.clone() };
+        let one = result(explore(start, &options(1), &()));
         let often = Often(Mutex::default());
         for jobs in [1, 2, 4] {
-            prop_assert_eq!(&result(explore(&start, &options(jobs), &())), &one);
-            prop_assert_eq!(&result(explore(&start, &options(jobs), &often)), &one);
+            prop_assert_eq!(&result(explore(start, &options(jobs), &())), &one);
+            prop_assert_eq!(&result(explore(start, &options(jobs), &often)), &one);
         }
         let snapshots = often.0.into_inner().unwrap();
         let every = snapshots.len().div_ceil(5).max(1);
         for snapshot in snapshots.into_iter().step_by(every) {
-            prop_assert_eq!(&result(resume(&start, &options(2), &(), snapshot)), &one);
+            prop_assert_eq!(&result(resume(start, &options(2), &(), snapshot)), &one);
         }
-        Ok(())
+        Ok(one)
+    }
+
+    /// Whether a search is cut by a number of states, on each number of threads.
+    fn cut(start: &Guarded, how: &Options, states: u64) -> [bool; 3] {
+        let options = |jobs| Options { max_states: Some(states), jobs, ..how.clone() };
+        [1, 2, 4].map(|jobs| explore(start, &options(jobs), &()).bounds.contains(&Bound::States))
     }
 
     proptest! {
@@ -406,8 +409,51 @@ mod tests {
         }
 
         #[test]
+        fn a_search_is_cut_if_and_only_if_there_are_more_states_than_allowed(p in program(true)) {
+            let start = Guarded::new(p);
+            let plain = Options::default();
+            let how = [
+                Options { reduction: true, ..plain.clone() },
+                Options { exact: true, ..plain.clone() },
+                Options { depth: Some(9), ..plain.clone() },
+                plain,
+            ];
+            for how in how {
+                let states = explore(&start, &how, &()).states;
+                // A round of a reduced search may see more than the last one, never less.
+                if !how.reduction {
+                    prop_assert_eq!(cut(&start, &how, states), [false; 3]);
+                }
+                // One state alone is looked at whatever the limit.
+                if states > 1 {
+                    prop_assert_eq!(cut(&start, &how, states - 1), [true; 3]);
+                }
+                let [one, two, four] = cut(&start, &how, states);
+                prop_assert!(one == two && two == four);
+            }
+        }
+
+        #[test]
         fn a_reduced_search_round_circles_is_the_same_on_any_number_of_threads(p in program(true)) {
             agree(p)?;
+        }
+    }
+
+    proptest! {
+        // Whole states are heavy to lay down at every few steps.
+        #![proptest_config(ProptestConfig {
+            cases: 20, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn exact_and_bounded_searches_are_the_same_on_any_number_of_threads(p in program(true)) {
+            let start = Guarded::new(p);
+            let exact = Options { exact: true, ..Options::default() };
+            let bounded = Options { preemptions: Some(2), depth: Some(9), ..Options::default() };
+            let both = Options { exact: true, ..bounded.clone() };
+            for how in [exact, bounded, both] {
+                same_on_any_number_of_threads(&start, how)?;
+            }
         }
     }
 

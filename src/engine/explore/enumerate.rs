@@ -14,7 +14,7 @@ pub struct Schedules {
     pub transitions: u64,
     /// Properties broken in some run.
     pub broken: Props,
-    /// Whether the limit on complete runs ended it early.
+    /// Whether it was ended early.
     pub cut: bool,
 }
 
@@ -27,12 +27,11 @@ struct Frame {
 }
 
 /// Goes through every schedule with at most `preemptions` switches away from an agent that could
-/// have gone on, until `limit` of them are complete. `visit` gets each complete run.
+/// have gone on. `visit` gets each complete run and says whether to go on.
 pub fn enumerate<M: Model>(
     start: &M,
     preemptions: Option<u32>,
-    limit: u64,
-    mut visit: impl FnMut(&M, &[M::Move]),
+    mut visit: impl FnMut(&M, &[M::Move]) -> bool,
 ) -> Schedules {
     let mut count = Schedules::default();
     let mut model = start.clone();
@@ -47,8 +46,7 @@ pub fn enumerate<M: Model>(
             count.complete += 1;
             count.ends[model.ending() as usize] += 1;
             count.broken = count.broken.union(model.judge_end().0);
-            visit(&model, &run);
-            if count.complete >= limit {
+            if !visit(&model, &run) {
                 count.cut = true;
                 return count;
             }

@@ -1,7 +1,7 @@
 //! The set of states seen when exactness is asked for: whole states.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use super::visited::{SHARD_BITS, Seen, Visited, key_of, shard_of};
 use crate::engine::hash;
@@ -23,6 +23,40 @@ impl Exact {
     /// have taken for one state.
     pub fn collisions(&self) -> usize {
         self.ends.len() - self.fingerprints.len()
+    }
+
+    /// The states, in the order in which they came.
+    pub(super) fn states(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.ends.len()).map(|number| self.state(number))
+    }
+
+    /// What fingerprints alone would have kept.
+    pub(super) fn fingerprints(&self) -> &Visited {
+        &self.fingerprints
+    }
+
+    /// Puts [`states`](Self::states) and [`fingerprints`](Self::fingerprints) back.
+    pub(super) fn restore(states: impl Iterator<Item = Vec<u8>>, fingerprints: Visited) -> Exact {
+        let mut exact = Exact { fingerprints, ..Exact::default() };
+        for state in states {
+            exact.add(&state);
+        }
+        exact
+    }
+
+    /// Adds a state; whether it was new.
+    fn add(&mut self, state: &[u8]) -> bool {
+        if self.ends.len() * 4 >= self.slots.len() * 3 {
+            self.grow();
+        }
+        let i = self.slot(state);
+        let new = self.slots[i] == 0;
+        if new {
+            self.arena.extend_from_slice(state);
+            self.ends.push(self.arena.len());
+            self.slots[i] = self.ends.len() as u32;
+        }
+        new
     }
 
     fn state(&self, number: usize) -> &[u8] {
@@ -54,18 +88,11 @@ impl Seen for Exact {
     }
 
     fn claim(&mut self, fingerprint: u64, state: impl FnOnce(&mut Vec<u8>)) -> bool {
-        if self.ends.len() * 4 >= self.slots.len() * 3 {
-            self.grow();
-        }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         state(&mut scratch);
-        let i = self.slot(&scratch);
-        let new = self.slots[i] == 0;
+        let new = self.add(&scratch);
         if new {
-            self.arena.extend_from_slice(&scratch);
-            self.ends.push(self.arena.len());
-            self.slots[i] = self.ends.len() as u32;
             self.fingerprints.claim(fingerprint, |_| ());
         }
         self.scratch = scratch;
@@ -84,6 +111,9 @@ impl Seen for Exact {
     }
 }
 
+/// How many parts [`SharedExact`] has.
+pub(super) const PARTS: usize = 1 << SHARD_BITS;
+
 /// The whole states of several threads: a lock for each part, which a fingerprint chooses.
 #[derive(Debug)]
 pub struct SharedExact {
@@ -94,16 +124,34 @@ pub struct SharedExact {
 
 impl Default for SharedExact {
     fn default() -> SharedExact {
-        let parts = (0..1 << SHARD_BITS).map(|_| Mutex::default()).collect();
-        SharedExact { parts, len: 0.into(), bytes: 0.into() }
+        SharedExact::from((0..PARTS).map(|_| Exact::default()).collect::<Vec<_>>())
+    }
+}
+
+impl From<Vec<Exact>> for SharedExact {
+    /// From [`PARTS`] parts.
+    fn from(parts: Vec<Exact>) -> SharedExact {
+        let len = parts.iter().map(Seen::len).sum::<usize>().into();
+        let bytes = parts.iter().map(Seen::bytes).sum::<usize>().into();
+        SharedExact { parts: parts.into_iter().map(Mutex::new).collect(), len, bytes }
+    }
+}
+
+impl Clone for SharedExact {
+    fn clone(&self) -> SharedExact {
+        SharedExact::from(self.parts().map(|part| part.clone()).collect::<Vec<_>>())
     }
 }
 
 impl SharedExact {
+    /// The parts, each under its lock.
+    pub(super) fn parts(&self) -> impl Iterator<Item = MutexGuard<'_, Exact>> {
+        self.parts.iter().map(|part| part.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
     /// Pairs of different states with one fingerprint.
     pub fn collisions(&self) -> usize {
-        let count = |m: &Mutex<Exact>| m.lock().unwrap_or_else(|e| e.into_inner()).collisions();
-        self.parts.iter().map(count).sum()
+        self.parts().map(|part| part.collisions()).sum()
     }
 }
 
@@ -144,5 +192,9 @@ mod tests {
         assert!(set.claim(7, |s| s.push(2)));
         assert!(!set.claim(7, |s| s.push(1)));
         assert_eq!((set.len(), set.collisions()), (2, 1));
+        let states: Vec<Vec<u8>> = set.states().map(<[u8]>::to_vec).collect();
+        let mut copy = Exact::restore(states.into_iter(), set.fingerprints().clone());
+        assert_eq!((copy.len(), copy.collisions()), (2, 1));
+        assert!(!copy.claim(7, |s| s.push(2)) && copy.claim(7, |s| s.push(3)));
     }
 }

@@ -21,7 +21,7 @@ pub struct Edge<Mv> {
 pub struct State<Mv> {
     /// The moves, in canonical order.
     pub edges: Vec<Edge<Mv>>,
-    /// One bit an agent: [`Model::owes`].
+    /// One bit for each of the first 64 agents: [`Model::owes`].
     pub owing: u64,
     /// The state it was first reached from, for the way back to the start.
     pub parent: u32,
@@ -64,8 +64,8 @@ impl<Mv: Copy> Graph<Mv> {
                 }
             }
             let trail = walk(&mut model, &states, at as u32, &mut path);
-            states[at].owing =
-                (0..model.agents() as u32).filter(|&a| model.owes(a)).fold(0, |s, a| s | 1 << a);
+            let owing = (0..model.agents() as u32).filter(|&a| model.owes(a));
+            states[at].owing = owing.fold(0, |s, a| s | 1u64.checked_shl(a).unwrap_or(0));
             model.moves(&mut moves);
             for &mv in &moves {
                 transitions += 1;

@@ -21,8 +21,7 @@ pub mod witness;
 use serde::Serialize;
 
 use self::checkpoint::Snapshot;
-use self::tally::Tally;
-use self::visited::{Seen, Visited, collision_probability};
+use self::visited::{Seen, collision_probability};
 use super::model::{Ending, Model, Props};
 use super::reduce::Reduction;
 
@@ -90,7 +89,7 @@ pub struct Options {
     pub reduction: bool,
     /// Merge states that differ by a permutation of identical parts; without `reduction`.
     pub symmetry: bool,
-    /// Compare whole states instead of fingerprints; without reduction, symmetry and checkpoints.
+    /// Compare whole states instead of fingerprints; without reduction and symmetry.
     pub exact: bool,
     /// At most this many switches away from an agent that could have gone on.
     pub preemptions: Option<u32>,
@@ -259,17 +258,10 @@ pub fn explore<M: Model>(
     options: &Options,
     control: &impl Control<M>,
 ) -> Report<M::Move> {
-    if options.exact {
-        let (tally, seen) = drive::exact(start, options, control);
-        let mut report = report(start, options, control, tally, (&seen).bytes(), None);
-        report.collision = 0.0;
-        report.collisions = Some(seen.collisions() as u64);
-        return report;
-    }
     resume(start, options, control, Snapshot::begin(start, options))
 }
 
-/// Goes on where a [`Snapshot`] of a search with fingerprints was taken.
+/// Goes on where a [`Snapshot`] was taken.
 pub fn resume<M: Model>(
     start: &M,
     options: &Options,
@@ -277,24 +269,12 @@ pub fn resume<M: Model>(
     snapshot: Snapshot<M>,
 ) -> Report<M::Move> {
     let snapshot = drive::many(start, options, control, snapshot);
-    let Snapshot { visited, tally, lessons, .. } = snapshot;
-    let bytes = Visited::bytes(&visited);
+    let Snapshot { visited, tally, lessons, whole, .. } = snapshot;
     let reduction = lessons.map(|lessons| Reduction {
         passes: lessons.rounds + 1,
         executed: lessons.executed + tally.transitions,
         spots: lessons.spots(),
     });
-    report(start, options, control, tally, bytes, reduction)
-}
-
-fn report<M: Model>(
-    start: &M,
-    options: &Options,
-    control: &impl Control<M>,
-    tally: Tally<M::Move>,
-    bytes: usize,
-    reduction: Option<Reduction>,
-) -> Report<M::Move> {
     let witnesses = witness::shortest(start, options, &tally, control);
     Report {
         states: tally.states,
@@ -304,9 +284,9 @@ fn report<M: Model>(
         broken: tally.broken,
         reached: tally.reached,
         bounds: tally.bounds(),
-        collision: collision_probability(tally.states),
-        collisions: None,
-        bytes,
+        collision: whole.as_ref().map_or(collision_probability(tally.states), |_| 0.0),
+        collisions: whole.as_ref().map(|w| w.seen.collisions() as u64),
+        bytes: whole.as_ref().map_or(visited.bytes(), |w| (&w.seen).bytes()),
         deepest: tally.deepest,
         reduction,
         witnesses,

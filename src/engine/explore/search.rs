@@ -13,8 +13,7 @@ use crate::engine::model::{Agent, Model, Stepped};
 use crate::engine::reduce::Agents;
 use crate::engine::reduce::guide::Guide;
 
-/// States between two looks at the outside world. (Few under test, so that small models are laid
-/// down.)
+/// States between two looks at the outside world; few under test, where models are small.
 const POLL_EVERY: u32 = if cfg!(test) { 1 << 3 } else { 1 << 12 };
 
 /// Moves after which it is time for one even though the states were few.
@@ -25,9 +24,7 @@ const IN_CACHE: usize = 1 << 15;
 
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;
-
-/// Moves after which it is time for one even though the states were few: of a large machine a
-/// single state has tens of thousands.
+/// Moves after which it is time for one: a state of a large machine has thousands.
 const SHARE_MOVES: u64 = 1 << 12;
 
 /// A piece of work: claimed states that nobody has looked at, each one move behind a run; or, if
@@ -115,8 +112,9 @@ pub(super) struct Worker<'a, M: Model, S> {
     ahead: Option<Stepped>,
     /// Distinct states, when keys say more than the state.
     distinct: Option<S>,
-    /// Who is to be tried, under a reduction.
-    pub(super) guide: Option<Guide>,
+    /// Who is to be tried, under a reduction. (In a box: it is taken out and put back in every
+    /// state.)
+    pub(super) guide: Option<Box<Guide>>,
     ticks: u32,
     /// Transitions when it last looked around, and when it last reported.
     looked: u64,
@@ -146,7 +144,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             keys: Vec::new(),
             ahead: None,
             distinct,
-            guide,
+            guide: guide.map(Box::new),
             ticks: 0,
             looked: 0,
             reported: 0,
@@ -197,15 +195,15 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             if !self.step() {
                 break None;
             }
+            if let Some(bound) = self.limit() {
+                break Some(Halt::Stop(bound));
+            }
             self.ticks += 1;
             let mut due = self.ticks.is_multiple_of(POLL_EVERY);
             let moved = self.tally.transitions - self.looked;
             if self.ticks.is_multiple_of(SHARE_EVERY) || moved >= SHARE_MOVES {
                 self.looked = self.tally.transitions;
                 due |= self.tally.transitions - self.reported >= POLL_MOVES;
-                if let Some(bound) = self.limit() {
-                    break Some(Halt::Stop(bound));
-                }
                 if hub.hungry() {
                     self.share(hub);
                 }
@@ -274,13 +272,16 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.frames.last().map_or((None, 0), |f| (Some(self.model.agent(f.mv)), f.used))
     }
 
-    /// What the present state is known by in the visited set.
+    /// What the present state is known by in the visited set without `preemptions` and `depth`.
+    #[inline]
+    fn plain_key(&self) -> u64 {
+        if self.options.symmetry { self.model.canonical() } else { self.model.fingerprint() }
+    }
+
+    /// What it is known by in any case.
     #[inline]
     fn key(&self, last: Option<Agent>, used: u32, depth: usize) -> u64 {
-        if self.options.symmetry {
-            return self.model.canonical();
-        }
-        let mut key = self.model.fingerprint();
+        let mut key = self.plain_key();
         if self.options.preemptions.is_some() {
             let agent = last.map_or(u64::from(u32::MAX), u64::from);
             key = mix2(key, agent << 32 | u64::from(used));
@@ -359,23 +360,24 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
     }
 
     /// Takes back the move tried before and makes the next one; gives what the state is known by.
-    #[inline]
+    #[inline(always)]
     fn attempt(&mut self, mv: M::Move, before: Option<Stepped>) -> (u64, Stepped) {
         if let Some(stepped) = before {
             self.model.undo(stepped);
         }
         let stepped = self.model.apply(mv);
         self.count(mv, stepped);
-        (self.key(None, 0, 0), stepped)
+        (self.plain_key(), stepped)
     }
 
-    /// Notes a state that is to be looked at, if it is new.
+    /// Notes a state that is to be looked at, if it is new: without a branch, as nobody can
+    /// foretell whether it is.
     #[inline]
     fn found(&mut self, mv: M::Move, new: bool) {
-        if new {
-            self.tally.states += 1;
-            self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
-        }
+        self.tally.states += u64::from(new);
+        let kept = self.todo.len() + usize::from(new);
+        self.todo.push(Todo { mv, used: 0, awake: EVERYBODY });
+        self.todo.truncate(kept);
     }
 
     /// Like [`expand_plain`](Self::expand_plain), within `preemptions` and `depth`.
@@ -457,12 +459,21 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
     }
 
-    /// A limit on states or memory that has been reached.
+    /// A limit on states or memory that the search has gone beyond. Whoever claims the state that
+    /// is too many comes here before anything else, so that a search is cut if and only if the
+    /// whole of it goes beyond: on any number of threads.
+    #[inline]
     fn limit(&self) -> Option<Bound> {
-        if self.options.max_states.is_some_and(|m| self.seen.len() as u64 >= m) {
+        let states = self.distinct.as_ref().map_or(self.seen.len(), Seen::len) as u64;
+        if self.options.max_states.is_some_and(|m| states > m) {
             return Some(Bound::States);
         }
-        self.options.max_bytes.is_some_and(|m| self.seen.bytes() >= m).then_some(Bound::Memory)
+        self.options.max_bytes.is_some_and(|m| self.bytes() > m).then_some(Bound::Memory)
+    }
+
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.seen.bytes() + self.distinct.as_ref().map_or(0, Seen::bytes)
     }
 
     fn poll(&mut self, hub: &impl Hub<M>) -> Poll {
@@ -471,7 +482,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             transitions: self.tally.transitions,
             depth: self.frames.len(),
             frontier: self.todo.len() - self.floor,
-            bytes: self.seen.bytes(),
+            bytes: self.bytes(),
             done: self.done(),
         };
         let fresh = self.tally.transitions - self.reported;

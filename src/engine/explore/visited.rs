@@ -55,7 +55,8 @@ impl Table {
         let mut i = Self::home(self.slots.len(), key);
         loop {
             let slot = self.slots[i];
-            if slot == key || slot == 0 {
+            // One branch for both: nobody can foretell which it is.
+            if (slot == key) | (slot == 0) {
                 return i;
             }
             i += 1;
@@ -70,10 +71,8 @@ impl Table {
     fn insert(&mut self, key: u64) -> bool {
         let i = self.slot(key);
         let new = self.slots[i] == 0;
-        if new {
-            self.slots[i] = key;
-            self.len += 1;
-        }
+        self.slots[i] = key;
+        self.len += usize::from(new);
         new
     }
 
@@ -216,6 +215,7 @@ impl<S: Seen> Seen for &mut S {
 #[derive(Clone, Debug)]
 pub struct Visited {
     shards: Vec<Table>,
+    len: usize,
     bytes: usize,
 }
 
@@ -230,7 +230,7 @@ impl Visited {
     pub fn new(sleepers: bool) -> Visited {
         let shards = vec![Table::new(sleepers); 1 << SHARD_BITS];
         let bytes = shards.iter().map(Table::bytes).sum();
-        Visited { shards, bytes }
+        Visited { shards, len: 0, bytes }
     }
 
     /// The keys with their sleepers, in no order that means anything, for a checkpoint.
@@ -260,7 +260,8 @@ impl Visited {
     /// Puts one of [`entries`](Self::entries) back.
     pub fn restore_asleep(&mut self, (key, asleep): (u64, u32)) {
         if key != 0 {
-            self.shard(key).meet(key, u64::from(asleep));
+            let awake = self.shard(key).meet(key, u64::from(asleep));
+            self.len += usize::from(awake & NEW != 0);
         }
     }
 }
@@ -275,12 +276,16 @@ impl Seen for Visited {
     #[inline]
     fn claim(&mut self, fingerprint: u64, _state: impl FnOnce(&mut Vec<u8>)) -> bool {
         let key = key_of(fingerprint);
-        self.shard(key).insert(key)
+        let new = self.shard(key).insert(key);
+        self.len += usize::from(new);
+        new
     }
 
     fn meet(&mut self, fingerprint: u64, asleep: u64) -> u64 {
         let key = key_of(fingerprint);
-        self.shard(key).meet(key, asleep)
+        let awake = self.shard(key).meet(key, asleep);
+        self.len += usize::from(awake & NEW != 0);
+        awake
     }
 
     fn asleep(&self, fingerprint: u64) -> u64 {
@@ -294,7 +299,7 @@ impl Seen for Visited {
     }
 
     fn len(&self) -> usize {
-        self.shards.iter().map(|t| t.len).sum()
+        self.len
     }
 }
 
@@ -319,7 +324,8 @@ impl From<Shared> for Visited {
         let open = |m: Mutex<Table>| m.into_inner().unwrap_or_else(|e| e.into_inner());
         let shards: Vec<Table> = shared.shards.into_iter().map(open).collect();
         let bytes = shards.iter().map(Table::bytes).sum();
-        Visited { shards, bytes }
+        let len = shards.iter().map(|t| t.len).sum();
+        Visited { shards, len, bytes }
     }
 }
 

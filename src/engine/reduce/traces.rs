@@ -22,16 +22,16 @@ pub struct Traces {
     pub transitions: u64,
 }
 
-/// Counts the runs that a reduced search without memory of states makes. The model must end
-/// every run.
-pub fn traces<M: Model>(start: &M) -> Traces {
+/// Counts the runs that a reduced search without memory of states makes, unless `over` says that
+/// it is. The model must end every run.
+pub fn traces<M: Model>(start: &M, over: impl Fn() -> bool) -> Traces {
     let mut lessons = Lessons::new(start);
     loop {
         let mut pass = Pass::new(start, Guide::new(&lessons));
-        pass.run();
+        pass.run(&over);
         let Pass { tally, redundant, guide, .. } = pass;
         lessons.merge(guide);
-        if !lessons.grown {
+        if !lessons.grown || over() {
             let Tally { ends, transitions, .. } = tally;
             return Traces { complete: ends.iter().sum(), ends, redundant, transitions };
         }
@@ -79,9 +79,9 @@ impl<M: Model> Pass<M> {
         Pass { model, guide, tally: Tally::default(), redundant: 0, nodes: Vec::new() }
     }
 
-    fn run(&mut self) {
+    fn run(&mut self, over: impl Fn() -> bool) {
         self.enter(None, Vec::new());
-        while !self.nodes.is_empty() {
+        while !self.nodes.is_empty() && !over() {
             self.step();
         }
     }

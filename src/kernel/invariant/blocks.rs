@@ -206,8 +206,8 @@ fn moved(w: &World) -> bool {
 /// complete yet (a transfer) may show, and a page that truncate has not got to yet: between
 /// i_size_write (T6) and the removal of the page (T7) a load through an entry that is still there
 /// comes before the truncate, as it were. Where programs write directly, zeroes may be what one of
-/// them has written, over which the page cache's copy comes back. After a power loss what was cut off may be back: only
-/// strangers' data is judged.
+/// them has written, over which the page cache's copy comes back. After a power loss what was cut
+/// off may be back: only strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
     hurts: Hurt::Filesystem,

@@ -40,7 +40,7 @@ impl Sim {
         if !self.judging {
             return Verdicts::default();
         }
-        if !self.ready.has(mover.0) && self.needs[mover.index()] != Need::Never {
+        if !self.ready.has(mover.0) && !matches!(self.needs[mover.index()], Need::Never) {
             self.world.facts.push(Fact::Blocked { actor: mover });
         }
         // A crash is no end: memory is gone, only what fsync promised can be asked for.

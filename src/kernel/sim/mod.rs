@@ -46,8 +46,9 @@ pub struct Move {
 struct Mark {
     cells: usize,
     stacks: usize,
-    /// The hash of the cells before the move.
+    /// The hashes of the cells and of the stacks before the move.
     fingerprint: u64,
+    stack_hash: u64,
     agent: Agent,
     /// Main agents that had not finished before the move.
     unfinished: u32,
@@ -239,7 +240,10 @@ impl Sim {
 
     fn set_ready(&mut self, agent: Agent, need: Need) {
         let mut ready = need.met(&self.world);
-        if !ready && need != Need::Never && self.world.get::<ActorState>(Actor(agent)).signal() {
+        if !ready
+            && !matches!(need, Need::Never)
+            && self.world.get::<ActorState>(Actor(agent)).signal()
+        {
             ready = self.top(agent).is_some_and(Routine::interruptible);
         }
         if ready != self.ready.has(agent) {
@@ -252,22 +256,36 @@ impl Sim {
 
     /// Looks again at everybody who waits for a cell that was written since a mark.
     fn wake(&mut self, mark: usize, mover: Agent) {
+        self.find_changed(mark, mover);
+        self.refresh(mover);
+        self.look_at_changed();
+    }
+
+    /// Puts the mover into `changed`, and after it everybody else who waits for a cell that was
+    /// written since a mark.
+    #[inline]
+    fn find_changed(&mut self, mark: usize, mover: Agent) {
         self.changed.clear();
         self.changed.push(mover);
         for change in self.world.since(mark) {
-            self.changed.extend(self.waiters.of(change.cell));
+            for agent in self.waiters.of(change.cell) {
+                if agent != mover {
+                    self.changed.push(agent);
+                }
+            }
             // A signal is written to its target's own state.
-            if change.kind == Kind::ActorState {
+            if change.kind == Kind::ActorState && change.object != mover {
                 self.changed.push(change.object);
             }
         }
-        for i in 0..self.changed.len() {
+    }
+
+    /// Looks again whether what others than the mover need is met.
+    #[inline]
+    fn look_at_changed(&mut self) {
+        for i in 1..self.changed.len() {
             let agent = self.changed[i];
-            if agent == mover {
-                self.refresh(agent);
-            } else {
-                self.set_ready(agent, self.needs[agent as usize]);
-            }
+            self.set_ready(agent, self.needs[agent as usize]);
         }
     }
 
@@ -345,7 +363,7 @@ impl Sim {
             return self.seen(&Names::default(), self.ranks().as_ref());
         }
         let stacks = self.stacks.iter().enumerate();
-        stacks.fold(self.world.full_fingerprint(), |h, (i, r)| h ^ weight(i as u32, r))
+        stacks.fold(self.world.full_fingerprint(), |h, (i, r)| h ^ weight(i as u32, r, false))
     }
 }
 

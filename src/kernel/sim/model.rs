@@ -9,7 +9,6 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::door::mix;
 use crate::kernel::world::machine::{ActorState, Power, Verdict};
 use crate::kernel::world::plan::Op;
-use crate::kernel::world::view::Names;
 use crate::kernel::world::{Actor, Id, One};
 
 impl Model for Sim {
@@ -66,6 +65,7 @@ impl Model for Sim {
             cells,
             stacks: self.stack_log.len(),
             fingerprint: self.world.fingerprint(),
+            stack_hash: self.stack_hash,
             agent: mv.agent,
             unfinished: self.unfinished as u32,
             need,
@@ -93,22 +93,11 @@ impl Model for Sim {
     fn undo(&mut self, stepped: Stepped) {
         let Some(mark) = self.marks.get(stepped.mark).copied() else { return };
         self.marks.truncate(stepped.mark);
-        self.rewind_stacks(mark.stacks);
-        self.changed.clear();
-        for change in self.world.since(mark.cells) {
-            self.changed.extend(self.waiters.of(change.cell));
-            if change.kind == crate::kernel::world::Kind::ActorState {
-                self.changed.push(change.object);
-            }
-        }
+        self.rewind_stacks(mark.stacks, mark.stack_hash);
+        self.find_changed(mark.cells, mark.agent);
         self.world.rewind(mark.cells, mark.fingerprint);
         self.unfinished = mark.unfinished as usize;
-        for i in 0..self.changed.len() {
-            let other = self.changed[i];
-            if other != mark.agent {
-                self.set_ready(other, self.needs[other as usize]);
-            }
-        }
+        self.look_at_changed();
         self.set_need(mark.agent, mark.need);
     }
 
@@ -128,7 +117,7 @@ impl Model for Sim {
             self.needs[agent as usize] = need;
         }
         self.marks.truncate(from);
-        self.rewind_stacks(mark.stacks);
+        self.rewind_stacks(mark.stacks, mark.stack_hash);
         self.world.rewind(mark.cells, mark.fingerprint);
         self.unfinished = mark.unfinished as usize;
         for agent in 0..self.needs.len() as Agent {
@@ -140,17 +129,17 @@ impl Model for Sim {
 
     #[inline]
     fn fingerprint(&self) -> u64 {
-        match self.world.rules.endless {
-            false => self.world.fingerprint() ^ self.stack_hash,
-            true => self.full_fingerprint(),
+        match self.ranks() {
+            None => self.world.fingerprint() ^ self.stack_hash,
+            Some(ranks) => self.seen_by_rank(&ranks),
         }
     }
 
     fn canonical(&self) -> u64 {
         let ranks = self.ranks();
-        let own = || match ranks {
+        let own = || match &ranks {
             None => self.fingerprint(),
-            Some(_) => self.seen(&Names::default(), ranks.as_ref()),
+            Some(ranks) => self.seen_by_rank(ranks),
         };
         let others = self.symmetry.names().iter().map(|names| self.seen(names, ranks.as_ref()));
         others.min().map_or_else(own, |least| least.min(own()))
@@ -162,7 +151,7 @@ impl Model for Sim {
         }
         self.world.state(out);
         for routine in &self.stacks {
-            out.extend(weight(1, routine).to_le_bytes());
+            out.extend(weight(1, routine, false).to_le_bytes());
         }
     }
 

@@ -5,6 +5,7 @@ use crate::engine::model::Agent;
 use crate::kernel::actor::Routine;
 use crate::kernel::world::door::mix;
 use crate::kernel::world::machine::{ActorState, Life};
+use crate::kernel::world::view::Mention;
 use crate::kernel::world::{Actor, Id, OpId};
 use std::hash::{Hash, Hasher};
 
@@ -17,7 +18,7 @@ pub(super) struct StackChange {
 }
 
 /// Hashes the derived `Hash` of a routine the same way on every machine.
-pub(super) struct Digest(pub(super) u64);
+pub(super) struct Digest(u64);
 
 impl Default for Digest {
     fn default() -> Digest {
@@ -47,7 +48,7 @@ impl Hasher for Digest {
     fn write_u64(&mut self, n: u64) {
         self.0 = (self.0.rotate_left(23) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
-    /// A [`Mention`](crate::kernel::world::view::Mention): its value.
+    /// A [`Mention`]: its value.
     #[inline]
     fn write_u128(&mut self, n: u128) {
         self.write_u64(n as u64);
@@ -60,9 +61,36 @@ impl Hasher for Digest {
     }
 }
 
-/// What a slot of the stacks adds to the hash of all of them.
-pub(super) fn weight(slot: u32, routine: &Option<Routine>) -> u64 {
+/// Is told by the derived `Hash` of a routine whether it keeps a number that only grows.
+#[derive(Default)]
+struct Grows(bool);
+
+impl Hasher for Grows {
+    fn finish(&self) -> u64 {
+        u64::from(self.0)
+    }
+    fn write(&mut self, _bytes: &[u8]) {}
+    fn write_u128(&mut self, n: u128) {
+        self.0 |= Mention::grows(n);
+    }
+}
+
+impl Grows {
+    fn of(routine: &Routine) -> bool {
+        let mut grows = Grows::default();
+        routine.hash(&mut grows);
+        grows.0
+    }
+}
+
+/// What a slot of the stacks adds to the hash of all of them. Where programs go round for ever
+/// (`endless`), a machine that keeps a number that only grows adds nothing: what it counts for
+/// depends on everything else ([`Sim::ranks`]).
+pub(super) fn weight(slot: u32, routine: &Option<Routine>, endless: bool) -> u64 {
     let Some(routine) = routine else { return 0 };
+    if endless && Grows::of(routine) {
+        return 0;
+    }
     let mut digest = Digest::default();
     routine.hash(&mut digest);
     mix(u64::from(slot) + 1, digest.finish())
@@ -89,7 +117,7 @@ impl Sim {
 
     pub(super) fn write_stack(&mut self, actor: Actor, level: usize, routine: Option<Routine>) {
         let slot = actor.0 * DEPTH as u32 + level as u32;
-        let weight = weight(slot, &routine);
+        let weight = weight(slot, &routine, self.world.rules.endless);
         let old_weight = std::mem::replace(&mut self.weights[slot as usize], weight);
         let old = std::mem::replace(&mut self.stacks[slot as usize], routine);
         self.stack_hash ^= old_weight ^ weight;
@@ -97,11 +125,12 @@ impl Sim {
     }
 
     /// Ends a change of an agent's stack: levels that were left are emptied.
+    #[inline]
     pub(super) fn set_depth(&mut self, actor: Actor, from: usize, to: usize) {
-        for level in to..from {
-            self.write_stack(actor, level, None);
-        }
         if from != to {
+            for level in to..from {
+                self.write_stack(actor, level, None);
+            }
             self.world.update::<ActorState>(actor, |s| s.with_depth(to as u8));
         }
     }
@@ -126,15 +155,14 @@ impl Sim {
         }
     }
 
-    /// Takes back every change of the stacks since a mark.
-    pub(super) fn rewind_stacks(&mut self, mark: usize) {
-        while self.stack_log.len() > mark {
-            if let Some(StackChange { slot, old, weight }) = self.stack_log.pop() {
-                self.stacks[slot as usize] = old;
-                self.stack_hash ^= std::mem::replace(&mut self.weights[slot as usize], weight);
-                self.stack_hash ^= weight;
-            }
+    /// Takes back every change of the stacks since a mark, at which their hash was `hash`.
+    pub(super) fn rewind_stacks(&mut self, mark: usize, hash: u64) {
+        for change in self.stack_log[mark..].iter().rev() {
+            self.stacks[change.slot as usize] = change.old;
+            self.weights[change.slot as usize] = change.weight;
         }
+        self.stack_log.truncate(mark);
+        self.stack_hash = hash;
     }
 
     /// A hash of an agent's stack alone.

@@ -3,8 +3,9 @@
 use super::stack::Digest;
 use super::{DEPTH, Sim};
 use crate::engine::model::Agent;
+use crate::kernel::actor::Routine;
 use crate::kernel::world::door::mix;
-use crate::kernel::world::view::{Collector, Eyes, Mention, Names, Ranks, View};
+use crate::kernel::world::view::{ByRank, Collector, Eyes, Mention, Names, Ranks, View};
 use crate::kernel::world::{Actor, Id};
 use std::hash::{Hash, Hasher};
 
@@ -72,9 +73,35 @@ impl Sim {
     pub fn ranks(&self) -> Option<Ranks> {
         self.world.rules.endless.then(|| {
             let mut collector = Collector::new(&self.world);
-            self.stacks_seen(&mut collector, &Names::default());
-            collector.ranks
+            for (_, routine) in self.growing() {
+                routine.hash(&mut Looking { digest: Digest::default(), eyes: &mut collector });
+            }
+            collector.ranks()
         })
+    }
+
+    /// The slots of the stacks whose machines keep a number that only grows: by itself such a slot
+    /// adds nothing to the hash of the stacks.
+    fn growing(&self) -> impl Iterator<Item = (u64, &Routine)> {
+        let slots = self.stacks.iter().zip(&self.weights).enumerate();
+        slots.filter_map(|(slot, (routine, weight))| match (routine, weight) {
+            (Some(routine), 0) => Some((slot as u64, routine)),
+            _ => None,
+        })
+    }
+
+    /// The fingerprint where programs go round for ever, from what is kept of it: only what counts
+    /// by rank is looked at.
+    pub(super) fn seen_by_rank(&self, ranks: &Ranks) -> u64 {
+        let mut eyes = ByRank { world: &self.world, ranks };
+        self.growing().fold(
+            self.world.seen_by_rank(ranks) ^ self.stack_hash,
+            |hash, (slot, routine)| {
+                let mut looking = Looking { digest: Digest::default(), eyes: &mut eyes };
+                routine.hash(&mut looking);
+                hash ^ mix(slot + 1, looking.finish())
+            },
+        )
     }
 
     fn stacks_seen(&self, eyes: &mut impl Eyes, names: &Names) -> u64 {

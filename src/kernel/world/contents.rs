@@ -140,6 +140,8 @@ pub struct Patches {
     entries: Vec<(Vec<Run>, u64)>,
     /// Open addressing over `entries` by hash; 0 is empty, else entry + 1.
     table: Vec<u32>,
+    /// Room for a patchwork that may have come up before.
+    scratch: Vec<Run>,
 }
 
 impl Patches {
@@ -161,7 +163,8 @@ impl Patches {
         if part == (0, 4096) || base == over {
             return over;
         }
-        let mut runs: Vec<Run> = Vec::with_capacity(8);
+        let mut runs = std::mem::take(&mut self.scratch);
+        runs.clear();
         let mut put = |end: u16, holds: Contents| match runs.last_mut() {
             Some(last) if last.holds == holds => last.end = end,
             Some(last) if last.end >= end => {}
@@ -182,7 +185,9 @@ impl Patches {
                 put(run.end, run.holds);
             }
         }
-        self.intern(runs)
+        let contents = self.intern(&runs);
+        self.scratch = runs;
+        contents
     }
 
     /// Made of several contents: what `pick` says, in each stretch of bytes in which all of them
@@ -237,8 +242,8 @@ impl Patches {
         }
     }
 
-    fn intern(&mut self, runs: Vec<Run>) -> Contents {
-        if let [one] = runs.as_slice() {
+    fn intern(&mut self, runs: &[Run]) -> Contents {
+        if let [one] = runs {
             return one.holds;
         }
         let hash = runs.iter().fold(PATCHED, |h, r| join(h, *r));
@@ -256,7 +261,7 @@ impl Patches {
                 _ => slot = (slot + 1) & mask,
             }
         }
-        self.entries.push((runs, hash));
+        self.entries.push((runs.to_vec(), hash));
         self.table[slot] = self.entries.len() as u32;
         Contents(PATCHED | (self.entries.len() as u64 - 1))
     }

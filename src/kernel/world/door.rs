@@ -12,7 +12,8 @@ use super::layout::Layout;
 use super::objects::Versions;
 use super::pins::PinRules;
 use super::price::Prices;
-use std::cell::RefCell;
+use super::words::Growing;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 /// One change: the cell, its facet, and the word that was there before.
@@ -64,6 +65,8 @@ pub struct World {
     pub prices: Prices,
     recording: bool,
     reads: RefCell<Vec<u32>>,
+    /// The cells that count by rank, listed when that is first asked for.
+    growing: OnceCell<Arc<[Growing]>>,
 }
 
 /// Where the cells of a facet are: object `n`'s is `base + n * stride`. The facets of one kind of
@@ -126,7 +129,15 @@ impl World {
             prices: Prices::default(),
             recording: false,
             reads: RefCell::default(),
+            growing: OnceCell::new(),
         }
+    }
+
+    /// The cells that count by rank with their words, but for zero words.
+    pub(super) fn growing(&self) -> impl Iterator<Item = (Growing, u64)> + '_ {
+        let growing = self.growing.get_or_init(|| self.all_growing().into());
+        let words = growing.iter().map(|&at| (at, self.cells[at.cell as usize]));
+        words.filter(|&(_, word)| word != 0)
     }
 
     /// Number of the cell of a facet of an object.
@@ -183,8 +194,15 @@ impl World {
     #[inline]
     pub fn read_cell(&self, cell: u32) {
         if self.recording {
-            self.reads.borrow_mut().push(cell);
+            self.note_read(cell);
         }
+    }
+
+    /// Out of the way of all the steps that nobody records.
+    #[cold]
+    #[inline(never)]
+    fn note_read(&self, cell: u32) {
+        self.reads.borrow_mut().push(cell);
     }
 
     /// Reads the word of a cell, unrecorded: for reports.
@@ -206,11 +224,18 @@ impl World {
     /// but belongs to the footprint.
     #[inline]
     pub fn set<T: Facet>(&mut self, of: T::Of, value: T) {
-        let cell = self.cell::<T>(of);
-        let (old, new) = (self.cells[cell as usize], value.pack());
-        self.log.push(Change { cell, object: of.index() as u32, kind: T::KIND, old });
+        self.write(T::KIND, of.index() as u32, value.pack());
+    }
+
+    /// The same for all facets, so that it stays in the instruction cache whichever machine steps
+    /// next.
+    #[inline(never)]
+    fn write(&mut self, kind: Kind, object: u32, new: u64) {
+        let cell = self.cell_of(kind, object);
+        let old = self.cells[cell as usize];
+        self.log.push(Change { cell, object, kind, old });
         if old != new {
-            self.fingerprint ^= self.weight(cell, T::KIND, old) ^ self.weight(cell, T::KIND, new);
+            self.fingerprint ^= self.weight(cell, kind, old) ^ self.weight(cell, kind, new);
             self.cells[cell as usize] = new;
         }
     }
@@ -226,7 +251,7 @@ impl World {
     /// What a cell adds to the fingerprint. A zero word adds nothing, so that a large world
     /// starts at once.
     #[inline]
-    fn weight(&self, cell: u32, kind: Kind, word: u64) -> u64 {
+    pub(super) fn weight(&self, cell: u32, kind: Kind, word: u64) -> u64 {
         let word = if word >> 63 == 1 && holds_contents(kind) {
             self.patches.hash(Contents::from_bits(word))
         } else {
@@ -286,9 +311,10 @@ impl World {
 
     /// Takes back every change since a mark, at which the fingerprint was `fingerprint`.
     pub fn rewind(&mut self, mark: usize, fingerprint: u64) {
-        for change in self.log.drain(mark..).rev() {
+        for change in self.log[mark..].iter().rev() {
             self.cells[change.cell as usize] = change.old;
         }
+        self.log.truncate(mark);
         self.fingerprint = fingerprint;
     }
 

@@ -98,6 +98,11 @@ impl Need {
     /// Whether it is met.
     #[inline]
     pub fn met(self, w: &World) -> bool {
+        // Most steps need nothing.
+        matches!(self, Need::Nothing) || self.met_by(w)
+    }
+
+    fn met_by(self, w: &World) -> bool {
         match self {
             Need::Nothing => true,
             Need::Never => false,

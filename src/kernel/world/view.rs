@@ -13,7 +13,6 @@ use super::door::{World, mix};
 use super::ids::*;
 use super::layout::{Layout, TLB_SLOTS};
 use super::objects::{Flags, MmState};
-use std::collections::BTreeSet;
 use std::hash::Hasher;
 
 /// Something in a state that other eyes see differently. It passes a [`Hasher`] as a 128-bit
@@ -41,6 +40,12 @@ impl Mention {
             Mention::Contents(contents) => (2, 0, contents.bits()),
         };
         state.write_u128(u128::from(which) << 96 | u128::from(of) << 64 | u128::from(value));
+    }
+
+    /// Whether what has passed is a number that only grows, or contents, which have such numbers.
+    #[inline]
+    pub fn grows(bits: u128) -> bool {
+        bits >> 96 < 3
     }
 
     /// What has passed.
@@ -189,16 +194,28 @@ pub enum Origin {
 /// same, and lead to such states again.
 #[derive(Clone, Debug, Default)]
 pub struct Ranks {
-    versions: BTreeSet<u32>,
-    generations: BTreeSet<(u32, u16)>,
-    sequences: BTreeSet<(u32, u32)>,
+    versions: Vec<u32>,
+    generations: Vec<(u32, u16)>,
+    sequences: Vec<(u32, u32)>,
 }
 
 impl Ranks {
-    /// Counts what is greater: the newest has rank 0.
-    fn rank<T: Ord + Copy>(of: &BTreeSet<T>, value: T, last: T) -> u64 {
-        use std::ops::Bound::{Excluded, Included};
-        if value >= last { 0 } else { of.range((Excluded(value), Included(last))).count() as u64 }
+    /// Puts what was collected in order.
+    fn seal(mut self) -> Ranks {
+        fn sort<T: Ord>(all: &mut Vec<T>) {
+            all.sort_unstable();
+            all.dedup();
+        }
+        sort(&mut self.versions);
+        sort(&mut self.generations);
+        sort(&mut self.sequences);
+        self
+    }
+
+    /// Counts what is greater, up to `last`: the newest has rank 0.
+    fn rank<T: Ord + Copy>(of: &[T], value: T, last: T) -> u64 {
+        let up_to = |most: T| of.partition_point(|&other| other <= most);
+        up_to(last).saturating_sub(up_to(value)) as u64
     }
 
     fn generation(&self, frame: u32, n: u16) -> u64 {
@@ -215,7 +232,7 @@ impl Ranks {
 
     fn version(&self, version: Version) -> Version {
         // From below: rank 0 is for what was written never.
-        let older = self.versions.range(..version.seq).count() as u32;
+        let older = self.versions.partition_point(|&other| other < version.seq) as u32;
         Version { seq: 1 + older, ..version }
     }
 }
@@ -224,20 +241,26 @@ impl Ranks {
 #[derive(Debug)]
 pub struct Collector<'a> {
     world: &'a World,
-    /// What was found.
-    pub ranks: Ranks,
+    ranks: Ranks,
 }
 
 impl<'a> Collector<'a> {
     /// One that has seen the world, and is to be shown what agents keep.
     pub fn new(world: &'a World) -> Collector<'a> {
         let mut collector = Collector { world, ranks: Ranks::default() };
-        world.seen(&mut collector, &Names::default());
+        for (cell, word) in world.growing() {
+            world.word_seen(cell.kind, cell.object, word, &mut collector);
+        }
         for n in 0..world.map.frames() {
             let now = world.word_as::<Flags>(Frame(n)).generation();
-            collector.ranks.generations.insert((n, now));
+            collector.ranks.generations.push((n, now));
         }
         collector
+    }
+
+    /// What was found.
+    pub fn ranks(self) -> Ranks {
+        self.ranks.seal()
     }
 }
 
@@ -245,18 +268,41 @@ impl Eyes for Collector<'_> {
     fn see(&mut self, mention: Mention) -> u64 {
         match mention {
             Mention::Object(..) => {}
-            Mention::Generation(frame, n) => {
-                self.ranks.generations.insert((frame.0, n));
-            }
-            Mention::Sequence(mm, n) => {
-                self.ranks.sequences.insert((mm.0, n));
-            }
+            Mention::Generation(frame, n) => self.ranks.generations.push((frame.0, n)),
+            Mention::Sequence(mm, n) => self.ranks.sequences.push((mm.0, n)),
             Mention::Contents(contents) => {
                 let versions = self.world.patches.runs(contents).filter_map(|r| r.holds.version());
                 self.ranks.versions.extend(versions.map(|v| v.seq));
             }
         }
         0
+    }
+
+    fn ranked(&self) -> bool {
+        true
+    }
+}
+
+/// Sees objects by their own names and growing numbers by their ranks.
+#[derive(Clone, Copy, Debug)]
+pub struct ByRank<'a> {
+    /// What is looked at.
+    pub world: &'a World,
+    /// The ranks.
+    pub ranks: &'a Ranks,
+}
+
+impl Eyes for ByRank<'_> {
+    #[inline]
+    fn see(&mut self, mention: Mention) -> u64 {
+        match mention {
+            Mention::Object(_, n) => u64::from(n),
+            Mention::Generation(frame, n) => self.ranks.generation(frame.0, n),
+            Mention::Sequence(mm, n) => self.ranks.sequence(self.world, mm, n),
+            Mention::Contents(contents) => {
+                self.world.patches.hash_with(contents, |version| self.ranks.version(version))
+            }
+        }
     }
 
     fn ranked(&self) -> bool {
@@ -305,6 +351,19 @@ impl World {
             let word = self.word_seen(kind, object, self.word(cell), eyes);
             out.extend(word.to_le_bytes());
         }
+    }
+
+    /// What [`World::seen`] gives by rank and with everybody's own name, from the fingerprint that
+    /// is kept.
+    pub fn seen_by_rank(&self, ranks: &Ranks) -> u64 {
+        let mut eyes = ByRank { world: self, ranks };
+        self.growing().fold(self.fingerprint(), |hash, (at, word)| {
+            let seen = match self.word_seen(at.kind, at.object, word, &mut eyes) {
+                0 => 0,
+                seen => mix(u64::from(at.cell) + 1, seen),
+            };
+            hash ^ self.weight(at.cell, at.kind, word) ^ seen
+        })
     }
 
     /// The hash of all cells as somebody sees them. Seen with the eyes of everybody it is

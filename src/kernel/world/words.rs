@@ -5,6 +5,7 @@ use super::cell::{Facet, Kind};
 use super::contents::Contents;
 use super::door::World;
 use super::ids::*;
+use super::layout::TLB_SLOTS;
 use super::machine::*;
 use super::objects::*;
 use super::view::{Eyes, Mention};
@@ -40,6 +41,36 @@ impl Kind {
     }
 }
 
+/// The facets whose words look different to whoever counts numbers that only grow by rank; of all
+/// others the words are what they are.
+const GROWING: [Kind; 22] = {
+    use Kind::*;
+    [
+        Flags,
+        Data,
+        Newest,
+        Promised,
+        Excused,
+        Asked,
+        BlockState,
+        BlockData,
+        BlockDurable,
+        Tlb,
+        MmState,
+        FileState,
+        DiskState,
+        Bio,
+        BioData,
+        BioSum,
+        IntervalSub,
+        Xlat,
+        Pinned,
+        Pipe,
+        OpValue,
+        Versions,
+    ]
+};
+
 /// The packed number of an object (0 is none) as somebody sees it.
 fn packed(eyes: &mut impl Eyes, sort: Sort, bits: u32) -> u32 {
     match bits.checked_sub(1) {
@@ -57,7 +88,28 @@ fn page(eyes: &mut impl Eyes, frame: u32, generation: u16) -> (u32, u16) {
     (packed(eyes, Sort::Frame, frame), seen)
 }
 
+/// A cell whose word looks different by rank.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Growing {
+    /// Its facet.
+    pub kind: Kind,
+    /// Its object.
+    pub object: u32,
+    /// Its number.
+    pub cell: u32,
+}
+
 impl World {
+    /// All cells whose words look different by rank. Slots of a TLB in which no page can be are
+    /// left out.
+    pub(super) fn all_growing(&self) -> Vec<Growing> {
+        let pages = self.map.plan.vpages();
+        let used = |&(kind, object, _): &(Kind, u32, u32)| {
+            GROWING.contains(&kind) && (kind != Kind::Tlb || object % TLB_SLOTS < pages)
+        };
+        self.all().filter(used).map(|(kind, object, cell)| Growing { kind, object, cell }).collect()
+    }
+
     /// The word of a facet as somebody sees it. It is no word of the world any more: contents
     /// count by their hash.
     pub(super) fn word_seen(

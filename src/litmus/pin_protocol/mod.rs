@@ -8,8 +8,7 @@
 
 mod page;
 
-use self::page::{DIRTY, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG};
-use crate::engine::hash::mix;
+use self::page::{DIRTY, Hashed, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG};
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 
 /// Most pages.
@@ -30,7 +29,7 @@ const BY_WRITEBACK: u8 = 1;
 const BY_TRUNCATE: u8 = 2;
 
 /// Steps of writeback per page, of truncate, and the steps of a pinner beside its DMA writes.
-const WB_STEPS: u16 = 6;
+const WB_STEPS: u8 = 6;
 const TRUNCATE_STEPS: u16 = 7;
 const PIN_STEPS: u16 = 3;
 
@@ -68,17 +67,22 @@ enum Cell {
     InCache,
 }
 
+/// The page and the step of writeback.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spot {
+    page: u8,
+    step: u8,
+}
+
 /// What one step overwrote.
 #[derive(Clone, Copy, Debug)]
 struct Saved {
-    page: Page,
+    page: Hashed<Page>,
+    pc: Hashed<u16>,
+    fingerprint: u64,
     index: u8,
     agent: u8,
-    wb_page: u8,
-    pc: u16,
-    page_hash: u64,
-    pc_hash: u64,
-    fingerprint: u64,
+    writeback: Spot,
 }
 
 /// The protocol in motion: agents 0..P pin, agent P writes back, agent P+1 truncates the last
@@ -86,26 +90,18 @@ struct Saved {
 #[derive(Clone, Debug)]
 pub struct PinProtocol {
     size: Size,
-    pages: [Page; MAX_PAGES],
-    hashes: [u64; MAX_PAGES],
+    pages: [Hashed<Page>; MAX_PAGES],
     /// Program counters; that of writeback counts (round, page, step) as one number.
-    pcs: [u16; MAX_PAGES + 2],
-    /// The page that writeback's program counter stands for, and where it ends: a division saved
-    /// in every step.
-    wb_page: u8,
+    pcs: [Hashed<u16>; MAX_PAGES + 2],
+    /// What writeback's program counter stands for, and where it ends: divisions saved in every
+    /// step.
+    writeback: Spot,
     wb_end: u16,
-    /// Hashes of the program counters.
-    pc_hashes: [u64; MAX_PAGES + 2],
     truncated: bool,
     fingerprint: u64,
     log: Vec<Saved>,
     recording: bool,
     footprint: Footprint,
-}
-
-#[inline]
-fn pc_hash(agent: usize, pc: u16) -> u64 {
-    mix(1 << 63 | (agent as u64) << 32 | u64::from(pc))
 }
 
 impl PinProtocol {
@@ -115,18 +111,16 @@ impl PinProtocol {
         if !pages_fit || size.writes > 200 || size.rounds > 200 {
             return None;
         }
-        let pages: [Page; MAX_PAGES] = std::array::from_fn(Page::new);
-        let hashes = pages.map(Page::hash);
-        let fingerprint = hashes[..size.pages].iter().fold(0, |a, h| a ^ h)
-            ^ (0..size.pages + 2).fold(0, |a, i| a ^ pc_hash(i, 0));
+        let pages: [_; MAX_PAGES] = std::array::from_fn(|i| Hashed::page(Page::new(i)));
+        let pcs: [_; MAX_PAGES + 2] = std::array::from_fn(|agent| Hashed::pc(agent, 0));
+        let fingerprint = pages[..size.pages].iter().fold(0, |a, page| a ^ page.hash)
+            ^ pcs[..size.pages + 2].iter().fold(0, |a, pc| a ^ pc.hash);
         Some(PinProtocol {
             size,
             pages,
-            hashes,
-            pcs: [0; MAX_PAGES + 2],
-            wb_page: 0,
-            wb_end: size.rounds * size.pages as u16 * WB_STEPS,
-            pc_hashes: std::array::from_fn(|a| pc_hash(a, 0)),
+            pcs,
+            writeback: Spot::default(),
+            wb_end: size.rounds * size.pages as u16 * u16::from(WB_STEPS),
             truncated: false,
             fingerprint,
             log: Vec::new(),
@@ -157,23 +151,23 @@ impl PinProtocol {
         let p = self.size.pages;
         match agent {
             a if a < p => a,
-            a if a == p => usize::from(self.wb_page),
+            a if a == p => usize::from(self.writeback.page),
             _ => p - 1,
         }
     }
 
     #[inline]
     fn enabled(&self, agent: usize) -> bool {
-        let pc = self.pcs[agent];
+        let pc = self.pcs[agent].is;
         if pc >= self.end(agent) {
             return false;
         }
         if agent < self.size.pages {
             return true;
         }
-        let page = &self.pages[self.page_of(agent)];
+        let page = self.pages[self.page_of(agent)].is;
         if agent == self.size.pages {
-            !pc.is_multiple_of(WB_STEPS) || page.locked() == FREE
+            self.writeback.step != 0 || page.locked() == FREE
         } else {
             match pc {
                 0 => page.locked() == FREE,
@@ -205,14 +199,14 @@ impl PinProtocol {
         pc + 1
     }
 
-    /// One step of writeback.
+    /// One step of writeback; gives the next.
     #[inline]
-    fn write_back(page: &mut Page, pc: u16) -> u16 {
-        match pc % WB_STEPS {
+    fn write_back(page: &mut Page, step: u8) -> u8 {
+        match step {
             0 => page.lock(BY_WRITEBACK),
             1 if !page.has(DIRTY | IN_CACHE) => {
                 page.lock(FREE);
-                return pc + WB_STEPS - 1;
+                return WB_STEPS;
             }
             1 => page.clear(DIRTY | PTE_WRITABLE | PTE_DIRTY),
             2 => page.raise(WRITEBACK_FLAG),
@@ -223,7 +217,20 @@ impl PinProtocol {
                 page.clear(WRITEBACK_FLAG);
             }
         }
-        pc + 1
+        step + 1
+    }
+
+    /// Writeback goes on to a step of the present page, or to the next page; gives its program
+    /// counter.
+    #[inline]
+    fn advance(&mut self, pc: u16, step: u8) -> u16 {
+        let Spot { page, step: before } = self.writeback;
+        self.writeback = match step < WB_STEPS {
+            true => Spot { page, step },
+            false if usize::from(page) + 1 < self.size.pages => Spot { page: page + 1, step: 0 },
+            false => Spot::default(),
+        };
+        pc + u16::from(step - before)
     }
 
     /// One step of truncate.
@@ -244,30 +251,25 @@ impl PinProtocol {
         pc + 1
     }
 
-    /// Whether the lock of page `index` has the one owner that is between its lock and unlock.
+    /// Whoever is between lock and unlock of page `index`: that is the owner of its lock. Both at
+    /// once are no owner.
     #[inline]
-    fn lock_is_owned(&self, index: usize) -> bool {
+    fn owner(&self, index: usize) -> u8 {
+        let Spot { page, step } = self.writeback;
+        let writeback = usize::from(page) == index && (1..=3).contains(&step);
         let p = self.size.pages;
-        let writeback = self.page_of(p) == index
-            && self.pcs[p] < self.end(p)
-            && (1..=3).contains(&(self.pcs[p] % WB_STEPS));
-        let truncate = index == p - 1 && (1..=6).contains(&self.pcs[p + 1]);
-        match self.pages[index].locked() {
-            FREE => !writeback && !truncate,
-            BY_WRITEBACK => writeback && !truncate,
-            _ => truncate && !writeback,
-        }
+        let truncate = index == p - 1 && (1..=6).contains(&self.pcs[p + 1].is);
+        u8::from(writeback) * BY_WRITEBACK + u8::from(truncate) * BY_TRUNCATE
     }
 
     /// The invariants, of the one page that a step can have changed: (broken, reached).
     #[inline]
-    fn check(&self, index: usize) -> (Props, Props) {
-        let page = self.pages[index];
+    fn check(&self, index: usize, page: Page) -> (Props, Props) {
         let pinned = page.get(Lane::Pincount);
         let writeback = page.has(WRITEBACK_FLAG);
         let bad = u32::from(page.get(Lane::Refcount) < pinned) << COUNTS
             | u32::from(writeback && !page.has(IN_CACHE) && !self.truncated) << WRITEBACK
-            | u32::from(!self.lock_is_owned(index)) << LOCK;
+            | u32::from(page.locked() != self.owner(index)) << LOCK;
         let seen = u32::from(pinned > 0) << COUNTS
             | u32::from(writeback) << WRITEBACK
             | u32::from(page.locked() != FREE) << LOCK;
@@ -288,7 +290,7 @@ impl PinProtocol {
                 _ if self.size.fix => (&[], &[Dirty, Counts]),
                 _ => (&[], &[Counts]),
             },
-            a if a == p => match pc % WB_STEPS {
+            a if a == p => match pc % u16::from(WB_STEPS) {
                 0 => (&[], &[Locked]),
                 1 if !before.has(DIRTY | IN_CACHE) => (&[Dirty, InCache], &[Locked]),
                 1 => (&[InCache, Locked], &[Dirty, Pte]),
@@ -355,61 +357,49 @@ impl Model for PinProtocol {
         Agent::from(mv)
     }
 
-    #[inline]
+    // So small that a call of it would show.
+    #[inline(always)]
     fn apply(&mut self, mv: u8) -> Stepped {
         let agent = usize::from(mv);
         let index = self.page_of(agent);
-        let pc = self.pcs[agent];
-        let before = self.pages[index];
-        let (page_hash, old_pc_hash) = (self.hashes[index], self.pc_hashes[agent]);
+        let (before, pc) = (self.pages[index], self.pcs[agent]);
         let mark = self.log.len();
         self.log.push(Saved {
             page: before,
+            pc,
+            fingerprint: self.fingerprint,
             index: index as u8,
             agent: mv,
-            wb_page: self.wb_page,
-            pc,
-            page_hash,
-            pc_hash: old_pc_hash,
-            fingerprint: self.fingerprint,
+            writeback: self.writeback,
         });
-        let mut page = before;
+        let mut page = before.is;
         let next = match agent {
-            a if a < self.size.pages => self.pin(&mut page, pc),
+            a if a < self.size.pages => self.pin(&mut page, pc.is),
             a if a == self.size.pages => {
-                let next = Self::write_back(&mut page, pc);
-                if next.is_multiple_of(WB_STEPS) {
-                    let following = index + 1;
-                    self.wb_page = if following < self.size.pages { following as u8 } else { 0 };
-                }
-                next
+                let step = Self::write_back(&mut page, self.writeback.step);
+                self.advance(pc.is, step)
             }
-            _ => Self::truncate(&mut page, &mut self.truncated, pc),
+            _ => Self::truncate(&mut page, &mut self.truncated, pc.is),
         };
-        let hash = page.hash();
-        self.pages[index] = page;
-        self.hashes[index] = hash;
+        let (after, next) = (Hashed::page(page), Hashed::pc(agent, next));
+        self.pages[index] = after;
         self.pcs[agent] = next;
-        self.pc_hashes[agent] = pc_hash(agent, next);
-        self.fingerprint ^= page_hash ^ hash ^ old_pc_hash ^ self.pc_hashes[agent];
-        let (broken, reached) = self.check(index);
+        self.fingerprint ^= before.hash ^ after.hash ^ pc.hash ^ next.hash;
+        let (broken, reached) = self.check(index, page);
         if self.recording {
-            self.note(agent, index, pc, before);
+            self.note(agent, index, pc.is, before.is);
         }
         Stepped { broken, reached, mark }
     }
 
-    #[inline]
+    #[inline(always)]
     fn undo(&mut self, stepped: Stepped) {
         while self.log.len() > stepped.mark {
             let Some(saved) = self.log.pop() else { return };
-            let index = usize::from(saved.index);
-            self.pages[index] = saved.page;
-            self.hashes[index] = saved.page_hash;
+            self.pages[usize::from(saved.index)] = saved.page;
             self.pcs[usize::from(saved.agent)] = saved.pc;
-            self.pc_hashes[usize::from(saved.agent)] = saved.pc_hash;
-            self.wb_page = saved.wb_page;
-            self.truncated = self.pcs[self.size.pages + 1] > 3;
+            self.writeback = saved.writeback;
+            self.truncated = self.pcs[self.size.pages + 1].is > 3;
             self.fingerprint = saved.fingerprint;
         }
     }
@@ -421,9 +411,9 @@ impl Model for PinProtocol {
 
     fn state(&self, out: &mut Vec<u8>) {
         for page in &self.pages[..self.size.pages] {
-            out.extend_from_slice(&page.0.to_le_bytes());
+            out.extend_from_slice(&page.is.0.to_le_bytes());
         }
-        out.extend(self.pcs[..self.size.pages + 2].iter().flat_map(|pc| pc.to_le_bytes()));
+        out.extend(self.pcs[..self.size.pages + 2].iter().flat_map(|pc| pc.is.to_le_bytes()));
     }
 
     fn record_footprints(&mut self, on: bool) {
@@ -435,7 +425,7 @@ impl Model for PinProtocol {
     }
 
     fn ending(&self) -> Ending {
-        let done = (0..self.agents()).all(|a| self.pcs[a] >= self.end(a));
+        let done = (0..self.agents()).all(|a| self.pcs[a].is >= self.end(a));
         if done { Ending::Finished } else { Ending::Deadlock }
     }
 
@@ -445,7 +435,8 @@ impl Model for PinProtocol {
         if self.ending() != Ending::Finished {
             return verdict;
         }
-        for page in self.pages[..self.size.pages].iter().filter(|p| p.has(IN_CACHE)) {
+        let pages = self.pages[..self.size.pages].iter().map(|page| page.is);
+        for page in pages.filter(|p| p.has(IN_CACHE)) {
             if page.get(Lane::Content) == 0 {
                 continue;
             }
@@ -458,17 +449,15 @@ impl Model for PinProtocol {
     }
 
     fn place(&self, agent: Agent) -> u32 {
-        u32::from(self.pcs[agent as usize])
+        u32::from(self.pcs[agent as usize].is)
     }
 
     fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {
         let agent = agent as usize;
-        if self.pcs[agent] < self.end(agent) {
-            let guard = if agent > self.size.pages && self.pcs[agent] == 1 {
-                Cell::Writeback
-            } else {
-                Cell::Locked
-            };
+        let pc = self.pcs[agent].is;
+        if pc < self.end(agent) {
+            let guard =
+                if agent > self.size.pages && pc == 1 { Cell::Writeback } else { Cell::Locked };
             out.push((self.page_of(agent) as u32) << 4 | guard as u32);
         }
         true

@@ -1,6 +1,28 @@
-//! A page of the pin protocol in one word.
+//! A page of the pin protocol in one word, and what parts of the state add to the fingerprint.
 
 use crate::engine::hash::mix;
+
+/// A part of the state, and what it adds to the fingerprint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed<T> {
+    pub(super) is: T,
+    pub(super) hash: u64,
+}
+
+impl Hashed<Page> {
+    #[inline]
+    pub(super) fn page(is: Page) -> Hashed<Page> {
+        Hashed { is, hash: mix(is.0) }
+    }
+}
+
+impl Hashed<u16> {
+    #[inline]
+    pub(super) fn pc(agent: usize, is: u16) -> Hashed<u16> {
+        Hashed { is, hash: mix(1 << 63 | (agent as u64) << 32 | u64::from(is)) }
+    }
+}
+
 /// One page, its page-table entry and its block on disk, in one word: five numbers of a byte
 /// each, flags, the owner of the lock, and the page's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,10 +90,5 @@ impl Page {
     #[inline]
     pub(super) fn lock(&mut self, owner: u8) {
         self.0 = self.0 & !(3 << LOCK_SHIFT) | u64::from(owner) << LOCK_SHIFT;
-    }
-
-    #[inline]
-    pub(super) fn hash(self) -> u64 {
-        mix(self.0)
     }
 }
