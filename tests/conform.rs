@@ -8,8 +8,10 @@ use gupsim::conform::read;
 use gupsim::conform::record::{self, Recording};
 use gupsim::conform::report::{self, Fate, Filter, Report};
 use gupsim::conform::rules::{self, Outcome};
-use gupsim::conform::sequence::Suite;
+use gupsim::conform::sequence::{Sequence, Suite};
+use gupsim::conform::source::{Lacks, Observed, Offer, Simulator, Source};
 use gupsim::kernel::strategy::Preset;
+use std::borrow::Cow;
 
 const RULES: &str = include_str!("data/kernel-truth/rules.md");
 
@@ -167,13 +169,14 @@ const KERNELS: &[Kernel] = &[
 fn the_presets_do_what_their_kernels_did() {
     for &(kernel, recorded, left_out, either, fields) in KERNELS {
         let strategy = Preset::find(&format!("linux-{kernel}")).unwrap().strategy;
+        let simulator = Simulator { strategy };
         let mut report = Report::default();
         for bundled in bundled::ALL {
             let (suite, recording) = load(bundled);
             let (major, minor) = recording.version();
             if format!("{major}.{minor}") == kernel {
                 let all = Filter::default();
-                let runs = report::runs(bundled.name, &suite, &recording, strategy, &all);
+                let runs = report::runs(bundled.name, &suite, &recording, &simulator, &all);
                 report.add(&suite, &recording, runs);
             }
         }
@@ -192,6 +195,62 @@ fn the_presets_do_what_their_kernels_did() {
         assert_eq!(counts.either, either, "{kernel}");
         assert!(counts.fields > fields, "{kernel}: {counts:?}");
     }
+}
+
+/// A source that has seen one thing.
+struct Witness(Run);
+
+impl Source for Witness {
+    fn offers(&self, _: &Suite) -> Vec<Offer> {
+        vec![Offer { seq: self.0.seq.clone(), fs: self.0.fs.clone(), nth: 0 }]
+    }
+
+    fn observe(&self, _: &Sequence, _: &Offer, _: View) -> Result<Observed<'_>, Lacks> {
+        Ok(Observed { run: Cow::Borrowed(&self.0), ..Observed::default() })
+    }
+
+    fn view<'a>(&self, offer: &'a Offer) -> View<'a> {
+        View::of(&offer.fs)
+    }
+}
+
+#[test]
+fn a_race_is_predicted_whichever_way_it_ends_but_as_a_whole() {
+    let bundled = bundled::ALL.iter().find(|b| b.name == "curated-6.18").unwrap();
+    let suite = read::suite(bundled.suite, bundled.sequences).unwrap();
+    let simulator = Simulator { strategy: Preset::find("linux-6.18").unwrap().strategy };
+    for seq in ["e03_pin_fsync_redirty", "g12_bio_pin_fsync"] {
+        let offer = Offer { seq: seq.to_string(), fs: "gateb".to_string(), nth: 0 };
+        let sequence = suite.sequence(seq).unwrap();
+        let seen = simulator.observe(sequence, &offer, View::of("gateb")).unwrap();
+        let ends: Vec<Run> = seen.possible().map(|o| o.run.clone().into_owned()).collect();
+        let [slow, fast] = &ends[..] else { panic!("{seq} ends in {} ways", ends.len()) };
+        let fate = |run: &Run| {
+            let (witness, all) = (Witness(run.clone()), Filter::default());
+            let found = report::runs("witness", &suite, &witness, &simulator, &all).remove(0);
+            assert!(found.comparison.either, "{seq}");
+            found.fate
+        };
+        assert_eq!((fate(slow), fate(fast)), (Fate::Predicted, Fate::Predicted), "{seq}");
+        let mut mixed = slow.clone();
+        let differ: Vec<usize> =
+            (0..slow.steps.len()).filter(|&n| slow.steps[n] != fast.steps[n]).collect();
+        mixed.steps[differ[0]] = fast.steps[differ[0]].clone();
+        // The ends of g12 differ in one step alone, and so cannot be mixed.
+        let whole = differ.len() == 1 && slow.ended == fast.ended;
+        assert_eq!(whole, seq.starts_with("g12"), "{differ:?}");
+        assert_eq!(fate(&mixed) == Fate::Predicted, whole, "{seq}");
+    }
+}
+
+#[test]
+fn the_simulator_agrees_with_itself() {
+    let bundled = bundled::ALL.iter().find(|b| b.name == "curated-6.18").unwrap();
+    let suite = read::suite(bundled.suite, bundled.sequences).unwrap();
+    let simulator = Simulator { strategy: Preset::find("linux-6.18").unwrap().strategy };
+    let found = report::runs("itself", &suite, &simulator, &simulator, &Filter::default());
+    assert!(found.len() > 150, "{}", found.len());
+    assert!(found.iter().all(|run| run.fate == Fate::Predicted));
 }
 
 /// A change of an observation.

@@ -1,12 +1,13 @@
 //! `gupsim conform`: the simulator held against what real kernels did.
 
 use super::explore::Style;
-use super::{Exit, failure::Failure, out, watch};
+use super::{Exit, conform_export, failure::Failure, out, watch};
 use crate::conform::bundled;
 use crate::conform::read;
 use crate::conform::record::{self, Recording};
 use crate::conform::report::{self, Filter, Report};
 use crate::conform::sequence::Suite;
+use crate::conform::source::Simulator;
 use crate::conform::table;
 use crate::kernel::strategy::Preset;
 use crate::scenario::strategy as words;
@@ -30,13 +31,13 @@ pub struct Args {
     /// The design to be held against them; of the recording's kernel if none is said, and without
     /// files the default preset
     #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
+    pub(super) preset: Option<String>,
     /// Only sequences whose names begin like this
     #[arg(long, value_name = "PREFIX")]
-    only: Option<String>,
+    pub(super) only: Option<String>,
     /// Only on this file system
     #[arg(long, value_name = "FS")]
-    fs: Option<String>,
+    pub(super) fs: Option<String>,
     /// Runs that differ to be shown at most
     #[arg(long, value_name = "N", default_value_t = 10)]
     show: usize,
@@ -46,6 +47,21 @@ pub struct Args {
     /// Print the table of rules instead: where each holds, and whether it is predicted
     #[arg(long, conflicts_with_all = ["sequences", "preset", "only", "fs", "format", "trace"])]
     table: bool,
+    /// Write a sequence as a scenario, or a scenario as a sequence, instead: the name of a recorded
+    /// sequence, FILE.seq, a scenario's name, or FILE.json
+    #[arg(long, value_name = "WHAT",
+          conflicts_with_all = ["sequences", "table", "random", "format", "trace"])]
+    export: Option<String>,
+    /// Write so many random sequences instead, to be recorded; with --fs gate some that block
+    #[arg(long, value_name = "N",
+          conflicts_with_all = ["sequences", "table", "preset", "only", "format", "trace"])]
+    random: Option<u64>,
+    /// The seed of random sequences
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "random")]
+    pub(super) seed: u64,
+    /// With --export and --random: the file to write, which must not be there yet
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sequences", "table"])]
+    pub(super) out: Option<PathBuf>,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Style::Text)]
     format: Style,
@@ -58,12 +74,24 @@ Examples:
   gupsim conform --preset linux-6.1
   gupsim conform my.seq my.jsonl
   gupsim conform --table
+  gupsim conform --export e12_pin_redirty --out e12.json
+  gupsim conform --export e12.json
+  gupsim conform --random 100 --seed 7 --out random.seq
 
 Exits with 0 if everything that can be simulated agrees, 1 if anything differs, 2 if the input
 could not be read, 5 if it was interrupted (what was compared until then is reported).";
 
 /// Compares and says what differs.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(what) = &args.export {
+        return conform_export::export(args, what).map(|()| Exit::Clean);
+    }
+    if let Some(count) = args.random {
+        return conform_export::random(args, count).map(|()| Exit::Clean);
+    }
+    if args.out.is_some() {
+        return Err(Failure::usage("--out has nothing to write", "add --export or --random"));
+    }
     if args.table {
         out::print(&table::of_rules()?)?;
         return Ok(Exit::Clean);
@@ -77,11 +105,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         (None, Some((_, _, recording))) => of_kernel(recording),
         (None, None) => Preset::DEFAULT.to_string(),
     };
-    let strategy = words::preset(&preset)?;
+    let simulator = Simulator { strategy: words::preset(&preset)? };
     watch::interrupts()?;
     let mut report = Report { preset: preset.clone(), ..Report::default() };
     for (name, suite, recording) in loaded {
-        let runs = report::runs(&name, &suite, &recording, strategy, &filter);
+        let runs = report::runs(&name, &suite, &recording, &simulator, &filter);
         report.add(&suite, &recording, runs);
     }
     if report.runs.is_empty() && !watch::interrupted() {

@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod completions;
 mod conform;
+mod conform_export;
 mod exit;
 mod explain;
 mod explore;

@@ -75,6 +75,11 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// Everything that the newest kernel shows of a file in blocks that nobody has had before.
+    pub fn of(fs: &str) -> View<'_> {
+        View { fs, kernel: (i64::MAX, 0), used: false, private: true }
+    }
+
     /// Whether a read that must not wait (RWF_NOWAIT) starts no I/O either (IOCB_NOIO), and so
     /// refuses a page with PG_readahead, which is PG_reclaim (`filemap_readahead`; the flag went
     /// with "mm: allow read-ahead with IOCB_NOWAIT set", 6.12).

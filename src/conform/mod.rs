@@ -2,20 +2,25 @@
 //! what the simulator does.
 //!
 //! `tests/data/kernel-truth/README.md` is the specification of both formats. [`read`] reads the
-//! language of sequences, [`expr`] its rules, [`record`] the recordings; [`compare`] says what of
-//! two observations has to agree, whoever made them: a recording, the simulator ([`sim`]), or a
-//! kernel that runs. None of the three knows the others.
+//! language of sequences, [`expr`] its rules, [`record`] the recordings. What can be observed comes
+//! from a [`source`]: a recording, the simulator ([`sim`]), and one day a kernel that runs;
+//! [`compare`] says what of two observations has to agree, whoever made them. None of the three
+//! knows the others.
 
 pub mod bundled;
 pub mod compare;
 pub mod env;
+pub mod export;
 pub mod expr;
 pub mod observation;
+pub mod random;
 pub mod read;
 pub mod record;
 pub mod report;
 pub mod rules;
 pub mod sequence;
 pub mod sim;
+pub mod source;
 pub mod table;
 mod words;
+pub mod write;

@@ -162,10 +162,10 @@ impl Reader<'_> {
     }
 }
 
-const INITS: &[(&str, Init)] =
+pub(super) const INITS: &[(&str, Init)] =
     &[("hole", Init::Hole), ("dirty", Init::Dirty), ("clean", Init::Clean), ("cold", Init::Cold)];
 
-const MADVICE: &[(&str, Madvice)] = &[
+pub(super) const MADVICE: &[(&str, Madvice)] = &[
     ("DONTNEED", Madvice::DontNeed),
     ("FREE", Madvice::Free),
     ("REMOVE", Madvice::Remove),
@@ -184,7 +184,7 @@ const MADVICE: &[(&str, Madvice)] = &[
     ("DONTNEED_LOCKED", Madvice::Other("DONTNEED_LOCKED")),
 ];
 
-const GATES: &[(&str, Gate)] = &[
+pub(super) const GATES: &[(&str, Gate)] = &[
     ("close", Gate::Close),
     ("open", Gate::Open),
     ("eio", Gate::Eio),
@@ -197,18 +197,19 @@ const GATES: &[(&str, Gate)] = &[
     ("rwait", Gate::RawWait),
 ];
 
-const SHARING: &[(&str, Sharing)] =
+pub(super) const SHARING: &[(&str, Sharing)] =
     &[("shared", Sharing::Shared), ("private", Sharing::Private), ("sync", Sharing::Sync)];
-const PROTS: &[(&str, Prot)] = &[("ro", Prot::Ro), ("rw", Prot::Rw), ("none", Prot::None)];
-const WRITES: &[(&str, bool)] = &[("rw", true), ("ro", false)];
-const MSYNC: &[(&str, Msync)] =
+pub(super) const PROTS: &[(&str, Prot)] =
+    &[("ro", Prot::Ro), ("rw", Prot::Rw), ("none", Prot::None)];
+pub(super) const WRITES: &[(&str, bool)] = &[("rw", true), ("ro", false)];
+pub(super) const MSYNC: &[(&str, Msync)] =
     &[("sync", Msync::Sync), ("async", Msync::Async), ("inval", Msync::Invalidate)];
-const FADVICE: &[(&str, Fadvice)] = &[
+pub(super) const FADVICE: &[(&str, Fadvice)] = &[
     ("DONTNEED", Fadvice::DontNeed),
     ("WILLNEED", Fadvice::WillNeed),
     ("RANDOM", Fadvice::Random),
 ];
-const SEALS: &[(&str, Seal)] = &[
+pub(super) const SEALS: &[(&str, Seal)] = &[
     ("write", Seal::Write),
     ("future", Seal::Future),
     ("shrink", Seal::Shrink),

@@ -1,12 +1,10 @@
 //! What a comparison with recordings found, as text and as JSON.
 
 use super::compare::{self, Comparison, View};
-use super::observation::Run;
 use super::record::Recording;
 use super::rules;
 use super::sequence::{Sequence, Suite};
-use super::sim::{self, Simulated};
-use crate::kernel::strategy::Strategy;
+use super::source::{Lacks, Observed, Offer, Source, Trace};
 use indexmap::IndexMap;
 use serde::Serialize;
 use std::fmt::Write;
@@ -24,10 +22,10 @@ pub enum Fate {
     Unsupported(usize, String),
 }
 
-/// A recorded run and what the simulator made of it.
+/// A run and what the other source made of it.
 #[derive(Clone, Debug)]
 pub struct Compared {
-    /// The recording.
+    /// The source that it is held against.
     pub recording: String,
     /// The sequence.
     pub seq: String,
@@ -41,9 +39,6 @@ pub struct Compared {
     pub trace: Trace,
 }
 
-/// The steps of the simulator, by operation.
-pub type Trace = Vec<Vec<(String, &'static str)>>;
-
 /// Which runs are looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -56,88 +51,84 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn wants(&self, run: &Run) -> bool {
-        let seq = self.seq.as_ref().is_none_or(|prefix| run.seq.starts_with(prefix.as_str()));
-        seq && self.fs.as_ref().is_none_or(|fs| run.fs == *fs)
+    fn wants(&self, offer: &Offer) -> bool {
+        let seq = self.seq.as_ref().is_none_or(|prefix| offer.seq.starts_with(prefix.as_str()));
+        seq && self.fs.as_ref().is_none_or(|fs| offer.fs == *fs)
     }
 }
 
-/// Simulates the sequences of a recording and compares.
+/// Holds one source against another: every run that `expected` offers is made by `found` as well,
+/// and compared. `name` is what `expected` is called.
 pub fn runs(
     name: &str,
     suite: &Suite,
-    recording: &Recording,
-    strategy: Strategy,
+    expected: &impl Source,
+    found: &impl Source,
     filter: &Filter,
 ) -> Vec<Compared> {
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     let over = || filter.over.is_some_and(|over| over());
-    for run in recording.runs.iter().filter(|run| filter.wants(run)).take_while(|_| !over()) {
-        let Some(sequence) = suite.sequences.iter().find(|s| s.name == run.seq) else { continue };
-        let used = used(recording, run);
-        let view = View { fs: &run.fs, kernel: recording.version(), used, private: true };
-        let (fate, comparison, trace) = match sim::simulate(sequence, view, strategy) {
-            Err(lacks) => {
-                let fate = Fate::Unsupported(lacks.step, lacks.what);
-                (fate, Comparison::default(), Vec::new())
+    let offers = expected.offers(suite).into_iter().filter(|offer| filter.wants(offer));
+    for offer in offers.take_while(|_| !over()) {
+        let Some(sequence) = suite.sequence(&offer.seq) else { continue };
+        let view = expected.view(&offer);
+        let both = expected.observe(sequence, &offer, view);
+        let both = both.and_then(|a| Ok((a, found.observe(sequence, &offer, view)?)));
+        let (fate, comparison, trace) = match both {
+            Err(Lacks { step, what }) => {
+                (Fate::Unsupported(step, what), Comparison::default(), Trace::new())
             }
-            Ok(simulated) => judge(sequence, view, run, simulated),
+            Ok((a, b)) => judge(sequence, view, &a, &b),
         };
-        let (seq, fs) = (run.seq.clone(), run.fs.clone());
-        found.push(Compared { recording: name.to_string(), seq, fs, fate, comparison, trace });
+        let Offer { seq, fs, .. } = offer;
+        all.push(Compared { recording: name.to_string(), seq, fs, fate, comparison, trace });
     }
-    found
-}
-
-/// Whether a run's file got the blocks of an earlier one. The runs of a file system were made one
-/// after the other on the same device. Which blocks a new file gets is the allocator's business,
-/// which is not simulated; what can be seen of it is PG_dirty of a pmem page (x03, x15): xfs gives
-/// out again what has been freed, ext4 does not.
-fn used(recording: &Recording, run: &Run) -> bool {
-    let first = recording.runs.iter().find(|other| other.fs == run.fs);
-    run.fs == "daxx" && first.is_some_and(|first| first.seq != run.seq)
+    all
 }
 
 /// Why PG_private may differ: btrfs lets its private data go and takes it up again where the model
 /// has none, and the stable kernels of May 2023 took over what 6.4 does about a pinned page.
 const PRIVATE: &str = "PG_private of btrfs, and of a pinned page on 6.1";
 
-/// What becomes of a run.
+/// What becomes of a run that both sources have.
 fn judge(
     sequence: &Sequence,
     view: View,
-    run: &Run,
-    simulated: Simulated,
+    expected: &Observed,
+    found: &Observed,
 ) -> (Fate, Comparison, Trace) {
-    let (all, trace) = held_against(sequence, view, run, simulated.clone());
+    let (all, trace) = closest(sequence, view, expected, found);
     if all.mismatches.is_empty() {
-        return (Fate::Predicted, all, trace);
+        return (Fate::Predicted, all, trace.clone());
     }
     let may_differ = view.kernel < (6, 4) || view.fs == "gateb";
     let without = View { private: false, ..view };
-    let (rest, _) = held_against(sequence, without, run, simulated);
+    let (rest, _) = closest(sequence, without, expected, found);
     match may_differ && rest.mismatches.is_empty() {
-        true => (Fate::OutOfScope(PRIVATE), rest, trace),
-        false => (Fate::Mismatched, all, trace),
+        true => (Fate::OutOfScope(PRIVATE), rest, trace.clone()),
+        false => (Fate::Mismatched, all, trace.clone()),
     }
 }
 
-/// Compares a recorded run with a simulated one, or with its other outcome if that fits better.
-fn held_against(
+/// Compares what the sources may observe, each as a whole, and gives what agrees, or agrees for
+/// longest, with what the second source did.
+fn closest<'a>(
     sequence: &Sequence,
     view: View,
-    run: &Run,
-    simulated: Simulated,
-) -> (Comparison, Trace) {
-    let Simulated { run: found, remarks, trace, other } = simulated;
-    let first = compare::compare(sequence, view, run, &found, &remarks);
-    let Some(other) = other else { return (first, trace) };
-    let second = compare::compare(sequence, view, run, &other.run, &other.remarks);
-    let (comparison, trace) = match first.mismatches.is_empty() || second.steps < first.steps {
-        true => (first, trace),
-        false => (second, other.trace),
+    expected: &Observed,
+    found: &'a Observed,
+) -> (Comparison, &'a Trace) {
+    let held = |(a, b): (&Observed, &'a Observed)| {
+        (compare::compare(sequence, view, &a.run, &b.run, &b.remarks), &b.trace)
     };
-    (Comparison { either: true, ..comparison }, trace)
+    let far = |c: &Comparison| (c.mismatches.is_empty(), c.steps);
+    let pairs = expected.possible().flat_map(|a| found.possible().map(move |b| (a, b)));
+    let others = pairs.skip(1).map(held);
+    let (comparison, trace) = others.fold(held((expected, found)), |best, other| {
+        if far(&other.0) > far(&best.0) { other } else { best }
+    });
+    let either = expected.other.is_some() || found.other.is_some();
+    (Comparison { either, ..comparison }, trace)
 }
 
 /// Counts of runs.

@@ -19,6 +19,13 @@ pub struct Suite {
     pub rules: Vec<Rule>,
 }
 
+impl Suite {
+    /// The sequence of a name.
+    pub fn sequence(&self, name: &str) -> Option<&Sequence> {
+        self.sequences.iter().find(|s| s.name == name)
+    }
+}
+
 /// A rule observed on real kernels.
 #[derive(Clone, Debug)]
 pub struct Rule {

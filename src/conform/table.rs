@@ -6,6 +6,7 @@ use super::record;
 use super::report::{self, Compared, Fate, Filter};
 use super::rules::{self, Outcome};
 use super::sequence::Suite;
+use super::source::Simulator;
 use crate::kernel::strategy::Preset;
 use crate::scenario::problem::Problems;
 use indexmap::IndexMap;
@@ -72,10 +73,10 @@ pub fn of_rules() -> Result<String, Problems> {
         let (major, minor) = recording.version();
         let kernel = format!("{major}.{minor}");
         let Some(preset) = Preset::find(&format!("linux-{kernel}")) else { continue };
-        let (strategy, all) = (preset.strategy, Filter::default());
+        let (simulator, all) = (Simulator { strategy: preset.strategy }, Filter::default());
         let column = columns.entry(kernel).or_default();
         column.outcomes.push(rules::evaluate(&suite, &recording));
-        column.runs.extend(report::runs(bundled.name, &suite, &recording, strategy, &all));
+        column.runs.extend(report::runs(bundled.name, &suite, &recording, &simulator, &all));
         suites.insert(bundled.suite, suite);
     }
     let mut out = format!("| rule | what it says | {} |\n", KERNELS.join(" | "));

@@ -2,12 +2,14 @@
 //!
 //! Scenario `number` of a seed is the same on every machine and whatever was made before it: its
 //! randomness is a stream of its own. First it is decided which features it may
-//! have ([`options`]), then what is made of them ([`machine`], [`program`]).
+//! have ([`options`]), then what is made of them ([`machine`], [`program`]); or else a random
+//! sequence of the language that kernels are recorded in ([`sequence`]).
 
 pub mod hunt;
 pub mod machine;
 pub mod options;
 pub mod program;
+pub mod sequence;
 
 use self::machine::Machine;
 use self::options::{Feature, Options};
@@ -22,12 +24,22 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 /// both simple and crowded ones.
 const ODDS: [usize; 4] = [6, 4, 3, 2];
 
-/// The features of a scenario.
-fn draw(random: &mut Stream) -> Options {
+/// One scenario in so many is a sequence.
+const SEQUENCES: usize = 5;
+
+/// The features of a scenario; `apart`: what decides whether it is a sequence, of which the
+/// others know nothing.
+fn draw(random: &mut Stream, apart: &mut Stream) -> Options {
     let mut options = Options::default();
     let odds = ODDS[random.below(ODDS.len())];
-    for &feature in Feature::ALL {
-        options.0 |= u64::from(random.below(odds) == 0) << feature as u8;
+    let machines = |f: &&Feature| !matches!(f, Feature::Sequence | Feature::Pair);
+    for &feature in Feature::ALL.iter().filter(machines) {
+        options.set(feature, random.below(odds) == 0);
+    }
+    if apart.below(SEQUENCES) == 0 {
+        options.set(Feature::Sequence, true);
+        options.set(Feature::Pair, apart.below(2) == 0);
+        options = options.only(sequence::FEATURES);
     }
     options
 }
@@ -35,7 +47,7 @@ fn draw(random: &mut Stream) -> Options {
 /// Scenario `number` of a seed, under no particular design.
 pub fn scenario(seed: u64, number: u64) -> Scenario {
     let mut random = Stream::new(seed, number, Purpose::Scenario);
-    let options = draw(&mut random);
+    let options = draw(&mut random, &mut Stream::new(seed, number, Purpose::Sequence));
     let mut key = [0; 32];
     key.chunks_mut(8).for_each(|word| word.copy_from_slice(&random.bits().to_le_bytes()));
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
@@ -49,6 +61,9 @@ pub fn scenario(seed: u64, number: u64) -> Scenario {
 
 /// Scenarios with some features, without title and design.
 pub fn scenarios(mut options: Options) -> BoxedStrategy<Scenario> {
+    if options.has(Feature::Sequence) {
+        return sequence::scenarios(options).boxed();
+    }
     // A file on pmem is what some of the others are about.
     if [Feature::Unbind, Feature::Lease].iter().any(|&f| options.has(f)) {
         options.0 |= 1 << Feature::Dax as u8;

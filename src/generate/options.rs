@@ -90,6 +90,11 @@ options! {
     Repeat = "repeat",
     /// A program that goes round for ever, and need not come to an end.
     Endless = "endless",
+    /// A random sequence of the language that kernels are recorded in (docs/fidelity.md), instead
+    /// of machine and programs.
+    Sequence = "sequence",
+    /// A second one on the same file at the same time.
+    Pair = "pair",
 }
 
 /// The features of one scenario.
@@ -100,6 +105,18 @@ impl Options {
     /// Whether a feature is on.
     pub fn has(self, feature: Feature) -> bool {
         self.0 >> feature as u8 & 1 == 1
+    }
+
+    /// Switches a feature on or off.
+    pub fn set(&mut self, feature: Feature, on: bool) {
+        self.0 = self.0 & !(1 << feature as u8) | u64::from(on) << feature as u8;
+    }
+
+    /// The same without every feature but these.
+    #[must_use]
+    pub fn only(self, features: &[Feature]) -> Options {
+        let mask = features.iter().fold(0, |mask, &f| mask | 1 << f as u8);
+        Options(self.0 & mask)
     }
 
     /// Those that are on, in order.

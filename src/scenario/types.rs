@@ -70,6 +70,10 @@ pub struct Scenario {
     /// else none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub workers: Option<u32>,
+    /// A fault maps what is cached around its page, and reads what is not (fault-around,
+    /// read-ahead); else as with `fault_around_bytes` 4096 and `read_ahead_kb` 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fault_around: bool,
     /// Disks by name. Files that name none lie on the only block disk (`disk0` if none is
     /// declared) or, with `dax`, on the only pmem disk (`pmem0`).
     #[serde(default, skip_serializing_if = "is_default")]
@@ -131,6 +135,10 @@ section! {
         stable_writes: bool,
         /// Block: contents are durable only after a flush.
         volatile_cache: bool,
+        /// Block: a loop device, whose driver has copied what is to be written by the time that the
+        /// submission returns.
+        #[serde(rename = "loop")]
+        looped: bool,
         /// Block: bios in flight at once; 1 if absent.
         queue_depth: Option<u32>,
         /// Free blocks at the start; if absent, enough for every hole, and for copies on write.

@@ -20,6 +20,8 @@ pub enum Purpose {
     Calibration = 3,
     /// What a made-up scenario consists of.
     Scenario = 4,
+    /// What a random sequence of operations consists of.
+    Sequence = 5,
 }
 
 /// A stream of random numbers.

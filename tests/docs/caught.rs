@@ -3,6 +3,7 @@
 use gupsim::conform::record::{self, Recording};
 use gupsim::conform::report::{self, Fate, Filter};
 use gupsim::conform::sequence::Suite;
+use gupsim::conform::source::Simulator;
 use gupsim::conform::{bundled, read};
 use gupsim::kernel::strategy::*;
 
@@ -31,8 +32,8 @@ fn others(s: Strategy) -> Vec<(&'static str, Strategy)> {
 
 /// How many recorded runs a model does not predict that 6.18 does predict, and the first of them.
 fn caught(all: &[(&str, Suite, Recording)], strategy: Strategy, known: &[String]) -> Vec<String> {
-    let filter = Filter::default();
-    let runs = all.iter().flat_map(|(n, suite, r)| report::runs(n, suite, r, strategy, &filter));
+    let (filter, simulator) = (Filter::default(), Simulator { strategy });
+    let runs = all.iter().flat_map(|(n, suite, r)| report::runs(n, suite, r, &simulator, &filter));
     let wrong = runs.filter(|run| run.fate == Fate::Mismatched);
     let names = wrong.map(|run| format!("{} on {}", run.seq, run.fs));
     names.filter(|name| !known.contains(name)).collect()

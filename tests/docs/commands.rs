@@ -60,6 +60,8 @@ impl Desk {
     /// The blocks of JSON whose fence names a file are that file.
     pub fn new(page: &str, text: &str, blocks: &[Block]) -> Desk {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(page.replace('/', "-"));
+        // Some commands refuse to write over what is there.
+        let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         for block in blocks {
             if let Some(name) = block.info.strip_prefix("json ").filter(|n| n.ends_with(".json")) {

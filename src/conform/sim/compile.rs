@@ -7,9 +7,9 @@
 mod lines;
 
 use super::super::sequence::{At, Bytes, Gate, Init, PAGE, SLOTS, Sequence};
-use super::Unsupported;
+use super::super::source::Lacks;
 use super::machine::{self, *};
-use super::values::Values;
+use super::values::{self, Values};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::plan::*;
 use crate::kernel::world::*;
@@ -159,11 +159,7 @@ struct Compiler<'a> {
 }
 
 /// Compiles a sequence for a file system.
-pub fn compile(
-    sequence: &Sequence,
-    fs: FsKind,
-    strategy: Strategy,
-) -> Result<Compiled, Unsupported> {
+pub fn compile(sequence: &Sequence, fs: FsKind, strategy: Strategy) -> Result<Compiled, Lacks> {
     let (plan, sources) = machine::plan(sequence, fs);
     let mut c = Compiler {
         sequence,
@@ -183,7 +179,7 @@ pub fn compile(
     let init = c.init();
     let mut stages = Vec::with_capacity(sequence.lines.len());
     for (n, line) in sequence.lines.iter().enumerate() {
-        let doing = c.line(&line.op).map_err(|what| Unsupported { step: n + 1, what })?;
+        let doing = c.line(&line.op).map_err(|what| Lacks { step: n + 1, what })?;
         let child = c.child.as_ref().map(|child| child.slots);
         stages.push(Stage { doing, slots: c.slots, child, pipe: c.pipe.clone() });
     }
@@ -281,7 +277,7 @@ impl Compiler<'_> {
                 let end = sequence.size.saturating_sub(u64::from(page) * PAGE).min(PAGE);
                 if end > 0 {
                     let op = Op::Write { at: self.page(FILE, page), part: (0, end as u16) };
-                    self.writes(MAIN, &[op], 0, 90 + page);
+                    self.writes(MAIN, &[op], 0, values::FIRST + page);
                 }
             }
         }

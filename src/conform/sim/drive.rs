@@ -9,7 +9,7 @@ mod results;
 use super::super::compare::{Remark, View};
 use super::super::observation::{Observation, Run};
 use super::super::sequence::{Gate, PAGE, Sequence};
-use super::Unsupported;
+use super::super::source::Lacks;
 use super::compile::{self, Compiled, Doing, Meaning, Part, Stage};
 use super::look::{self, Letters};
 use super::machine::{self, DISK, FILE, RAW_DISK};
@@ -35,6 +35,8 @@ pub struct Simulated {
     pub remarks: Vec<Remark>,
     /// The steps that were made for each line: by whom, and what.
     pub trace: Vec<Vec<(String, &'static str)>>,
+    /// The same as moves of the machine.
+    pub moves: Vec<Vec<Move>>,
     /// A kernel worker raced with the calls, and lost: what is seen if it wins. A recording may
     /// show either.
     pub other: Option<Box<Simulated>>,
@@ -44,13 +46,9 @@ pub struct Simulated {
 ///
 /// # Errors
 /// If the model lacks an operation, or the file system.
-pub fn simulate(
-    sequence: &Sequence,
-    view: View,
-    strategy: Strategy,
-) -> Result<Simulated, Unsupported> {
+pub fn simulate(sequence: &Sequence, view: View, strategy: Strategy) -> Result<Simulated, Lacks> {
     let kind = machine::kind(view.fs)
-        .ok_or_else(|| Unsupported { step: 0, what: format!("file system {}", view.fs) })?;
+        .ok_or_else(|| Lacks { step: 0, what: format!("file system {}", view.fs) })?;
     let compiled = compile::compile(sequence, kind, strategy)?;
     let run = |compiled, prompt| {
         Driver::new(compiled, strategy, sequence, view, prompt).sequence(sequence, view.fs)
@@ -99,7 +97,7 @@ struct Driver {
     background: [Option<Pending>; 2],
     /// process_vm_readv, process_vm_writev.
     stalled: [Option<Stalled>; 2],
-    trace: Vec<(Agent, &'static str)>,
+    trace: Vec<(Move, &'static str)>,
     pages: u32,
     /// See [`View::no_io`].
     no_io: bool,
@@ -190,13 +188,13 @@ impl Driver {
         }
     }
 
-    fn sequence(mut self, sequence: &Sequence, fs: &str) -> Result<Simulated, Unsupported> {
+    fn sequence(mut self, sequence: &Sequence, fs: &str) -> Result<Simulated, Lacks> {
         let mut found = Simulated::default();
         found.run.seq.clone_from(&sequence.name);
         found.run.fs = fs.to_string();
         let init = self.compiled.init;
         if !self.finish(init) {
-            return Err(Unsupported { step: 0, what: "the initial state".to_string() });
+            return Err(Lacks { step: 0, what: "the initial state".to_string() });
         }
         let stages = std::mem::take(&mut self.compiled.stages);
         let empty = Stage {
@@ -214,7 +212,7 @@ impl Driver {
             let touch = self.touched(&stage.doing, before);
             let Some(outcome) = self.carry_out(&stage.doing) else {
                 found.run.broken = Some("TIMEOUT".to_string());
-                found.trace.push(self.traced());
+                self.traced(&mut found);
                 return Ok(found);
             };
             let finishing = self.background.iter().flatten().any(|p| self.done(p.part));
@@ -223,30 +221,33 @@ impl Driver {
             self.row(&mut found, &line.text, seen, remark);
         }
         found.run.ended = Some(self.end());
-        found.trace.push(self.traced());
+        self.traced(&mut found);
         Ok(found)
     }
 
     fn row(&mut self, found: &mut Simulated, op: &str, seen: Observation, remark: Remark) {
         found.run.steps.push((op.to_string(), seen));
         found.remarks.push(remark);
-        found.trace.push(self.traced());
+        self.traced(found);
         self.sim.forget();
     }
 
-    /// The steps since the last row, with the names of those who made them.
-    fn traced(&mut self) -> Vec<(String, &'static str)> {
+    /// Adds the steps since the last row, with the names of those who made them.
+    fn traced(&mut self, found: &mut Simulated) {
         let map = self.sim.world.map.clone();
-        let steps = std::mem::take(&mut self.trace).into_iter();
-        steps.map(|(agent, step)| (map.actor_name(Actor(agent)), step)).collect()
+        let steps = std::mem::take(&mut self.trace);
+        found.moves.push(steps.iter().map(|(mv, _)| *mv).collect());
+        let named = steps.iter().map(|(mv, step)| (map.actor_name(Actor(mv.agent)), *step));
+        found.trace.push(named.collect());
     }
 
     // --- scheduling ---------------------------------------------------------------------------
 
     fn step(&mut self, agent: Agent) {
         let outcome = u8::from(self.fails(agent));
-        self.trace.extend(self.sim.label(agent).map(|label| (agent, label.name)));
-        self.sim.apply(Move { agent, outcome });
+        let mv = Move { agent, outcome };
+        self.trace.extend(self.sim.label(agent).map(|label| (mv, label.name)));
+        self.sim.apply(mv);
     }
 
     /// The transfer that a disk's tag serves: the disk, and whether it writes.

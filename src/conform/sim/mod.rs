@@ -6,19 +6,11 @@
 //! stay where they are; the gate decides which transfers go on), [`look`] is what user space sees,
 //! [`values`] says what a page holds in the words of the language.
 
-mod compile;
+pub(super) mod compile;
 mod drive;
-mod look;
+pub(super) mod look;
 mod machine;
-mod values;
+pub(super) mod values;
 
 pub use drive::{Simulated, simulate};
-
-/// Why a sequence cannot be simulated: the operation that the model does not have.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unsupported {
-    /// The step of the sequence.
-    pub step: usize,
-    /// What is missing.
-    pub what: String,
-}
+pub use machine::{FILE_SYSTEMS, kind};

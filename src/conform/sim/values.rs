@@ -1,12 +1,15 @@
 //! What pages hold, in the words of the language of sequences.
 
 use super::super::sequence::PAGE;
-use super::machine::{RAW, SOURCE, Sources};
+use super::machine::{FILE, RAW, SOURCE, Sources};
 use crate::kernel::world::machine::OpResult;
 use crate::kernel::world::objects::OpValue;
 use crate::kernel::world::plan::Op;
 use crate::kernel::world::{Contents, Id, OpId, Version, World};
 use std::collections::BTreeMap;
+
+/// The value that the first page of a sequence's file has at the start; the next has the next.
+pub const FIRST: u32 = 90;
 
 /// Runs of one value that a page is printed with at most.
 const RUNS: usize = 6;
@@ -27,6 +30,7 @@ impl Values {
             let page = w.map.file_page_of(version)?;
             let index = w.map.index_in_file(page) as usize;
             return match w.map.file_of(page) {
+                FILE => Some(FIRST + index as u32),
                 SOURCE => self.sources.file.get(index).copied(),
                 RAW => self.sources.raw.get(index).copied(),
                 _ => None,

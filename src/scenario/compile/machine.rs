@@ -31,6 +31,7 @@ pub fn disks(scenario: &Scenario, plan: &mut Plan, tables: &mut Tables, report: 
             return report.name(&at, problem);
         }
         let kind = disk_kind(disk, &at, report);
+        plan.loops.extend(disk.looped.then_some(id));
         if u64::from(disk.spare_blocks.unwrap_or(0)) > limits::PAGES {
             let problem = Problem::general(format!("more than {} free blocks", limits::PAGES));
             report.value(&at.key("spare_blocks"), problem);
@@ -58,6 +59,7 @@ fn disk_kind(disk: &types::Disk, at: &At, report: &mut Report) -> DiskKind {
         ("checksum", disk.checksum),
         ("stable_writes", disk.stable_writes),
         ("volatile_cache", disk.volatile_cache),
+        ("loop", disk.looped),
         ("queue_depth", disk.queue_depth.is_some()),
     ];
     for (key, given) in block_only {

@@ -15,6 +15,7 @@ const DEFAULT_CPUS: u32 = 64;
 
 /// Cost table and faults.
 pub fn costs_and_faults(scenario: &Scenario, plan: &mut Plan, report: &mut Report) {
+    plan.around = scenario.fault_around;
     let costs = At::ROOT.key("costs");
     for (name, &ns) in &scenario.costs {
         let at = costs.key(name);
