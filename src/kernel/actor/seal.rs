@@ -99,7 +99,9 @@ impl AddSeal {
         if all.is_empty() {
             return Place::Set;
         }
-        cx.lru_add_drain();
+        if nth == 0 {
+            cx.lru_add_drain(); // lru_add_drain_all()
+        }
         cx.lock_briefly(me, LockClass::IPages);
         let mut left = false;
         for at in all {
@@ -145,7 +147,8 @@ fn writably_mapped(w: &World, file: File) -> bool {
 }
 
 /// What `mmap()` of a shared mapping finds (`memfd_check_seals_mmap`, `mapping_map_writable`):
-/// EPERM, or whether it can never become writable (VM_MAYWRITE is taken away).
+/// EPERM, or whether it can never become writable (VM_MAYWRITE is taken away). Up to 6.6
+/// F_SEAL_WRITE let nobody map the file shared, not even for reading (28464bbb2ddc).
 pub fn may_map(w: &World, file: File, write: bool) -> Result<bool, Ret> {
     match write_sealed(w, file) {
         true if write => Err(-EPERM),
