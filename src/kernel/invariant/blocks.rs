@@ -205,9 +205,9 @@ fn moved(w: &World) -> bool {
 /// somebody stored to that tail through a mapping since is there rightly. A write that is not
 /// complete yet (a transfer) may show, and a page that truncate has not got to yet: between
 /// i_size_write (T6) and the removal of the page (T7) a load through an entry that is still there
-/// comes before the truncate, as it were. Where programs write directly, zeroes in a written block may
-/// be what one of them has put there, over which the page cache's copy comes back; a page that was
-/// cut off as a whole has no such block. After a power loss what was cut
+/// comes before the truncate, as it were. Where programs write directly, zeroes may be what one of
+/// them has written, over which the page cache's copy comes back: not if the page has no block, as
+/// after a cut of all of it. After a power loss what was cut
 /// off may be back: only strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
@@ -233,8 +233,8 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
     }
     let own = w.map.origin_of_file(at);
     let crashed = w.get::<Power>(One(0)).crashed();
-    let written = w.get::<Extent>(at).kind() == ExtentKind::Written;
-    let zeroes_brought = written && direct_writes(w, at).next().is_some();
+    let zeroes_brought =
+        w.get::<Extent>(at).block().is_some() && direct_writes(w, at).next().is_some();
     let exposed = anywhere(w, [contents, newest], WHOLE, |[shown, newest]| {
         let Some(version) = shown.version() else { return false };
         let same = newest.version().is_some_and(|n| n.origin == version.origin);
