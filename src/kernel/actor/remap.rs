@@ -36,7 +36,7 @@ use crate::kernel::world::{Id, Lock, VPage, Vma};
 pub struct Remap {
     from: Vma,
     to: Vma,
-    /// MREMAP_DONTUNMAP: the old mapping stays, empty.
+    /// MREMAP_DONTUNMAP (5.7, of files 5.13): the old mapping stays, empty.
     keeps: bool,
     state: State,
 }

@@ -6,7 +6,7 @@
 //! user-space mappings". Whether somebody does is read off the refcount (`memfd_tag_pins`,
 //! `memfd_wait_for_pins`): a reference that is neither the page cache's nor a mapping's, be it a
 //! pin or a plain one. Five looks, about 150 ms in all, and then EBUSY (kernel truth F50 to F52).
-//! F_SEAL_FUTURE_WRITE asks nobody: who may write already goes on.
+//! F_SEAL_FUTURE_WRITE (5.1) asks nobody: who may write already goes on.
 
 use super::errno::{EBUSY, EINVAL, EPERM};
 use super::step::*;
