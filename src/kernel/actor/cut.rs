@@ -131,7 +131,7 @@ impl What {
     }
 
     /// Why it cannot be done, if so: a memfd may be sealed against it. A collapse ends before the
-    /// end of the file, and is not for btrfs and tmpfs.
+    /// end of the file, and is not for btrfs and tmpfs; tmpfs knows no ZERO_RANGE either.
     fn refused(self, cx: &Step) -> Option<Ret> {
         let (map, page) = (&cx.map, u64::from(PAGE_SIZE));
         match self {
@@ -145,6 +145,7 @@ impl What {
             }
             // shmem_fallocate()
             What::Hole { first, .. } if seal::write_sealed(cx, map.file_of(first)) => Some(-EPERM),
+            What::Zeroes { first, .. } if map.fs_of(first) == FsKind::Tmpfs => Some(-EOPNOTSUPP),
             What::Collapse { first, pages } => {
                 let end = u64::from(map.index_in_file(first) + pages) * page;
                 match map.fs_of(first) {

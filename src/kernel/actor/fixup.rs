@@ -1,6 +1,7 @@
 //! Pages of btrfs that were dirtied behind its back: writeback finds them without a reservation,
 //! leaves them dirty, and has them prepared by a worker (`btrfs_writepage_cow_fixup`,
-//! `btrfs_writepage_fixup_worker`; since 2.6.30, b888db2bd7b6).
+//! `btrfs_writepage_fixup_worker`). btrfs has had that worker since it was merged (2.6.29); newer
+//! kernels built with CONFIG_BTRFS_EXPERIMENTAL give EUCLEAN instead.
 //!
 //! "There are a few paths in the higher layers of the kernel that directly set the folio dirty bit
 //! without asking the filesystem": the release of a pin is one. The pass that comes upon such a

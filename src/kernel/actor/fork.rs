@@ -59,10 +59,11 @@ enum State {
     NotifyEnd(Ret),
     /// In the flush of the parent's TLB entries, mapping by mapping (`flush_tlb_mm`).
     Flush(Ret),
-    /// Failed: before the next page of the child is unmapped (`exit_mmap`).
-    Undo(Ret),
     /// Before mmap_lock is released.
     Unlock(Ret),
+    /// Failed: before the next page of the child is unmapped (`mmput`, `exit_mmap`). Nothing keeps
+    /// the parent's other threads out any more: what they store to is still shared.
+    Undo(Ret),
     /// Before the child runs (`wake_up_new_task`).
     Wake,
 }
@@ -212,7 +213,7 @@ impl ForkMm {
         ForkMm { vma: self.vma + 1, page: 0, ..self }.go(State::Dup)
     }
 
-    /// Flushes the next mapping; after the last one, undoes or ends.
+    /// Flushes the next mapping; after the last one, ends.
     fn flush(self, cx: &Step, ret: Ret) -> Next {
         let guard = if ret < 0 { Guard::ForkFailedFlush } else { Guard::ForkFlush };
         match self.mapping(cx) {
@@ -221,16 +222,13 @@ impl ForkMm {
                 let next = ForkMm { vma: this.vma + 1, state: State::Flush(ret), ..this };
                 call(FlushTlb::new(first, pages), next)
             }
-            _ if ret < 0 => ForkMm { vma: 0, page: 0, ..self }.go(State::Undo(ret)),
-            _ => ForkMm { vma: 0, page: 0, ..self }.go(State::Unlock(0)),
+            _ => ForkMm { vma: 0, page: 0, ..self }.go(State::Unlock(ret)),
         }
     }
 
     /// One page of the child after the other; its processors never ran.
     fn undo(self, cx: &mut Step, ret: Ret) -> Next {
-        let Some((this, _)) = self.mapping(cx) else {
-            return ForkMm { vma: 0, page: 0, ..self }.go(State::Unlock(ret));
-        };
+        let Some((this, _)) = self.mapping(cx) else { return Next::Return(ret) };
         let (_, child, pages) = this.pages(cx);
         let page = if this.vma == self.vma { self.page } else { 0 };
         let at = child.plus(page);
@@ -295,8 +293,8 @@ impl Machine for ForkMm {
             State::SeqEnd(_) => ("copy_page_range: write_protect_seq end", Cost::Step),
             State::NotifyEnd(_) => ("copy_page_range: range_end", Cost::Step),
             State::Flush(_) => ("flush_tlb_mm", Cost::Step),
-            State::Undo(_) => ("exit_mmap of the child", Cost::Lock),
             State::Unlock(_) => ("dup_mmap: mmap_write_unlock", Cost::Lock),
+            State::Undo(_) => ("exit_mmap of the child", Cost::Lock),
             State::Wake => ("wake_up_new_task", Cost::Wake),
         };
         Label::new("", name, cost)
@@ -332,12 +330,12 @@ impl Machine for ForkMm {
             }
             State::NotifyEnd(ret) => self.mapping_done(cx, ret),
             State::Flush(ret) => self.flush(cx, ret),
-            State::Undo(ret) => self.undo(cx, ret),
             State::Unlock(ret) => {
                 let lock = cx.map.mmap_lock(parent);
                 cx.unlock(me, lock);
-                if ret < 0 { Next::Return(ret) } else { self.go(State::Wake) }
+                self.go(if ret < 0 { State::Undo(ret) } else { State::Wake })
             }
+            State::Undo(ret) => self.undo(cx, ret),
             State::Wake => {
                 cx.update::<MmState>(self.child, |m| m.with_live(true));
                 Next::Return(0)

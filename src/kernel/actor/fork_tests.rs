@@ -4,6 +4,7 @@ use super::errno::ENOMEM;
 use super::testkit::*;
 use crate::engine::model::Model;
 use crate::kernel::sim::Sim;
+use crate::kernel::world::machine::LockState;
 use crate::kernel::world::plan::*;
 use crate::kernel::world::{Event, Frame, Mm, OpId, Slot, VPage};
 use std::collections::BTreeSet;
@@ -125,6 +126,22 @@ fn fork_without_memory_undoes_the_child() {
     finish(&mut sim);
     assert_eq!((ret(&sim, first.plus(2)), ret(&sim, first.plus(3))), (-ENOMEM, 0));
     assert!(frames(&sim).1.is_some());
+}
+
+#[test]
+fn a_fork_that_failed_lets_the_parent_go_on_before_the_child_is_gone() {
+    let (mut kit, first, _) = family(&[STORE, PIN, FORK], &[]);
+    kit.plan.faults.enomem = 1;
+    kit.plan.threads.pop();
+    let other = kit.thread(Mm(0), &[Op::Load { at: VPage(0) }]);
+    let mut sim = kit.sim("linux-6.18");
+    run_until(&mut sim, 0, "copy_present_ptes: allocate for a pinned page");
+    sim.apply(crate::kernel::sim::Move { agent: 0, outcome: 1 });
+    run_until(&mut sim, 0, "exit_mmap of the child");
+    let lock = sim.world.map.mmap_lock(Mm(0));
+    assert_eq!(sim.world.get::<LockState>(lock).writer(), 0, "dup_mmap has returned");
+    finish(&mut sim);
+    assert_eq!((ret(&sim, first.plus(2)), ret(&sim, other)), (-ENOMEM, 0));
 }
 
 #[test]

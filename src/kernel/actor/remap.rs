@@ -9,7 +9,8 @@
 //! A mapping lies in one page table, so that a move fails before its first entry or not at all and
 //! `move_page_tables` never has anything to move back. Not modelled: other lengths, moves of whole
 //! page tables (`move_normal_pmd`), `vm_ops->mremap`. A mapping that mlock has split is moved as
-//! one (6.17 moves its pieces one after the other, older kernels refuse with -EFAULT).
+//! one (6.17 moves its pieces one after the other, older kernels refuse with -EFAULT). Where there
+//! is nothing to move the target stays (older kernels unmap it before they look: 4.9).
 
 use super::errno::{EFAULT, ENOMEM};
 use super::mapping::{i_mmap_lock, mmap_lock};
@@ -26,7 +27,7 @@ use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::price::Price;
 use crate::kernel::world::storage::Mode;
-use crate::kernel::world::{Id, VPage, Vma};
+use crate::kernel::world::{Id, Lock, VPage, Vma};
 
 /// `mremap(MREMAP_MAYMOVE | MREMAP_FIXED)` of a whole mapping to the place of another. Returns 0
 /// for the new address; -EFAULT if there is nothing to move; -ENOMEM if there is no page table or
@@ -35,7 +36,7 @@ use crate::kernel::world::{Id, VPage, Vma};
 pub struct Remap {
     from: Vma,
     to: Vma,
-    /// MREMAP_DONTUNMAP: the old mapping stays, empty.
+    /// MREMAP_DONTUNMAP (5.7, of files 5.13): the old mapping stays, empty.
     keeps: bool,
     state: State,
 }
@@ -86,12 +87,11 @@ impl Remap {
         (VPage(pages.start), pages.len() as u32)
     }
 
-    /// Whether walks of the reverse map have to be kept out: they look at the mappings of a file
-    /// in the order of the plan, in which the target may come first.
-    fn rmap_locks(self, cx: &Scene) -> bool {
-        self.to < self.from
-            && i_mmap_lock(&cx.w.map, self.from).is_some()
-            && cx.strategy.keeps(Guard::RemapRmapLocks)
+    /// What walks of the reverse map are kept out with, where they have to be: they look at the
+    /// mappings of a file in the order of the plan, in which the target may come first.
+    fn rmap_lock(self, map: &Layout, strategy: &Strategy) -> Option<Lock> {
+        let needed = self.to < self.from && strategy.keeps(Guard::RemapRmapLocks);
+        i_mmap_lock(map, self.from).filter(|_| needed)
     }
 
     /// The mapping that goes: the old one, or after a failure the new one.
@@ -155,7 +155,7 @@ impl Remap {
     fn move_ptes(self, cx: &mut Step) -> Next {
         let (me, map) = (cx.me, cx.map.clone());
         let ((from, pages), (to, _)) = (Remap::range(&map, self.from), Remap::range(&map, self.to));
-        if self.to < self.from && i_mmap_lock(&map, self.from).is_some() {
+        if self.rmap_lock(&map, cx.strategy).is_some() {
             cx.lock_briefly(me, LockClass::IMmapRwsem);
         }
         cx.lock_briefly(me, LockClass::Ptl);
@@ -218,16 +218,15 @@ impl Remap {
 impl Machine for Remap {
     fn need(self, cx: &Scene) -> Need {
         let map = &cx.w.map;
-        let i_mmap = |vma| match i_mmap_lock(map, vma) {
-            Some(lock) => Need::Lock(lock, Mode::Exclusive),
-            None => Need::Nothing,
+        let i_mmap = match self.state {
+            State::Lock => {
+                return Need::Lock(mmap_lock(map, self.from), Remap::mode(cx.strategy));
+            }
+            State::TargetGone | State::Copy | State::Unlink(_) => i_mmap_lock(map, self.from),
+            State::Move => self.rmap_lock(map, cx.strategy),
+            _ => None,
         };
-        match self.state {
-            State::Lock => Need::Lock(mmap_lock(map, self.from), Remap::mode(cx.strategy)),
-            State::TargetGone | State::Copy | State::Unlink(_) => i_mmap(self.from),
-            State::Move if self.rmap_locks(cx) => i_mmap(self.from),
-            _ => Need::Nothing,
-        }
+        i_mmap.map_or(Need::Nothing, |lock| Need::Lock(lock, Mode::Exclusive))
     }
 
     fn outcomes(self, cx: &Scene) -> u8 {

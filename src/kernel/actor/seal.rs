@@ -6,7 +6,7 @@
 //! user-space mappings". Whether somebody does is read off the refcount (`memfd_tag_pins`,
 //! `memfd_wait_for_pins`): a reference that is neither the page cache's nor a mapping's, be it a
 //! pin or a plain one. Five looks, about 150 ms in all, and then EBUSY (kernel truth F50 to F52).
-//! F_SEAL_FUTURE_WRITE asks nobody: who may write already goes on.
+//! F_SEAL_FUTURE_WRITE (5.1) asks nobody: who may write already goes on.
 
 use super::errno::{EBUSY, EINVAL, EPERM};
 use super::step::*;
@@ -99,7 +99,9 @@ impl AddSeal {
         if all.is_empty() {
             return Place::Set;
         }
-        cx.lru_add_drain();
+        if nth == 0 {
+            cx.lru_add_drain(); // lru_add_drain_all()
+        }
         cx.lock_briefly(me, LockClass::IPages);
         let mut left = false;
         for at in all {
@@ -145,7 +147,8 @@ fn writably_mapped(w: &World, file: File) -> bool {
 }
 
 /// What `mmap()` of a shared mapping finds (`memfd_check_seals_mmap`, `mapping_map_writable`):
-/// EPERM, or whether it can never become writable (VM_MAYWRITE is taken away).
+/// EPERM, or whether it can never become writable (VM_MAYWRITE is taken away). Up to 6.6
+/// F_SEAL_WRITE let nobody map the file shared, not even for reading (28464bbb2ddc).
 pub fn may_map(w: &World, file: File, write: bool) -> Result<bool, Ret> {
     match write_sealed(w, file) {
         true if write => Err(-EPERM),

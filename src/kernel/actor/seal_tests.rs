@@ -1,6 +1,6 @@
 //! What the seals of a memfd refuse, and when a seal is refused.
 
-use super::errno::{EACCES, EBUSY, EEXIST, EINVAL, EPERM};
+use super::errno::{EACCES, EBUSY, EEXIST, EINVAL, EOPNOTSUPP, EPERM};
 use super::testkit::*;
 use crate::kernel::world::op::Seal;
 use crate::kernel::world::plan::*;
@@ -50,6 +50,14 @@ fn a_page_that_is_held_keeps_the_file_from_being_sealed() {
 fn a_file_sealed_against_writing_is_written_by_nobody() {
     let ops = [UNMAP, seal(Seal::Write), WRITE, PUNCH, truncate(0), MAP];
     assert_eq!(returns(FsKind::Tmpfs, &ops), [0, 0, -EPERM, -EPERM, 0, -EPERM]);
+}
+
+#[test]
+fn tmpfs_can_be_punched_and_knows_no_other_range() {
+    let zero = Op::ZeroRange { first: FilePage(0), pages: 1 };
+    let collapse = Op::CollapseRange { first: FilePage(0), pages: 1 };
+    let found = returns(FsKind::Tmpfs, &[zero, collapse, PUNCH]);
+    assert_eq!(found, [-EOPNOTSUPP, -EOPNOTSUPP, 0], "shmem_fallocate()");
 }
 
 #[test]

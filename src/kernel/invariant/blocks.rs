@@ -206,7 +206,8 @@ fn moved(w: &World) -> bool {
 /// complete yet (a transfer) may show, and a page that truncate has not got to yet: between
 /// i_size_write (T6) and the removal of the page (T7) a load through an entry that is still there
 /// comes before the truncate, as it were. Where programs write directly, zeroes may be what one of
-/// them has written, over which the page cache's copy comes back. After a power loss what was cut
+/// them has written, over which the page cache's copy comes back: not if the page has no block, as
+/// after a cut of all of it. After a power loss what was cut
 /// off may be back: only strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
@@ -232,7 +233,8 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
     }
     let own = w.map.origin_of_file(at);
     let crashed = w.get::<Power>(One(0)).crashed();
-    let zeroes_brought = direct_writes(w, at).next().is_some();
+    let zeroes_brought =
+        w.get::<Extent>(at).block().is_some() && direct_writes(w, at).next().is_some();
     let exposed = anywhere(w, [contents, newest], WHOLE, |[shown, newest]| {
         let Some(version) = shown.version() else { return false };
         let same = newest.version().is_some_and(|n| n.origin == version.origin);

@@ -9,11 +9,12 @@ axis! {
     RemapFlush {
         /// When all have been moved and the page-table locks are dropped (up to 4.8).
         Late = "late",
-        /// Before the locks are dropped if one of the entries is dirty, so that folio_mkclean finds
-        /// no page that somebody still stores to (5d1904204c99, 4.9); else afterwards.
+        /// Before the lock of the old page table is dropped if one of the entries is dirty, so that
+        /// folio_mkclean finds no page that somebody still stores to (5d1904204c99, 4.9); else
+        /// afterwards.
         Dirty = "dirty",
-        /// Before the locks are dropped, so that nobody frees a page that somebody still reads
-        /// (eb66ae030829, 4.19; CVE-2018-18281).
+        /// Before the locks of both page tables are dropped, so that nobody frees a page that
+        /// somebody still reads (eb66ae030829, 4.19; CVE-2018-18281).
         Always = "always",
     }
 }

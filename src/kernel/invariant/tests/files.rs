@@ -358,6 +358,21 @@ fn what_was_cut_off_must_not_come_back() {
 }
 
 #[test]
+fn zeroes_of_a_direct_write_are_no_cut_but_a_hole_is() {
+    let name = "exposed-beyond-eof";
+    let mut plan = plan();
+    let write = vec![Op::DioWrite { to: DATA, from: ANON }];
+    plan.threads.push(thread(Role::User(Mm(0)), DMA_WRITE.plus(1), write));
+    let mut b = Bench::of(plan);
+    let own = b.w.file_contents(DATA);
+    b.step(|w| w.set(DATA, Newest(Contents::ZERO)));
+    let shown = Fact::Shown { at: DATA, contents: own };
+    b.holds(name, |w| w.facts.push(shown));
+    b.step(|w| w.set(DATA, Extent::new()));
+    b.breaks(name, |w| w.facts.push(shown));
+}
+
+#[test]
 fn what_is_stored_to_the_tail_of_the_last_page_may_be_seen_there() {
     let mut b = Bench::new();
     b.step(|w| w.set(File(0), Size::new().with_bytes(100)));
