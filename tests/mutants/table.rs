@@ -95,7 +95,7 @@ pub const KILLED: &[(Guard, &str)] = &[
     (Guard::ReflinkFlush, "writeback/snapshot-of-a-pinned-page"),
     (Guard::OdpDirty, "notifier/freed-lazily-then-written"),
     (Guard::RemapNotify, "notifier/mremap-odp"),
-    (Guard::RemapLock, "writeback/touched-while-it-moves"),
+    (Guard::RemapLock, "fork/touched-while-it-moves"),
     (Guard::RemapRmapLocks, "writeback/moved-past-the-walk"),
     (Guard::RemapLinkFirst, "writeback/moved-past-the-walk"),
     (Guard::RemapUndo, "notifier/mremap-odp"),
