@@ -353,9 +353,7 @@ impl Machine for Dio {
             Place::Map => self.map(cx),
             Place::SetDirty { block, frame, .. } => self.set_dirty(cx, block, frame),
             Place::Forget { block, ret } => {
-                if cx.get::<Extent>(self.at).block() != Some(block) {
-                    cx.free_block(block);
-                }
+                cx.cancel_cow_block(block, self.at);
                 self.to(Place::End(ret))
             }
             Place::Submit { block, frame } => self.submit(cx, block, frame),

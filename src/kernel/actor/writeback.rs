@@ -386,9 +386,13 @@ fn has_target(w: &World, at: FilePage) -> bool {
 }
 
 /// The block that a page is written to. btrfs never overwrites; xfs breaks the sharing of a
-/// reflinked block if it was told of the write (`cow`), else it overwrites in place. None: the
-/// disk is full.
+/// reflinked block if it was told of the write (`cow`), else it overwrites in place. But what
+/// another I/O to the page has put into the CoW fork is used first, by direct writes
+/// (`xfs_find_trim_cow_extent`) and by writeback (`xfs_map_blocks`). None: the disk is full.
 pub fn target(cx: &mut Step, disk: Disk, at: FilePage, cow: bool) -> Option<Block> {
+    if let Some(block) = cx.join_cow_block(disk, at) {
+        return Some(block);
+    }
     let old = cx.get::<Extent>(at).block();
     let shared = old.is_some_and(|b| cx.get::<BlockState>(b).state() == BlockUse::Shared);
     if cx.map.fs_of(at) == FsKind::Btrfs || (shared && cow) {
