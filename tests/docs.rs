@@ -215,7 +215,7 @@ fn the_first_screen_says_who_protects_whom_and_shows_how_one_fails() {
         assert!(page.contains(&fact), "README.md does not say {fact:?}");
     }
     let mut console = page::blocks(&page).into_iter().filter(|b| b.info == "console");
-    for parts in [["Protects ", "Refuses ", "Hurts "], ["is broken:", "waits for ", "repeat "]] {
+    for parts in [["Protects ", "Refuses ", "Hurts "], ["(2)", "is broken:", "waits for "]] {
         let text = &page[console.next().unwrap().at];
         for part in parts {
             assert!(text.contains(part), "no {part:?} in an output of README.md:\n{text}");
