@@ -463,3 +463,25 @@ fn two_direct_writes_to_a_shared_block_break_the_sharing_once() {
         assert_eq!(failed > 0, io_errors > 0);
     }
 }
+
+#[test]
+fn a_read_that_found_its_folio_before_a_hole_was_punched_comes_before_the_hole() {
+    for fs in [FsKind::Tmpfs, FsKind::Ext4] {
+        let mut plan = one(fs, InitPage::Clean, Populate::None);
+        thread(&mut plan, &[Op::Punch { first: PAGE, pages: 1 }]);
+        let read = thread(&mut plan, &[Op::Read { at: PAGE }]);
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        let old = in_cache(&sim, 0).unwrap();
+        let mut seen = [false; 2];
+        let mut look = |s: &Sim, _| {
+            if result(s, read).is_some() {
+                let got = s.world.get::<OpValue>(read).0;
+                assert!(got == old || got == Contents::ZERO);
+                seen[usize::from(got == old)] = true;
+            }
+            assert_eq!(s.verdict().0, 0, "{:?}", s.findings());
+        };
+        explore_moves(&mut sim, &mut look);
+        assert_eq!(seen, [true; 2]);
+    }
+}
