@@ -68,7 +68,7 @@ fn stated(w: &World, fact: Fact) -> String {
         Fact::StructPageUsed { frame } => {
             format!("the reference count in the struct page of {} is used", names::folio(w, frame))
         }
-        Fact::Shown { at, contents } => {
+        Fact::Shown { at, contents, .. } => {
             format!("{} shows {}", map.file_page_name(at), text(contents))
         }
         Fact::MaySleep { actor, .. } => format!("{} calls what may sleep", map.actor_name(actor)),

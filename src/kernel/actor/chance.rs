@@ -57,7 +57,7 @@ fn crash(cx: &mut Step) {
     cx.facts.push(Fact::Crashed);
     for at in (0..cx.map.file_page_count()).map(FilePage) {
         if let Some(contents) = cx.after_crash(at) {
-            cx.facts.push(Fact::Shown { at, contents });
+            cx.facts.push(Fact::Shown { at, contents, left: false });
         }
     }
 }

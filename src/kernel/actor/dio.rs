@@ -14,6 +14,7 @@
 use super::dax_io::DaxIo;
 use super::disk::{provisional, reap, set_error, submit};
 use super::errno::{EBUSY, EFAULT, EIO, ENOSPC};
+use super::extents::target;
 use super::file_io::{ReadFile, WriteFile, bytes_inside, file_lock, grow, grown, show};
 use super::invalidate_pages::InvalidatePages;
 use super::memory::Memory;
@@ -21,7 +22,7 @@ use super::pin::{GupFlags, PinPages};
 use super::release::Release;
 use super::routine::call;
 use super::step::*;
-use super::writeback::{WritePages, disk_of, target};
+use super::writeback::{WritePages, disk_of};
 use super::writeback_wait::WaitPages;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
@@ -353,9 +354,7 @@ impl Machine for Dio {
             Place::Map => self.map(cx),
             Place::SetDirty { block, frame, .. } => self.set_dirty(cx, block, frame),
             Place::Forget { block, ret } => {
-                if cx.get::<Extent>(self.at).block() != Some(block) {
-                    cx.free_block(block);
-                }
+                cx.cancel_cow_block(block, self.at);
                 self.to(Place::End(ret))
             }
             Place::Submit { block, frame } => self.submit(cx, block, frame),

@@ -359,9 +359,7 @@ fn end_writeback(w: &mut World, tag: Tag, frame: Frame, error: bool, reported: b
                 let unwritten = w.get::<BioData>(tag).0;
                 set_error(w, at, EIO, unwritten);
             }
-            if w.get::<Extent>(at).block() != Some(block) {
-                w.free_block(block);
-            }
+            w.cancel_cow_block(block, at);
         }
     }
     end_page_writeback(w, frame);
@@ -369,15 +367,17 @@ fn end_writeback(w: &mut World, tag: Tag, frame: Frame, error: bool, reported: b
 
 /// `iomap_dio_bio_end_io` of a write: the file has the new contents, or keeps the old.
 fn end_direct_write(w: &mut World, at: FilePage, block: Block, error: bool) {
-    if !error {
+    if error {
+        w.cancel_cow_block(block, at);
+    } else {
         end_io(w, at, block);
-    } else if w.get::<Extent>(at).block() != Some(block) {
-        w.free_block(block);
     }
 }
 
 /// The extent map learns where the data is now: an unwritten extent becomes written; a block
-/// that copy-on-write allocated takes the place of the old one, which is given up.
+/// that copy-on-write allocated takes the place of the old one, which is given up. Who else was
+/// writing to that block finds nothing left to do (`xfs_reflink_end_cow_extent`: "no COW extents
+/// might be left by the time I/O completes for the loser of the race").
 ///
 /// On the media the extent map follows with the journal, whose commit first flushes the disk's
 /// cache: until then a power loss brings back what the page had before, not what the new block
@@ -394,6 +394,9 @@ fn end_io(w: &mut World, at: FilePage, block: Block) {
     w.set(block, BlockDurable(before));
     if let Some(old) = extent.block().filter(|&old| old != block) {
         w.put_block(old, at);
+        if w.get::<BlockState>(block).owners() > 1 {
+            w.update::<BlockState>(block, |s| s.with_owners(1));
+        }
     }
     w.set(at, Extent::at(ExtentKind::Written, block));
 }

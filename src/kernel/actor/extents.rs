@@ -1,4 +1,5 @@
-//! The end of blocks: extents removed from a file's map, blocks given back.
+//! Blocks of files: where a page is written to, extents removed from a file's map, blocks given
+//! back.
 
 use super::busy;
 use super::step::Step;
@@ -6,8 +7,8 @@ use crate::kernel::strategy::Truncate;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::Holder;
-use crate::kernel::world::plan::Part;
-use crate::kernel::world::{Block, Contents, FilePage, Frame, Id, World};
+use crate::kernel::world::plan::{FsKind, Part};
+use crate::kernel::world::{Block, Contents, Disk, FilePage, Frame, Id, World};
 
 /// Removes pages of a file from its extent map (`ext4_ext_remove_space`, `xfs_bunmapi`) and frees
 /// their blocks, which anybody may be given at once, unless the design keeps busy ones back.
@@ -57,6 +58,22 @@ pub fn collapse(cx: &mut Step, first: FilePage, pages: u32) {
             cx.update::<BlockState>(block, |b| b.with_link(to.0 + 1));
         }
     }
+}
+
+/// The block that a page is written to. btrfs never overwrites; xfs breaks the sharing of a
+/// reflinked block if it was told of the write (`cow`), else it overwrites in place. But what
+/// another I/O to the page has put into the CoW fork is used first, by direct writes
+/// (`xfs_find_trim_cow_extent`) and by writeback (`xfs_map_blocks`). None: the disk is full.
+pub fn target(cx: &mut Step, disk: Disk, at: FilePage, cow: bool) -> Option<Block> {
+    if let Some(block) = cx.join_cow_block(disk, at) {
+        return Some(block);
+    }
+    let old = cx.get::<Extent>(at).block();
+    let shared = old.is_some_and(|b| cx.get::<BlockState>(b).state() == BlockUse::Shared);
+    if cx.map.fs_of(at) == FsKind::Btrfs || (shared && cow) {
+        return cx.alloc_block(disk, at);
+    }
+    old
 }
 
 /// One owner of a block less; the last one frees it.

@@ -59,13 +59,18 @@ pub fn grow(cx: &mut Step, at: FilePage, part: Part) {
 /// States what a read of a page of a file shows: its contents, with nothing beyond the end.
 /// Gives the number of bytes.
 pub fn show(cx: &mut Step, at: FilePage, contents: Contents) -> Ret {
+    show_from(cx, at, contents, false)
+}
+
+/// The same; `left`: from a folio that has left the file since it was found there.
+fn show_from(cx: &mut Step, at: FilePage, contents: Contents, left: bool) -> Ret {
     let inside = bytes_inside(cx, at);
     let shown = match inside {
         0 => Contents::ZERO,
         _ => cx.patches.overlay(contents, (inside, PAGE_SIZE as u16), Contents::ZERO),
     };
     let shown = if inside == PAGE_SIZE as u16 { contents } else { shown };
-    cx.facts.push(Fact::Shown { at, contents: shown });
+    cx.facts.push(Fact::Shown { at, contents: shown, left });
     cx.read_result(shown);
     Ret::from(inside)
 }
@@ -424,7 +429,8 @@ impl Machine for ReadFile {
                 let page = cx.page(self.frame(cx, folio));
                 cx.touch(page, false, Toucher::Kernel);
                 let data = cx.data(page.frame);
-                let ret = show(cx, self.at, data);
+                let left = cx.get::<Owner>(page.frame).kind() == OwnerKind::Detached;
+                let ret = show_from(cx, self.at, data, left);
                 call(LetGo::Put(folio), ReadFile { place: ReadPlace::LettingGo(ret), ..self })
             }
             ReadPlace::End(ret) | ReadPlace::LettingGo(ret) => {

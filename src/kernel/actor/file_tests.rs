@@ -433,3 +433,55 @@ fn reflinked_pages_share_a_block_until_one_is_written() {
     run(&mut sim);
     assert_eq!(result(&sim, op), Some(-EOPNOTSUPP));
 }
+
+/// The second finds the block of the first in the CoW fork: with one free block there is room for
+/// both, and neither takes it from the other when it fails.
+#[test]
+fn two_direct_writes_to_a_shared_block_break_the_sharing_once() {
+    for io_errors in [0, 1] {
+        let mut plan = one(FsKind::Xfs, InitPage::Dirty, Populate::Write);
+        let to = second_file(&mut plan, InitPage::Clean);
+        let copy = second_file(&mut plan, InitPage::Hole);
+        plan.disks[0].spare_blocks = 1;
+        plan.faults.io_errors = io_errors;
+        let write = Op::DioWrite { to, from: VPage(0) };
+        let first = thread(&mut plan, &[Op::Reflink { from: to, to: copy, pages: 1 }, write]);
+        let second = thread(&mut plan, &[write]);
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        let (old, new) = (sim.world.disk_contents(to), in_cache(&sim, 0).unwrap());
+        let mut failed = 0;
+        explore(&mut sim, |s| {
+            let results = [first.plus(1), second].map(|op| result(s, op));
+            failed += results.iter().filter(|&&r| r == Some(-EIO)).count();
+            assert!(results.iter().all(|&r| r == Some(BYTES) || r == Some(-EIO)), "{results:?}");
+            assert!(results.contains(&Some(BYTES)));
+            assert_eq!(s.world.disk_contents(to), new);
+            let snapshot = s.world.disk_contents(copy);
+            assert!(snapshot == old || snapshot == new);
+            at_rest(s);
+        });
+        assert_eq!(failed > 0, io_errors > 0);
+    }
+}
+
+#[test]
+fn a_read_that_found_its_folio_before_a_hole_was_punched_comes_before_the_hole() {
+    for fs in [FsKind::Tmpfs, FsKind::Ext4] {
+        let mut plan = one(fs, InitPage::Clean, Populate::None);
+        thread(&mut plan, &[Op::Punch { first: PAGE, pages: 1 }]);
+        let read = thread(&mut plan, &[Op::Read { at: PAGE }]);
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        let old = in_cache(&sim, 0).unwrap();
+        let mut seen = [false; 2];
+        let mut look = |s: &Sim, _| {
+            if result(s, read).is_some() {
+                let got = s.world.get::<OpValue>(read).0;
+                assert!(got == old || got == Contents::ZERO);
+                seen[usize::from(got == old)] = true;
+            }
+            assert_eq!(s.verdict().0, 0, "{:?}", s.findings());
+        };
+        explore_moves(&mut sim, &mut look);
+        assert_eq!(seen, [true; 2]);
+    }
+}

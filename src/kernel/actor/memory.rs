@@ -91,7 +91,7 @@ impl Memory {
         cx.read_result(contents);
         let private = cx.get::<Owner>(page.frame).kind() == OwnerKind::Anon;
         if let Some(at) = cx.map.backing(self.at).filter(|_| !private) {
-            cx.facts.push(Fact::Shown { at, contents });
+            cx.facts.push(Fact::Shown { at, contents, left: false });
         }
         Next::Return(0)
     }

@@ -9,6 +9,7 @@ use super::bounce;
 use super::dax_writeback::DaxWriteback;
 use super::disk::{end_page_writeback, set_error, submit, sum_by_filesystem};
 use super::errno::ENOSPC;
+use super::extents::target;
 use super::file_io::bytes_inside;
 use super::fixup;
 use super::rmap::{self, Purpose, RmapWalk};
@@ -23,7 +24,7 @@ use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
-use crate::kernel::world::{Block, Disk, File, FilePage, Frame, Id, World};
+use crate::kernel::world::{Disk, File, FilePage, Frame, Id, World};
 
 /// `do_writepages` over pages of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -383,18 +384,6 @@ pub fn disk_of(w: &World, at: FilePage) -> Option<Disk> {
 /// Whether a page of a file has somewhere to be written to.
 fn has_target(w: &World, at: FilePage) -> bool {
     w.get::<Extent>(at).kind() != ExtentKind::Hole
-}
-
-/// The block that a page is written to. btrfs never overwrites; xfs breaks the sharing of a
-/// reflinked block if it was told of the write (`cow`), else it overwrites in place. None: the
-/// disk is full.
-pub fn target(cx: &mut Step, disk: Disk, at: FilePage, cow: bool) -> Option<Block> {
-    let old = cx.get::<Extent>(at).block();
-    let shared = old.is_some_and(|b| cx.get::<BlockState>(b).state() == BlockUse::Shared);
-    if cx.map.fs_of(at) == FsKind::Btrfs || (shared && cow) {
-        return cx.alloc_block(disk, at);
-    }
-    old
 }
 
 impl Machine for WritePages {

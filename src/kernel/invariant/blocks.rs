@@ -205,10 +205,12 @@ fn moved(w: &World) -> bool {
 /// somebody stored to that tail through a mapping since is there rightly. A write that is not
 /// complete yet (a transfer) may show, and a page that truncate has not got to yet: between
 /// i_size_write (T6) and the removal of the page (T7) a load through an entry that is still there
-/// comes before the truncate, as it were. Where programs write directly, zeroes may be what one of
-/// them has written, over which the page cache's copy comes back: not if the page has no block, as
-/// after a cut of all of it. After a power loss what was cut
-/// off may be back: only strangers' data is judged.
+/// comes before the truncate, as it were. So does a read(2) that found the folio before: it holds a
+/// reference and no lock while it copies (`filemap_read`; `shmem_file_read_iter`: "reads are called
+/// without i_rwsem protection against truncate"), and shows what the file had when the two began.
+/// Where programs write directly, zeroes may be what one of them has written, over which the page
+/// cache's copy comes back: not if the page has no block, as after a cut of all of it. After a power
+/// loss what was cut off may be back: only strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
     hurts: Hurt::Filesystem,
@@ -224,7 +226,9 @@ pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
 };
 
 fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
-    let Subject::Fact(Fact::Shown { at, contents }) = subject else { return Judgement::NotAsked };
+    let Subject::Fact(Fact::Shown { at, contents, left }) = subject else {
+        return Judgement::NotAsked;
+    };
     let newest = w.get::<Newest>(at).0;
     let bytes = bytes_in_file(w, at);
     if contents == newest && u32::from(bytes) == PAGE_SIZE && !newest.is_patched() {
@@ -241,7 +245,8 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
         if version.origin != own && !same && !brought(w, at, version.origin) {
             return true;
         }
-        !crashed && newest == Contents::ZERO && !zeroes_brought && complete(w, version)
+        let cut = newest == Contents::ZERO && !zeroes_brought && !left;
+        !crashed && cut && complete(w, version)
     });
     if exposed {
         let size = w.cell::<Size>(w.map.file_of(at));

@@ -71,7 +71,8 @@ pub struct BlockState {
     /// The disk's flush epoch in which it was last written: durable once that epoch has passed.
     #[bits(20)]
     pub epoch: u32,
-    /// Number of owners, if shared.
+    /// Number of owners, if shared; of a block that copy-on-write has allocated and that is in no
+    /// extent map yet, the I/Os that are to go to it.
     #[bits(8)]
     pub owners: u8,
     #[bits(6)]

@@ -61,8 +61,9 @@ pub enum Fact {
     Stored { at: VPage, frame: Frame, through_tlb: bool },
     /// The count in a struct page was used, to take a reference or to drop one.
     StructPageUsed { frame: Frame },
-    /// A user (load, read) or the disk image after a crash showed contents of a page of a file.
-    Shown { at: FilePage, contents: Contents },
+    /// A user (load, read) or the disk image after a crash showed contents of a page of a file;
+    /// `left`: from a folio that has left the file since the user found it there.
+    Shown { at: FilePage, contents: Contents, left: bool },
     /// Something that may sleep was called; `atomic`: in an interrupt or with interrupts off
     /// ([`World::may_sleep`](super::World::may_sleep)).
     MaySleep { actor: Actor, atomic: bool },

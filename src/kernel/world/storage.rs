@@ -6,6 +6,7 @@ use super::facts::Fact;
 use super::ids::*;
 use super::machine::*;
 use super::objects::*;
+use super::plan::FsKind;
 
 /// How a lock is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -68,6 +69,38 @@ impl World {
         let left = state.owners() - 1;
         let kind = if left == 1 { BlockUse::Owned } else { BlockUse::Shared };
         self.set(block, state.with_owners(left).with_state(kind).with_link(link));
+    }
+
+    /// One more I/O goes to the block that copy-on-write has allocated for a page of a file on xfs
+    /// and that its extent map does not have yet: an extent of the inode's CoW fork
+    /// (`xfs_find_trim_cow_extent`: "real extent found - no need to allocate"). None: there is none.
+    pub fn join_cow_block(&mut self, disk: Disk, at: FilePage) -> Option<Block> {
+        if !self.map.reflinks || self.map.fs_of(at) != FsKind::Xfs {
+            return None;
+        }
+        let own = self.get::<Extent>(at).block();
+        let in_fork = |&block: &Block| {
+            let state = self.get::<BlockState>(block);
+            let ours = state.state() == BlockUse::Owned && state.link() == at.0 + 1;
+            ours && own != Some(block)
+        };
+        let block = self.map.disk_blocks[disk.index()].clone().map(Block).find(in_fork)?;
+        self.update::<BlockState>(block, |s| s.with_owners(s.owners() + 1));
+        Some(block)
+    }
+
+    /// An I/O to a block of a page has failed, or is not made after all: a block that the page's
+    /// extent map does not have is freed with the last of them.
+    pub fn cancel_cow_block(&mut self, block: Block, at: FilePage) {
+        let state = self.get::<BlockState>(block);
+        if self.get::<Extent>(at).block() == Some(block) {
+            return;
+        }
+        if state.owners() > 1 {
+            self.set(block, state.with_owners(state.owners() - 1));
+        } else {
+            self.free_block(block);
+        }
     }
 
     /// The page of a file that a block belongs to.

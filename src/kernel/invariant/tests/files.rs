@@ -322,7 +322,7 @@ fn a_strangers_data_is_exposed_and_a_shared_page_is_not() {
     let name = "exposed-beyond-eof";
     let mut b = Bench::new();
     let strange = b.w.file_contents(COW);
-    let shown = |contents| Fact::Shown { at: DATA, contents };
+    let shown = |contents| Fact::Shown { at: DATA, contents, left: false };
     let own = b.w.file_contents(DATA);
     b.silent(name, |w| w.facts.push(shown(own)));
     b.breaks(name, |w| w.facts.push(shown(strange)));
@@ -340,7 +340,7 @@ fn what_was_cut_off_must_not_come_back() {
         w.set(File(0), Size::new().with_bytes(100));
         w.set(DATA, Newest(cut));
     });
-    let shown = |contents| Fact::Shown { at: DATA, contents };
+    let shown = |contents| Fact::Shown { at: DATA, contents, left: false };
     b.holds(name, |w| w.facts.push(shown(cut)));
     b.breaks(name, |w| w.facts.push(shown(own)));
     // Extended again.
@@ -355,6 +355,11 @@ fn what_was_cut_off_must_not_come_back() {
     b.holds(name, |w| w.facts.push(shown(cut)));
     b.step(|w| w.set(DATA, Newest(Contents::ZERO)));
     b.breaks(name, |w| w.facts.push(shown(cut)));
+    // Unless the reader had found the folio before that; what is a stranger's, he had not.
+    let read = |contents| Fact::Shown { at: DATA, contents, left: true };
+    b.holds(name, |w| w.facts.push(read(cut)));
+    let strange = b.w.file_contents(COW);
+    b.breaks(name, |w| w.facts.push(read(strange)));
 }
 
 #[test]
@@ -384,6 +389,6 @@ fn what_is_stored_to_the_tail_of_the_last_page_may_be_seen_there() {
     });
     b.holds("exposed-beyond-eof", |w| {
         let contents = w.data(frame);
-        w.facts.push(Fact::Shown { at: DATA, contents });
+        w.facts.push(Fact::Shown { at: DATA, contents, left: false });
     });
 }

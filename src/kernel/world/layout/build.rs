@@ -63,6 +63,7 @@ impl Layout {
         layout.index_programs();
         layout.find_syncers();
         let programs = || layout.plan.threads.iter().flat_map(|t| &t.program);
+        layout.reflinks = programs().any(|op| matches!(op, Op::Reflink { .. }));
         layout.mlocks = programs().any(|op| matches!(op, Op::Mlock { .. }));
         layout
     }

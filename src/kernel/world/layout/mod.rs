@@ -65,6 +65,8 @@ pub struct Layout {
     synced: Vec<Vec<(File, u32)>>,
     /// Number of asked pages.
     asked: u32,
+    /// Whether any program makes files share blocks (xfs: `xfs_is_cow_inode`).
+    pub reflinks: bool,
     /// Whether any program locks memory.
     pub mlocks: bool,
 }
