@@ -14,9 +14,10 @@ use std::path::Path;
 
 use super::Options;
 use super::exact::{Exact, PARTS, SharedExact};
-use super::search::{Work, Worker};
+use super::search::Worker;
 use super::tally::Tally;
 use super::visited::{Seen, Visited};
+use super::work::Work;
 use crate::engine::hash::{bytes, mix2};
 use crate::engine::model::{Model, Props, Stepped};
 use crate::engine::reduce;

@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::checkpoint::{Snapshot, Whole};
-use super::search::{Halt, Hub, Work, Worker};
+use super::search::Worker;
 use super::tally::Tally;
 use super::visited::{Seen, Shared, Visited};
+use super::work::{Halt, Hub, Work};
 use super::{Control, Options, Poll, Progress};
 use crate::engine::model::Model;
 use crate::engine::reduce::guide::{Guide, Lessons};

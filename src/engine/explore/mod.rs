@@ -17,6 +17,7 @@ mod search;
 pub mod tally;
 pub mod visited;
 pub mod witness;
+mod work;
 
 use serde::Serialize;
 

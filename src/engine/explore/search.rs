@@ -7,6 +7,7 @@
 
 use super::tally::Tally;
 use super::visited::{EVERYBODY, Seen};
+use super::work::{Halt, Hub, Work};
 use super::{Bound, Options, Poll, Progress};
 use crate::engine::hash::mix2;
 use crate::engine::model::{Agent, Model, Stepped};
@@ -26,22 +27,6 @@ const IN_CACHE: usize = 1 << 15;
 const SHARE_EVERY: u32 = 1 << 6;
 /// Moves after which it is time for one: a state of a large machine has thousands.
 const SHARE_MOVES: u64 = 1 << 12;
-
-/// A piece of work: claimed states that nobody has looked at, each one move behind a run; or, if
-/// there are none, the start.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Work<Mv> {
-    pub(super) run: Vec<Mv>,
-    /// The moves, and the agents to try behind them (all, where none sleep).
-    pub(super) rest: Vec<(Mv, Agents)>,
-}
-
-impl<Mv> Work<Mv> {
-    /// All that there is to do from the start.
-    pub(super) fn everything() -> Work<Mv> {
-        Work { run: Vec::new(), rest: Vec::new() }
-    }
-}
 
 /// A claimed state that has not been looked at: the move that leads there.
 #[derive(Clone, Copy, Debug)]
@@ -63,37 +48,6 @@ struct Frame<Mv> {
     /// How much work it had.
     fanout: u32,
     used: u32,
-}
-
-/// Why a search pauses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Halt {
-    /// It ends here.
-    Stop(Bound),
-    /// A snapshot is wanted.
-    Checkpoint,
-    /// It has learned enough, or so little that it is worth more threads.
-    Enough,
-}
-
-/// Where a search meets the rest: sharing work and asking whether to go on.
-pub(super) trait Hub<M: Model> {
-    /// Whether somebody could use a piece of work.
-    fn hungry(&self) -> bool {
-        false
-    }
-
-    /// Takes a piece of work.
-    fn give(&self, _work: Work<M::Move>) {}
-
-    /// Whether a search that learns has learned so much, after so many transitions, that it is
-    /// better begun again, or so little that it is better carried on with more threads.
-    fn enough(&self, _transitions: u64, _learned: bool) -> bool {
-        false
-    }
-
-    /// Asks whether to go on; `fresh` is the number of transitions since the last call.
-    fn poll(&self, progress: &Progress, fresh: u64) -> Poll;
 }
 
 /// One thread's share of a search.

@@ -371,7 +371,7 @@ fn zeroes_of_a_direct_write_are_no_cut_but_a_hole_is() {
     let mut b = Bench::of(plan);
     let own = b.w.file_contents(DATA);
     b.step(|w| w.set(DATA, Newest(Contents::ZERO)));
-    let shown = Fact::Shown { at: DATA, contents: own };
+    let shown = Fact::Shown { at: DATA, contents: own, left: false };
     b.holds(name, |w| w.facts.push(shown));
     b.step(|w| w.set(DATA, Extent::new()));
     b.breaks(name, |w| w.facts.push(shown));
