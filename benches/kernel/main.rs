@@ -18,7 +18,7 @@ use gupsim::engine::hash::mix2;
 use gupsim::engine::model::Model;
 use gupsim::engine::run::{Limits, Runner, Scheduler};
 use gupsim::kernel::sim::Sim;
-use gupsim::scenario::bundled;
+use gupsim::scenario::{bundled, load};
 use gupsim::schedule::random::RandomWalk;
 use gupsim::schedule::timed::{EventQueue, Pace};
 
@@ -195,19 +195,26 @@ fn peak() -> Option<u64> {
     peak
 }
 
-/// The memory of a search that is cut off, all told: at most 24 bytes a state.
+/// The memory of whole unreduced searches, all told: at most 24 bytes a state. Somebody who pins is
+/// added to a bundled scenario, which gives 35 states for one.
 fn memory() {
-    const STATES: u64 = 3_000_000;
-    let start = farm::machine(8, 16);
-    let options = Options { witness_states: 0, max_states: Some(STATES), ..Options::default() };
+    let name = "reclaim/three-pinners";
+    let (_, text) = bundled::find(name).unwrap_or_else(|| panic!("no scenario {name}"));
+    let fourth = r#""threads": { "d": { "cpu": 0, "do": [
+        { "pin": { "at": "buf[0]", "slot": "d" } }, { "unpin": { "slot": "d" } }] },"#;
+    let text = text.replacen(r#""threads": {"#, fourth, 1);
+    let loaded = load::text(name, &text).unwrap_or_else(|_| panic!("{name} with a fourth"));
+    let start = Sim::new(loaded.plan, loaded.strategy);
+    let options = Options { witness_states: 0, ..Options::default() };
     let _ = (peak(), explore(&start, &Options { max_states: Some(1), ..options.clone() }, &()));
     let Some(before) = peak().and_then(|_| peak()) else { return };
     let report = explore(&start, &options, &());
     let Some(after) = peak() else { return };
+    assert!(report.bounds.is_empty(), "the search is cut off");
     let each = after.saturating_sub(before) as f64 / report.states as f64;
     let set = report.bytes as f64 / report.states as f64;
     println!(
-        "memory, 8 agents, 16 pages: {each:.1} bytes of the process for each of {} states, \
+        "memory, {name} and a fourth: {each:.1} bytes of the process for each of {} states, \
          {set:.1} of them in the set",
         report.states
     );
