@@ -313,7 +313,7 @@ impl<'a> Writer<'a> {
                     self.values.push((label.clone(), value));
                     label
                 }
-                None if self.exits(part, at) => "exit".to_string(),
+                None if self.exits(part, at) => self.exit(),
                 None => String::new(),
             };
             if let Op::Pin { slot, .. } | Op::Splice { slot, .. } = op {
@@ -333,7 +333,13 @@ impl<'a> Writer<'a> {
             matches!(s.doing, Doing::Run(p, Meaning::Zero) if p == part) && s.child.is_none()
         };
         let exits = child && at == part.first && self.compiled.stages.iter().any(whole);
-        exits && !self.threads.values().flat_map(|t| &t.program).any(|s| s.label == "exit")
+        let exit = self.exit();
+        exits && !self.threads.values().flat_map(|t| &t.program).any(|s| s.label == exit)
+    }
+
+    /// The label of the operation by which the child exits.
+    fn exit(&self) -> String {
+        format!("{}exit", self.from.prefix)
     }
 
     // --- the machine --------------------------------------------------------------------------

@@ -209,8 +209,8 @@ fn moved(w: &World) -> bool {
 /// reference and no lock while it copies (`filemap_read`; `shmem_file_read_iter`: "reads are called
 /// without i_rwsem protection against truncate"), and shows what the file had when the two began.
 /// Where programs write directly, zeroes may be what one of them has written, over which the page
-/// cache's copy comes back: not if the page has no block, as after a cut of all of it. After a power
-/// loss what was cut off may be back: only strangers' data is judged.
+/// cache's copy comes back: not if the page has no block, as after a cut of all of it. After a
+/// power loss what was cut off may be back: only strangers' data is judged.
 pub const EXPOSED_BEYOND_EOF: Invariant = Invariant {
     name: "exposed-beyond-eof",
     hurts: Hurt::Filesystem,

@@ -73,7 +73,8 @@ impl World {
 
     /// One more I/O goes to the block that copy-on-write has allocated for a page of a file on xfs
     /// and that its extent map does not have yet: an extent of the inode's CoW fork
-    /// (`xfs_find_trim_cow_extent`: "real extent found - no need to allocate"). None: there is none.
+    /// (`xfs_find_trim_cow_extent`: "real extent found - no need to allocate"). None: there is
+    /// none.
     pub fn join_cow_block(&mut self, disk: Disk, at: FilePage) -> Option<Block> {
         if !self.map.reflinks || self.map.fs_of(at) != FsKind::Xfs {
             return None;
