@@ -16,7 +16,7 @@ use crate::kernel::world::layout::Layout;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{DiskKind, PAGE_SIZE, Part, WHOLE};
+use crate::kernel::world::plan::{DiskKind, FsKind, PAGE_SIZE, Part, WHOLE};
 use crate::kernel::world::{Actor, Block, Disk, FilePage, Frame, Id, One, Tag, World};
 
 /// The halves in which a page is transferred, and copied.
@@ -360,9 +360,20 @@ fn end_writeback(w: &mut World, tag: Tag, frame: Frame, error: bool, reported: b
                 set_error(w, at, EIO, unwritten);
             }
             w.cancel_cow_block(block, at);
+            end_failed_delalloc(w, at, frame);
         }
     }
     end_page_writeback(w, frame);
+}
+
+/// On btrfs what delayed allocation promised to the page has become an ordered extent, which fails
+/// as a whole (`btrfs_finish_one_ordered`, BTRFS_ORDERED_IOERR): there is a hole again, unless the
+/// page has been prepared anew meanwhile.
+fn end_failed_delalloc(w: &mut World, at: FilePage, frame: Frame) {
+    let delayed = w.get::<Extent>(at).kind() == ExtentKind::Delalloc;
+    if delayed && w.map.fs_of(at) == FsKind::Btrfs && !w.flags(frame).prepared() {
+        w.set(at, Extent::new());
+    }
 }
 
 /// `iomap_dio_bio_end_io` of a write: the file has the new contents, or keeps the old.

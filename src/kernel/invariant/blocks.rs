@@ -5,7 +5,8 @@ use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{
-    Bio, BioEnd, BioStep, BlockState, BlockUse, Extent, ExtentKind, LockClass, LockState, Power,
+    ActorState, Bio, BioEnd, BioStep, BlockState, BlockUse, Extent, ExtentKind, Life, LockClass,
+    LockState, Power,
 };
 use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
 use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
@@ -140,7 +141,7 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
         let named = |at: FilePage| w.get::<Extent>(at).block() == Some(block);
         let leaked = match state.state() {
             BlockUse::Free => false,
-            BlockUse::Busy => true,
+            BlockUse::Busy => !may_be_released(w, block),
             BlockUse::Owned | BlockUse::Shared => {
                 let owner = w.block_owner(block).filter(|at| at.0 < w.map.file_page_count());
                 let direct = owner.is_some_and(|at| being_written_directly(w, at));
@@ -165,6 +166,20 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
         return Judgement::Broken([cell, cell]);
     }
     if moved(w) { Judgement::Holds } else { Judgement::NotAsked }
+}
+
+/// Whether the page of a busy block is still used, and a program that goes round for ever may be
+/// about to let go of it. One that never does so has lost the block to the filesystem.
+fn may_be_released(w: &World, block: Block) -> bool {
+    let used = w.map.pmem_frame(block).is_some_and(|f| w.get::<Flags>(f).delayed_free());
+    let releases = |op: &Op| {
+        matches!(op, Op::Unpin { .. } | Op::Deregister { .. })
+            || matches!(op, Op::DioRead { .. } | Op::DioWrite { .. })
+    };
+    let threads = w.map.plan.threads.iter().enumerate();
+    used && threads.map(|(n, thread)| (Actor(n as u32), thread)).any(|(thread, plan)| {
+        w.get::<ActorState>(thread).life() == Life::Running && plan.program.iter().any(releases)
+    })
 }
 
 /// Whether something is on its way to a block: a bio that a program that goes round for ever has

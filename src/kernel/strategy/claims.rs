@@ -246,11 +246,17 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "deadlock",
-        why: "nobody waits for a page under a lock that its user may need",
+        why: "nobody waits for a page under a lock that its user may need; but a program that \
+              takes pages from a file which it has pinned itself waits for itself, if truncate \
+              waits",
         when: |s, of| {
+            let own = of.keeps
+                && (of.removes && s.truncate != Truncate::Ignore
+                    || of.removes_dax && s.truncate_dax != Truncate::Ignore);
             s.truncate != Truncate::WaitLocked
                 && s.truncate_dax != Truncate::WaitLocked
                 && !of.waits
+                && !own
         },
     },
     Claim {
