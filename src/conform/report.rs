@@ -285,7 +285,8 @@ impl Report {
         let held = self.rules.values().filter(|&&p| p).count();
         writeln!(out, "{held} of {} rules are predicted wherever they ran.", self.rules.len())?;
         for (why, runs) in self.out_of_scope() {
-            writeln!(out, "\nOut of scope: {why} ({} runs)", runs.len())?;
+            let each = if runs.len() == 1 { "run" } else { "runs" };
+            writeln!(out, "\nOut of scope: {why} ({} {each})", runs.len())?;
             for run in runs {
                 writeln!(out, "  {} on {}", run.seq, run.fs)?;
             }
