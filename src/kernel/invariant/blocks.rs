@@ -1,7 +1,7 @@
 //! Invariants about blocks and what a filesystem keeps in order: ownership, preparation, the end
 //! of a file.
 
-use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages};
+use super::look::{anywhere, being_written_directly, bytes_in_file, file_pages, somebody};
 use super::{Hurt, Invariant, Judgement, Premise, Subject, Waits};
 use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{
@@ -176,10 +176,8 @@ fn may_be_released(w: &World, block: Block) -> bool {
         matches!(op, Op::Unpin { .. } | Op::Deregister { .. })
             || matches!(op, Op::DioRead { .. } | Op::DioWrite { .. })
     };
-    let threads = w.map.plan.threads.iter().enumerate();
-    used && threads.map(|(n, thread)| (Actor(n as u32), thread)).any(|(thread, plan)| {
-        w.get::<ActorState>(thread).life() == Life::Running && plan.program.iter().any(releases)
-    })
+    let running = |thread| w.get::<ActorState>(thread).life() == Life::Running;
+    used && somebody(w, |thread, program| running(thread) && program.iter().any(releases))
 }
 
 /// Whether something is on its way to a block: a bio that a program that goes round for ever has

@@ -73,12 +73,18 @@ pub fn left_file(w: &World, page: Page, at: FilePage) -> bool {
 /// about to be invalidated, or the failure of that put on record.
 pub fn being_written_directly(w: &World, at: FilePage) -> bool {
     let file = File::pack(Some(w.map.file_of(at)));
-    let threads = w.map.plan.threads.iter().enumerate();
-    threads.map(|(n, thread)| (Actor(n as u32), thread)).any(|(thread, plan)| {
-        plan.program.iter().any(|op| matches!(op, Op::DioWrite { to, .. } if *to == at))
+    let writes = |op: &Op| matches!(op, Op::DioWrite { to, .. } if *to == at);
+    somebody(w, |thread, program| {
+        program.iter().any(writes)
             && w.get::<Engaged>(thread).dio() == file
             && w.get::<ActorState>(thread).life() != Life::Killed
     })
+}
+
+/// Whether there is such a thread, with such a program.
+pub fn somebody(w: &World, is: impl Fn(Actor, &[Op]) -> bool) -> bool {
+    let mut threads = w.map.plan.threads.iter().enumerate();
+    threads.any(|(n, thread)| is(Actor(n as u32), &thread.program))
 }
 
 /// Whether a frame has been freed since its user got it.
