@@ -253,6 +253,11 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.tally.deepest = self.tally.deepest.max(depth);
         let mut moves = std::mem::take(&mut self.moves);
         self.model.moves(&mut moves);
+        if let Some(frame) = self.frames.last() {
+            let own = self.model.agent(frame.mv);
+            let upto = moves.iter().take_while(|&&m| self.model.agent(m) <= own).count();
+            moves.rotate_left(upto);
+        }
         if let Some(mut guide) = self.guide.take() {
             self.expand_guided(&moves, awake, &mut guide);
             self.guide = Some(guide);

@@ -8,7 +8,9 @@
 
 mod page;
 
-use self::page::{DIRTY, Hashed, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG};
+use self::page::{
+    Control, DIRTY, Hashed, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG,
+};
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 
 /// Most pages.
@@ -67,22 +69,13 @@ enum Cell {
     InCache,
 }
 
-/// The page and the step of writeback.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spot {
-    page: u8,
-    step: u8,
-}
-
 /// What one step overwrote.
 #[derive(Clone, Copy, Debug)]
 struct Saved {
     page: Hashed<Page>,
-    pc: Hashed<u16>,
+    control: Hashed<Control>,
     fingerprint: u64,
-    index: u8,
-    agent: u8,
-    writeback: Spot,
+    index: usize,
 }
 
 /// The protocol in motion: agents 0..P pin, agent P writes back, agent P+1 truncates the last
@@ -91,14 +84,11 @@ struct Saved {
 pub struct PinProtocol {
     size: Size,
     pages: [Hashed<Page>; MAX_PAGES],
-    /// Program counters; that of writeback counts (round, page, step) as one number.
-    pcs: [Hashed<u16>; MAX_PAGES + 2],
-    /// What writeback's program counter stands for, and where it ends: divisions saved in every
-    /// step.
-    writeback: Spot,
-    wb_end: u16,
-    truncated: bool,
+    control: Hashed<Control>,
     fingerprint: u64,
+    /// Where pinners and writeback end.
+    pin_end: u16,
+    wb_end: u16,
     log: Vec<Saved>,
     recording: bool,
     footprint: Footprint,
@@ -112,17 +102,15 @@ impl PinProtocol {
             return None;
         }
         let pages: [_; MAX_PAGES] = std::array::from_fn(|i| Hashed::page(Page::new(i)));
-        let pcs: [_; MAX_PAGES + 2] = std::array::from_fn(|agent| Hashed::pc(agent, 0));
-        let fingerprint = pages[..size.pages].iter().fold(0, |a, page| a ^ page.hash)
-            ^ pcs[..size.pages + 2].iter().fold(0, |a, pc| a ^ pc.hash);
+        let control = Hashed::control(Control::start());
+        let fingerprint = pages[..size.pages].iter().fold(control.hash, |a, page| a ^ page.hash);
         Some(PinProtocol {
             size,
             pages,
-            pcs,
-            writeback: Spot::default(),
-            wb_end: size.rounds * size.pages as u16 * u16::from(WB_STEPS),
-            truncated: false,
+            control,
             fingerprint,
+            pin_end: size.writes + PIN_STEPS,
+            wb_end: size.rounds * size.pages as u16 * u16::from(WB_STEPS),
             log: Vec::new(),
             recording: false,
             footprint: Footprint::default(),
@@ -134,14 +122,14 @@ impl PinProtocol {
         self.size
     }
 
-    /// The program counter at which the agent is done.
+    /// The program counter of the agent, and the one at which it is done.
     #[inline]
-    fn end(&self, agent: usize) -> u16 {
+    fn pc(&self, agent: usize) -> (u16, u16) {
         let p = self.size.pages;
         match agent {
-            a if a < p => self.size.writes + PIN_STEPS,
-            a if a == p => self.wb_end,
-            _ => TRUNCATE_STEPS,
+            a if a < p => (self.pages[a].is.pinner(), self.pin_end),
+            a if a == p => (self.control.is.writeback(), self.wb_end),
+            _ => (self.control.is.truncate(), TRUNCATE_STEPS),
         }
     }
 
@@ -151,15 +139,15 @@ impl PinProtocol {
         let p = self.size.pages;
         match agent {
             a if a < p => a,
-            a if a == p => usize::from(self.writeback.page),
+            a if a == p => self.control.is.page(),
             _ => p - 1,
         }
     }
 
     #[inline]
     fn enabled(&self, agent: usize) -> bool {
-        let pc = self.pcs[agent].is;
-        if pc >= self.end(agent) {
+        let (pc, end) = self.pc(agent);
+        if pc >= end {
             return false;
         }
         if agent < self.size.pages {
@@ -167,7 +155,7 @@ impl PinProtocol {
         }
         let page = self.pages[self.page_of(agent)].is;
         if agent == self.size.pages {
-            self.writeback.step != 0 || page.locked() == FREE
+            self.control.is.step() != 0 || page.locked() == FREE
         } else {
             match pc {
                 0 => page.locked() == FREE,
@@ -179,7 +167,9 @@ impl PinProtocol {
 
     /// One step of a pinner.
     #[inline]
-    fn pin(&self, page: &mut Page, pc: u16) -> u16 {
+    fn pin(&self, page: &mut Page) {
+        let pc = page.pinner();
+        page.pin();
         match pc {
             0 if !page.has(PTE_WRITABLE) => page.raise(PTE_WRITABLE | PTE_DIRTY | DIRTY),
             0 => {}
@@ -196,7 +186,6 @@ impl PinProtocol {
                 page.add(Lane::Refcount, -1);
             }
         }
-        pc + 1
     }
 
     /// One step of writeback; gives the next.
@@ -220,45 +209,39 @@ impl PinProtocol {
         step + 1
     }
 
-    /// Writeback goes on to a step of the present page, or to the next page; gives its program
-    /// counter.
+    /// Writeback goes on to a step of the present page, or to the next page.
     #[inline]
-    fn advance(&mut self, pc: u16, step: u8) -> u16 {
-        let Spot { page, step: before } = self.writeback;
-        self.writeback = match step < WB_STEPS {
-            true => Spot { page, step },
-            false if usize::from(page) + 1 < self.size.pages => Spot { page: page + 1, step: 0 },
-            false => Spot::default(),
-        };
-        pc + u16::from(step - before)
+    fn advance(&self, step: u8) -> Control {
+        let now = self.control.is;
+        let steps = step - now.step();
+        match step < WB_STEPS {
+            true => now.write_back(steps, now.page(), step),
+            false if now.page() + 1 < self.size.pages => now.write_back(steps, now.page() + 1, 0),
+            false => now.write_back(steps, 0, 0),
+        }
     }
 
     /// One step of truncate.
     #[inline]
-    fn truncate(page: &mut Page, truncated: &mut bool, pc: u16) -> u16 {
+    fn truncate(page: &mut Page, pc: u16) {
         match pc {
             0 => page.lock(BY_TRUNCATE),
             1 => {}
             2 => page.clear(PTE_WRITABLE | PTE_DIRTY),
-            3 => {
-                page.clear(IN_CACHE);
-                *truncated = true;
-            }
+            3 => page.clear(IN_CACHE),
             4 => page.clear(DIRTY),
             5 => page.add(Lane::Refcount, -1),
             _ => page.lock(FREE),
         }
-        pc + 1
     }
 
     /// Whoever is between lock and unlock of page `index`: that is the owner of its lock. Both at
     /// once are no owner.
     #[inline]
     fn owner(&self, index: usize) -> u8 {
-        let Spot { page, step } = self.writeback;
-        let writeback = usize::from(page) == index && (1..=3).contains(&step);
-        let p = self.size.pages;
-        let truncate = index == p - 1 && (1..=6).contains(&self.pcs[p + 1].is);
+        let now = self.control.is;
+        let writeback = (now.page() == index) & (1..=3).contains(&now.step());
+        let truncate = (index == self.size.pages - 1) & (1..=6).contains(&now.truncate());
         u8::from(writeback) * BY_WRITEBACK + u8::from(truncate) * BY_TRUNCATE
     }
 
@@ -267,8 +250,9 @@ impl PinProtocol {
     fn check(&self, index: usize, page: Page) -> (Props, Props) {
         let pinned = page.get(Lane::Pincount);
         let writeback = page.has(WRITEBACK_FLAG);
+        let truncated = self.control.is.truncate() > 3;
         let bad = u32::from(page.get(Lane::Refcount) < pinned) << COUNTS
-            | u32::from(writeback && !page.has(IN_CACHE) && !self.truncated) << WRITEBACK
+            | u32::from(writeback & !page.has(IN_CACHE) & !truncated) << WRITEBACK
             | u32::from(page.locked() != self.owner(index)) << LOCK;
         let seen = u32::from(pinned > 0) << COUNTS
             | u32::from(writeback) << WRITEBACK
@@ -276,21 +260,21 @@ impl PinProtocol {
         (Props(bad), Props(seen))
     }
 
-    /// What the step at `pc` reads and writes, guard and invariants included.
-    fn note(&mut self, agent: usize, index: usize, pc: u16, before: Page) {
+    /// What a step from `before` and `control` reads and writes, guard and invariants included.
+    fn note(&mut self, agent: usize, index: usize, before: Page, control: Control) {
         use Cell::{Content, Counts, Dirty, Disk, InCache, Locked, Pte, Snapshot, Writeback};
         let p = self.size.pages;
         // What the invariants on this page look at is read by every step that may change it.
         let (reads, writes): (&[Cell], &[Cell]) = match agent {
-            a if a < p => match pc {
+            a if a < p => match before.pinner() {
                 0 if before.has(PTE_WRITABLE) => (&[Pte], &[]),
                 0 => (&[], &[Pte, Dirty]),
                 1 => (&[], &[Counts]),
-                _ if pc < self.size.writes + 2 => (&[], &[Content]),
+                pc if pc < self.size.writes + 2 => (&[], &[Content]),
                 _ if self.size.fix => (&[], &[Dirty, Counts]),
                 _ => (&[], &[Counts]),
             },
-            a if a == p => match pc % u16::from(WB_STEPS) {
+            a if a == p => match control.step() {
                 0 => (&[], &[Locked]),
                 1 if !before.has(DIRTY | IN_CACHE) => (&[Dirty, InCache], &[Locked]),
                 1 => (&[InCache, Locked], &[Dirty, Pte]),
@@ -299,7 +283,7 @@ impl PinProtocol {
                 4 => (&[Content], &[Snapshot]),
                 _ => (&[Snapshot, InCache], &[Disk, Writeback]),
             },
-            _ => match pc {
+            _ => match control.truncate() {
                 0 => (&[], &[Locked]),
                 1 => (&[Writeback, Locked], &[]),
                 2 => (&[Locked], &[Pte]),
@@ -326,12 +310,13 @@ impl Model for PinProtocol {
 
     #[inline]
     fn moves(&self, out: &mut Vec<u8>) {
-        out.clear();
+        let (mut able, mut n) = ([0; MAX_PAGES + 2], 0);
         for agent in 0..self.size.pages + 2 {
-            if self.enabled(agent) {
-                out.push(agent as u8);
-            }
+            able[n] = agent as u8;
+            n += usize::from(self.enabled(agent));
         }
+        out.clear();
+        out.extend_from_slice(&able[..n]);
     }
 
     #[inline]
@@ -362,32 +347,27 @@ impl Model for PinProtocol {
     fn apply(&mut self, mv: u8) -> Stepped {
         let agent = usize::from(mv);
         let index = self.page_of(agent);
-        let (before, pc) = (self.pages[index], self.pcs[agent]);
+        let (before, control) = (self.pages[index], self.control);
         let mark = self.log.len();
-        self.log.push(Saved {
-            page: before,
-            pc,
-            fingerprint: self.fingerprint,
-            index: index as u8,
-            agent: mv,
-            writeback: self.writeback,
-        });
+        self.log.push(Saved { page: before, control, fingerprint: self.fingerprint, index });
         let mut page = before.is;
-        let next = match agent {
-            a if a < self.size.pages => self.pin(&mut page, pc.is),
-            a if a == self.size.pages => {
-                let step = Self::write_back(&mut page, self.writeback.step);
-                self.advance(pc.is, step)
-            }
-            _ => Self::truncate(&mut page, &mut self.truncated, pc.is),
-        };
-        let (after, next) = (Hashed::page(page), Hashed::pc(agent, next));
-        self.pages[index] = after;
-        self.pcs[agent] = next;
-        self.fingerprint ^= before.hash ^ after.hash ^ pc.hash ^ next.hash;
+        if agent < self.size.pages {
+            self.pin(&mut page);
+        } else {
+            let next = if agent == self.size.pages {
+                self.advance(Self::write_back(&mut page, control.is.step()))
+            } else {
+                Self::truncate(&mut page, control.is.truncate());
+                control.is.cut()
+            };
+            self.control = Hashed::control(next);
+            self.fingerprint ^= control.hash ^ self.control.hash;
+        }
+        self.pages[index] = Hashed::page(page);
+        self.fingerprint ^= before.hash ^ self.pages[index].hash;
         let (broken, reached) = self.check(index, page);
         if self.recording {
-            self.note(agent, index, pc.is, before.is);
+            self.note(agent, index, before.is, control.is);
         }
         Stepped { broken, reached, mark }
     }
@@ -396,10 +376,8 @@ impl Model for PinProtocol {
     fn undo(&mut self, stepped: Stepped) {
         while self.log.len() > stepped.mark {
             let Some(saved) = self.log.pop() else { return };
-            self.pages[usize::from(saved.index)] = saved.page;
-            self.pcs[usize::from(saved.agent)] = saved.pc;
-            self.writeback = saved.writeback;
-            self.truncated = self.pcs[self.size.pages + 1].is > 3;
+            self.pages[saved.index] = saved.page;
+            self.control = saved.control;
             self.fingerprint = saved.fingerprint;
         }
     }
@@ -413,7 +391,7 @@ impl Model for PinProtocol {
         for page in &self.pages[..self.size.pages] {
             out.extend_from_slice(&page.is.0.to_le_bytes());
         }
-        out.extend(self.pcs[..self.size.pages + 2].iter().flat_map(|pc| pc.is.to_le_bytes()));
+        out.extend_from_slice(&self.control.is.0.to_le_bytes());
     }
 
     fn record_footprints(&mut self, on: bool) {
@@ -425,7 +403,7 @@ impl Model for PinProtocol {
     }
 
     fn ending(&self) -> Ending {
-        let done = (0..self.agents()).all(|a| self.pcs[a].is >= self.end(a));
+        let done = (0..self.agents()).map(|a| self.pc(a)).all(|(pc, end)| pc >= end);
         if done { Ending::Finished } else { Ending::Deadlock }
     }
 
@@ -449,13 +427,13 @@ impl Model for PinProtocol {
     }
 
     fn place(&self, agent: Agent) -> u32 {
-        u32::from(self.pcs[agent as usize].is)
+        u32::from(self.pc(agent as usize).0)
     }
 
     fn waits_on(&self, agent: Agent, out: &mut Vec<u32>) -> bool {
         let agent = agent as usize;
-        let pc = self.pcs[agent].is;
-        if pc < self.end(agent) {
+        let (pc, end) = self.pc(agent);
+        if pc < end {
             let guard =
                 if agent > self.size.pages && pc == 1 { Cell::Writeback } else { Cell::Locked };
             out.push((self.page_of(agent) as u32) << 4 | guard as u32);
