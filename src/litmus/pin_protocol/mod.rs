@@ -9,8 +9,9 @@
 mod page;
 
 use self::page::{
-    Control, DIRTY, Hashed, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG,
+    Control, DIRTY, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG,
 };
+use crate::engine::hash::mix;
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 
 /// Most pages.
@@ -72,8 +73,8 @@ enum Cell {
 /// What one step overwrote.
 #[derive(Clone, Copy, Debug)]
 struct Saved {
-    page: Hashed<Page>,
-    control: Hashed<Control>,
+    page: Page,
+    control: Control,
     fingerprint: u64,
     index: usize,
 }
@@ -83,8 +84,8 @@ struct Saved {
 #[derive(Clone, Debug)]
 pub struct PinProtocol {
     size: Size,
-    pages: [Hashed<Page>; MAX_PAGES],
-    control: Hashed<Control>,
+    pages: [Page; MAX_PAGES],
+    control: Control,
     fingerprint: u64,
     /// Where pinners and writeback end.
     pin_end: u16,
@@ -101,9 +102,8 @@ impl PinProtocol {
         if !pages_fit || size.writes > 200 || size.rounds > 200 {
             return None;
         }
-        let pages: [_; MAX_PAGES] = std::array::from_fn(|i| Hashed::page(Page::new(i)));
-        let control = Hashed::control(Control::start());
-        let fingerprint = pages[..size.pages].iter().fold(control.hash, |a, page| a ^ page.hash);
+        let (pages, control) = (std::array::from_fn(Page::new), Control::start());
+        let fingerprint = pages[..size.pages].iter().fold(mix(control.0), |a, page| a ^ mix(page.0));
         Some(PinProtocol {
             size,
             pages,
@@ -127,9 +127,9 @@ impl PinProtocol {
     fn pc(&self, agent: usize) -> (u16, u16) {
         let p = self.size.pages;
         match agent {
-            a if a < p => (self.pages[a].is.pinner(), self.pin_end),
-            a if a == p => (self.control.is.writeback(), self.wb_end),
-            _ => (self.control.is.truncate(), TRUNCATE_STEPS),
+            a if a < p => (self.pages[a].pinner(), self.pin_end),
+            a if a == p => (self.control.writeback(), self.wb_end),
+            _ => (self.control.truncate(), TRUNCATE_STEPS),
         }
     }
 
@@ -139,7 +139,7 @@ impl PinProtocol {
         let p = self.size.pages;
         match agent {
             a if a < p => a,
-            a if a == p => self.control.is.page(),
+            a if a == p => self.control.page(),
             _ => p - 1,
         }
     }
@@ -153,9 +153,9 @@ impl PinProtocol {
         if agent < self.size.pages {
             return true;
         }
-        let page = self.pages[self.page_of(agent)].is;
+        let page = self.pages[self.page_of(agent)];
         if agent == self.size.pages {
-            self.control.is.step() != 0 || page.locked() == FREE
+            self.control.step() != 0 || page.locked() == FREE
         } else {
             match pc {
                 0 => page.locked() == FREE,
@@ -212,7 +212,7 @@ impl PinProtocol {
     /// Writeback goes on to a step of the present page, or to the next page.
     #[inline]
     fn advance(&self, step: u8) -> Control {
-        let now = self.control.is;
+        let now = self.control;
         let steps = step - now.step();
         match step < WB_STEPS {
             true => now.write_back(steps, now.page(), step),
@@ -239,7 +239,7 @@ impl PinProtocol {
     /// once are no owner.
     #[inline]
     fn owner(&self, index: usize) -> u8 {
-        let now = self.control.is;
+        let now = self.control;
         let writeback = (now.page() == index) & (1..=3).contains(&now.step());
         let truncate = (index == self.size.pages - 1) & (1..=6).contains(&now.truncate());
         u8::from(writeback) * BY_WRITEBACK + u8::from(truncate) * BY_TRUNCATE
@@ -250,7 +250,7 @@ impl PinProtocol {
     fn check(&self, index: usize, page: Page) -> (Props, Props) {
         let pinned = page.get(Lane::Pincount);
         let writeback = page.has(WRITEBACK_FLAG);
-        let truncated = self.control.is.truncate() > 3;
+        let truncated = self.control.truncate() > 3;
         let bad = u32::from(page.get(Lane::Refcount) < pinned) << COUNTS
             | u32::from(writeback & !page.has(IN_CACHE) & !truncated) << WRITEBACK
             | u32::from(page.locked() != self.owner(index)) << LOCK;
@@ -350,24 +350,25 @@ impl Model for PinProtocol {
         let (before, control) = (self.pages[index], self.control);
         let mark = self.log.len();
         self.log.push(Saved { page: before, control, fingerprint: self.fingerprint, index });
-        let mut page = before.is;
+        let mut page = before;
+        let mut change = 0;
         if agent < self.size.pages {
             self.pin(&mut page);
         } else {
             let next = if agent == self.size.pages {
-                self.advance(Self::write_back(&mut page, control.is.step()))
+                self.advance(Self::write_back(&mut page, control.step()))
             } else {
-                Self::truncate(&mut page, control.is.truncate());
-                control.is.cut()
+                Self::truncate(&mut page, control.truncate());
+                control.cut()
             };
-            self.control = Hashed::control(next);
-            self.fingerprint ^= control.hash ^ self.control.hash;
+            self.control = next;
+            change = mix(control.0) ^ mix(next.0);
         }
-        self.pages[index] = Hashed::page(page);
-        self.fingerprint ^= before.hash ^ self.pages[index].hash;
+        self.pages[index] = page;
+        self.fingerprint ^= change ^ mix(before.0) ^ mix(page.0);
         let (broken, reached) = self.check(index, page);
         if self.recording {
-            self.note(agent, index, before.is, control.is);
+            self.note(agent, index, before, control);
         }
         Stepped { broken, reached, mark }
     }
@@ -389,9 +390,9 @@ impl Model for PinProtocol {
 
     fn state(&self, out: &mut Vec<u8>) {
         for page in &self.pages[..self.size.pages] {
-            out.extend_from_slice(&page.is.0.to_le_bytes());
+            out.extend_from_slice(&page.0.to_le_bytes());
         }
-        out.extend_from_slice(&self.control.is.0.to_le_bytes());
+        out.extend_from_slice(&self.control.0.to_le_bytes());
     }
 
     fn record_footprints(&mut self, on: bool) {
@@ -413,7 +414,7 @@ impl Model for PinProtocol {
         if self.ending() != Ending::Finished {
             return verdict;
         }
-        let pages = self.pages[..self.size.pages].iter().map(|page| page.is);
+        let pages = self.pages[..self.size.pages].iter().copied();
         for page in pages.filter(|p| p.has(IN_CACHE)) {
             if page.get(Lane::Content) == 0 {
                 continue;

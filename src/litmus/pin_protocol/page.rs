@@ -1,27 +1,4 @@
-//! A page of the pin protocol in one word, and what parts of the state add to the fingerprint.
-
-use crate::engine::hash::mix;
-
-/// A word of the state, and what it adds to the fingerprint.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hashed<T> {
-    pub(super) is: T,
-    pub(super) hash: u64,
-}
-
-impl Hashed<Page> {
-    #[inline]
-    pub(super) fn page(is: Page) -> Hashed<Page> {
-        Hashed { is, hash: mix(is.0) }
-    }
-}
-
-impl Hashed<Control> {
-    #[inline]
-    pub(super) fn control(is: Control) -> Hashed<Control> {
-        Hashed { is, hash: mix(is.0) }
-    }
-}
+//! The state of the pin protocol in words: one for each page and its pinner, and one for the others.
 
 /// Where writeback and truncate stand, in one word: the program counter of writeback, which
 /// counts (round, page, step) as one number, what it stands for (divisions saved in every step),
