@@ -16,6 +16,11 @@ pub const NEW: u64 = 1 << 63;
 /// All agents, for a state that was not known.
 pub const EVERYBODY: u64 = u64::MAX;
 
+/// Slots that are looked at at once.
+const WINDOW: usize = 4;
+/// Slots behind the last home: a run of keys may go on there.
+const TAIL: usize = 32;
+
 /// A set of 64-bit keys.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -23,104 +28,137 @@ pub struct Table {
     /// The agents that sleep in the state of each slot, if that is kept; those with a number
     /// above 31 never do.
     asleep: Vec<u32>,
-    len: usize,
+    /// Homes, the first of the slots.
+    homes: usize,
+    /// Keys that still fit before it has to grow.
+    room: usize,
 }
 
 impl Table {
     fn new(sleepers: bool) -> Table {
-        let asleep = if sleepers { vec![0; FIRST_CAPACITY] } else { Vec::new() };
-        Table { slots: vec![0; FIRST_CAPACITY], asleep, len: 0 }
+        Table::of(FIRST_CAPACITY, sleepers)
+    }
+
+    fn of(homes: usize, sleepers: bool) -> Table {
+        let slots = homes + TAIL;
+        let asleep = if sleepers { vec![0; slots] } else { Vec::new() };
+        Table { slots: vec![0; slots], asleep, homes, room: homes / 4 * 3 }
+    }
+
+    fn len(&self) -> usize {
+        self.homes / 4 * 3 - self.room
     }
 
     #[inline]
-    fn home(slots: usize, key: u64) -> usize {
+    fn home(&self, key: u64) -> usize {
         // The shard has used the top bits; the rest, as a fraction, times the capacity.
-        ((u128::from(key << SHARD_BITS) * slots as u128) >> 64) as usize
+        ((u128::from(key << SHARD_BITS) * self.homes as u128) >> 64) as usize
     }
 
     #[inline]
     fn touch(&self, key: u64) -> u64 {
-        self.slots[Self::home(self.slots.len(), key)]
+        self.slots[self.home(key)]
     }
 
-    /// Whether it has to grow before the next key.
+    /// The slot of `key` (not 0): its own, or the empty one where it belongs. `None` if there is
+    /// no such place before it grows.
     #[inline]
-    fn is_full(&self) -> bool {
-        self.len * 4 >= self.slots.len() * 3
-    }
-
-    /// The slot of `key` (not 0): its own, or the empty one where it belongs.
-    #[inline]
-    fn slot(&self, key: u64) -> usize {
-        let mut i = Self::home(self.slots.len(), key);
-        loop {
-            let slot = self.slots[i];
-            // One branch for both: nobody can foretell which it is.
-            if (slot == key) | (slot == 0) {
-                return i;
+    fn slot(&self, key: u64) -> Option<usize> {
+        let mut from = self.home(key);
+        // Some at once and without a branch: nobody can foretell how far it is.
+        while let Some(&[a, b, c, d]) = self.slots.get(from..).and_then(<[u64]>::first_chunk) {
+            let goes_on = |slot: u64| (slot != key) & (slot != 0);
+            let two = goes_on(a) & goes_on(b);
+            let three = two & goes_on(c);
+            if !(three & goes_on(d)) {
+                let past = usize::from(goes_on(a)) + usize::from(two) + usize::from(three);
+                return Some(from + past);
             }
-            i += 1;
-            if i == self.slots.len() {
-                i = 0;
+            from += WINDOW;
+        }
+        None
+    }
+
+    /// The same in a table that makes room for it if it has to; the bytes that took.
+    #[inline]
+    fn place(&mut self, key: u64) -> (usize, usize) {
+        match self.slot(key) {
+            Some(slot) if self.room > 0 => (slot, 0),
+            _ => self.make_room(key),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, key: u64) -> (usize, usize) {
+        let mut bytes = 0;
+        loop {
+            match self.slot(key) {
+                Some(slot) if self.room > 0 || self.slots[slot] != 0 => return (slot, bytes),
+                _ => bytes += self.grow(),
             }
         }
     }
 
-    /// Adds `key` (not 0) to a table that is not full; whether it was new.
+    /// Adds `key` (not 0); whether it was new, and the bytes that took.
     #[inline]
-    fn insert(&mut self, key: u64) -> bool {
-        let i = self.slot(key);
+    fn insert(&mut self, key: u64) -> (bool, usize) {
+        let (i, bytes) = self.place(key);
         let new = self.slots[i] == 0;
         self.slots[i] = key;
-        self.len += usize::from(new);
-        new
+        self.room -= usize::from(new);
+        (new, bytes)
     }
 
     /// The same where some agents are asleep; gives those that woke up.
     #[inline]
-    fn meet(&mut self, key: u64, asleep: u64) -> u64 {
-        let i = self.slot(key);
+    fn meet(&mut self, key: u64, asleep: u64) -> (u64, usize) {
+        let (i, bytes) = self.place(key);
         let asleep = asleep & u64::from(u32::MAX);
         if self.slots[i] == 0 {
             self.slots[i] = key;
-            self.len += 1;
+            self.room -= 1;
             if let Some(known) = self.asleep.get_mut(i) {
                 *known = asleep as u32;
             }
-            return EVERYBODY & !asleep;
+            return (EVERYBODY & !asleep, bytes);
         }
-        let Some(known) = self.asleep.get_mut(i) else { return 0 };
+        let Some(known) = self.asleep.get_mut(i) else { return (0, bytes) };
         let woken = *known & !(asleep as u32);
         *known &= asleep as u32;
-        u64::from(woken)
+        (u64::from(woken), bytes)
     }
 
     fn asleep(&self, key: u64) -> u64 {
-        self.asleep.get(self.slot(key)).map_or(0, |&asleep| u64::from(asleep))
+        let slot = self.slot(key).and_then(|slot| self.asleep.get(slot));
+        slot.map_or(0, |&asleep| u64::from(asleep))
     }
 
     /// Makes room; gives the bytes that took. With sleepers it does so by half, which keeps the
     /// table under 24 bytes a state.
-    #[cold]
     fn grow(&mut self) -> usize {
         let before = self.bytes();
-        let (old, asleep) = (std::mem::take(&mut self.slots), std::mem::take(&mut self.asleep));
-        let n = if asleep.is_empty() { old.len() * 2 } else { old.len() * 3 / 2 };
-        self.slots = vec![0; n];
-        if !asleep.is_empty() {
-            self.asleep = vec![0; n];
-        }
-        for (number, key) in old.into_iter().enumerate().filter(|(_, k)| *k != 0) {
-            let mut i = Self::home(n, key);
-            while self.slots[i] != 0 {
-                i = if i + 1 == n { 0 } else { i + 1 };
-            }
-            self.slots[i] = key;
-            if let Some(&asleep) = asleep.get(number) {
-                self.asleep[i] = asleep;
+        let mut homes = self.homes;
+        loop {
+            homes = if self.asleep.is_empty() { homes * 2 } else { homes * 3 / 2 };
+            let mut bigger = Table::of(homes, !self.asleep.is_empty());
+            let fits = self.entries().all(|(key, asleep)| bigger.take(key, asleep));
+            if fits {
+                *self = bigger;
+                return self.bytes() - before;
             }
         }
-        self.bytes() - before
+    }
+
+    /// Adds a key that it has not; `false` if there is no place for it.
+    fn take(&mut self, key: u64, asleep: u32) -> bool {
+        let Some(slot) = self.slot(key) else { return false };
+        self.slots[slot] = key;
+        self.room -= 1;
+        if let Some(known) = self.asleep.get_mut(slot) {
+            *known = asleep;
+        }
+        true
     }
 
     fn bytes(&self) -> usize {
@@ -211,10 +249,12 @@ impl<S: Seen> Seen for &mut S {
     }
 }
 
+const SHARDS: usize = 1 << SHARD_BITS;
+
 /// The set of one thread.
 #[derive(Clone, Debug)]
 pub struct Visited {
-    shards: Vec<Table>,
+    shards: Box<[Table; SHARDS]>,
     len: usize,
     bytes: usize,
 }
@@ -228,7 +268,7 @@ impl Default for Visited {
 impl Visited {
     /// An empty set, which remembers who sleeps if that is wanted.
     pub fn new(sleepers: bool) -> Visited {
-        let shards = vec![Table::new(sleepers); 1 << SHARD_BITS];
+        let shards = Box::new(std::array::from_fn(|_| Table::new(sleepers)));
         let bytes = shards.iter().map(Table::bytes).sum();
         Visited { shards, len: 0, bytes }
     }
@@ -236,15 +276,6 @@ impl Visited {
     /// The keys with their sleepers, in no order that means anything, for a checkpoint.
     pub fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
         self.shards.iter().flat_map(Table::entries)
-    }
-
-    #[inline]
-    fn shard(&mut self, key: u64) -> &mut Table {
-        let shard = &mut self.shards[shard_of(key)];
-        if shard.is_full() {
-            self.bytes += shard.grow();
-        }
-        shard
     }
 
     /// The keys alone.
@@ -260,7 +291,8 @@ impl Visited {
     /// Puts one of [`entries`](Self::entries) back.
     pub fn restore_asleep(&mut self, (key, asleep): (u64, u32)) {
         if key != 0 {
-            let awake = self.shard(key).meet(key, u64::from(asleep));
+            let (awake, bytes) = self.shards[shard_of(key)].meet(key, u64::from(asleep));
+            self.bytes += bytes;
             self.len += usize::from(awake & NEW != 0);
         }
     }
@@ -276,14 +308,16 @@ impl Seen for Visited {
     #[inline]
     fn claim(&mut self, fingerprint: u64, _state: impl FnOnce(&mut Vec<u8>)) -> bool {
         let key = key_of(fingerprint);
-        let new = self.shard(key).insert(key);
+        let (new, bytes) = self.shards[shard_of(key)].insert(key);
+        self.bytes += bytes;
         self.len += usize::from(new);
         new
     }
 
     fn meet(&mut self, fingerprint: u64, asleep: u64) -> u64 {
         let key = key_of(fingerprint);
-        let awake = self.shard(key).meet(key, asleep);
+        let (awake, bytes) = self.shards[shard_of(key)].meet(key, asleep);
+        self.bytes += bytes;
         self.len += usize::from(awake & NEW != 0);
         awake
     }
@@ -306,7 +340,7 @@ impl Seen for Visited {
 /// The set that threads share: a lock for each shard.
 #[derive(Debug)]
 pub struct Shared {
-    shards: Vec<Mutex<Table>>,
+    shards: Box<[Mutex<Table>; SHARDS]>,
     len: AtomicUsize,
     bytes: AtomicUsize,
 }
@@ -314,7 +348,7 @@ pub struct Shared {
 impl From<Visited> for Shared {
     fn from(visited: Visited) -> Shared {
         let (len, bytes) = (visited.len(), visited.bytes());
-        let shards = visited.shards.into_iter().map(Mutex::new).collect();
+        let shards = Box::new(visited.shards.map(Mutex::new));
         Shared { shards, len: len.into(), bytes: bytes.into() }
     }
 }
@@ -322,9 +356,9 @@ impl From<Visited> for Shared {
 impl From<Shared> for Visited {
     fn from(shared: Shared) -> Visited {
         let open = |m: Mutex<Table>| m.into_inner().unwrap_or_else(|e| e.into_inner());
-        let shards: Vec<Table> = shared.shards.into_iter().map(open).collect();
+        let shards = Box::new(shared.shards.map(open));
         let bytes = shards.iter().map(Table::bytes).sum();
-        let len = shards.iter().map(|t| t.len).sum();
+        let len = shards.iter().map(Table::len).sum();
         Visited { shards, len, bytes }
     }
 }
@@ -344,15 +378,13 @@ impl Seen for &Shared {
     fn meet(&mut self, fingerprint: u64, asleep: u64) -> u64 {
         let key = key_of(fingerprint);
         let mut table = self.shard(key);
-        if table.is_full() {
-            self.bytes.fetch_add(table.grow(), Ordering::Relaxed);
-        }
-        let before = table.len;
-        let awake = table.meet(key, asleep);
-        let new = table.len - before;
+        let (awake, bytes) = table.meet(key, asleep);
         drop(table);
-        if new > 0 {
-            self.len.fetch_add(new, Ordering::Relaxed);
+        if bytes > 0 {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        if awake & NEW != 0 {
+            self.len.fetch_add(1, Ordering::Relaxed);
         }
         awake
     }
