@@ -21,7 +21,7 @@ const POLL_EVERY: u32 = if cfg!(test) { 1 << 3 } else { 1 << 12 };
 const POLL_MOVES: u64 = 1 << 15;
 
 /// A set of states of at most so many bytes answers from the nearest cache.
-const IN_CACHE: usize = 1 << 15;
+const IN_CACHE: usize = 1 << 40;
 
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;
@@ -253,11 +253,6 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.tally.deepest = self.tally.deepest.max(depth);
         let mut moves = std::mem::take(&mut self.moves);
         self.model.moves(&mut moves);
-        if let Some(frame) = self.frames.last() {
-            let own = self.model.agent(frame.mv);
-            let upto = moves.iter().take_while(|&&m| self.model.agent(m) <= own).count();
-            moves.rotate_left(upto);
-        }
         if let Some(mut guide) = self.guide.take() {
             self.expand_guided(&moves, awake, &mut guide);
             self.guide = Some(guide);
@@ -266,7 +261,13 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         } else if self.options.is_bounded() {
             self.expand_bounded(&moves);
         } else {
-            self.expand_plain(&moves);
+            let (upto, others) = moves.split_at(self.upto(&moves));
+            let order = others.iter().chain(upto).copied();
+            if self.options.exact || self.seen.bytes() <= IN_CACHE {
+                self.expand_near(order);
+            } else {
+                self.expand_far(order);
+            }
         }
         self.moves = moves;
         if let Some(frame) = self.frames.last_mut() {
@@ -282,36 +283,55 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
     }
 
+    /// How many of the moves, which are in ascending order, are of agents up to the one that moved
+    /// last. They are tried after the others: what others do here they have, as a rule, done
+    /// before it moved as well, and those states are known; what is new is where it goes on.
+    #[inline]
+    fn upto(&self, moves: &[M::Move]) -> usize {
+        let Some(frame) = self.frames.last() else { return moves.len() };
+        let own = self.model.agent(frame.mv);
+        moves.iter().take_while(|&&mv| self.model.agent(mv) <= own).count()
+    }
+
     /// Tries all moves; claims the new states among their results. If the last move leads to one
     /// the model stays there, as that is where the search goes next.
     #[inline]
-    fn expand_plain(&mut self, moves: &[M::Move]) {
-        let mut last = None;
-        let mut new = false;
-        if self.options.exact || self.seen.bytes() <= IN_CACHE {
-            for &mv in moves {
-                let (key, stepped) = self.attempt(mv, last);
-                last = Some(stepped);
-                let model = &self.model;
-                new = self.seen.claim(key, |out| model.state(out));
-                self.found(mv, new);
-            }
-        } else {
-            // First all keys, then all accesses to memory at once, then the claims.
-            self.keys.clear();
-            let mut warm = 0;
-            for &mv in moves {
-                let (key, stepped) = self.attempt(mv, last);
-                last = Some(stepped);
-                warm ^= self.seen.touch(key);
-                self.keys.push(key);
-            }
-            std::hint::black_box(warm);
-            for (i, &mv) in moves.iter().enumerate() {
-                new = self.seen.claim(self.keys[i], |_| ());
-                self.found(mv, new);
-            }
+    fn expand_near(&mut self, moves: impl Iterator<Item = M::Move>) {
+        let (mut last, mut new) = (None, false);
+        for mv in moves {
+            let (key, stepped) = self.attempt(mv, last);
+            last = Some(stepped);
+            let model = &self.model;
+            new = self.seen.claim(key, |out| model.state(out));
+            self.found(mv, new);
         }
+        self.stay(last, new);
+    }
+
+    /// The same where the set is far away: first all keys, then all accesses to memory at once,
+    /// then the claims.
+    #[inline]
+    fn expand_far(&mut self, moves: impl Iterator<Item = M::Move> + Clone) {
+        let (mut last, mut new) = (None, false);
+        self.keys.clear();
+        let mut warm = 0;
+        for mv in moves.clone() {
+            let (key, stepped) = self.attempt(mv, last);
+            last = Some(stepped);
+            warm ^= self.seen.touch(key);
+            self.keys.push(key);
+        }
+        std::hint::black_box(warm);
+        for (i, mv) in moves.enumerate() {
+            new = self.seen.claim(self.keys[i], |_| ());
+            self.found(mv, new);
+        }
+        self.stay(last, new);
+    }
+
+    /// The model is where the last move tried leads to: it stays if that is `new`.
+    #[inline]
+    fn stay(&mut self, last: Option<Stepped>, new: bool) {
         match last {
             Some(stepped) if !new => self.model.undo(stepped),
             _ => self.ahead = last,

@@ -316,7 +316,8 @@ impl Model for PinProtocol {
             n += usize::from(self.enabled(agent));
         }
         out.clear();
-        out.extend_from_slice(&able[..n]);
+        out.extend_from_slice(&able);
+        out.truncate(n);
     }
 
     #[inline]
