@@ -21,7 +21,7 @@ const POLL_EVERY: u32 = if cfg!(test) { 1 << 3 } else { 1 << 12 };
 const POLL_MOVES: u64 = 1 << 15;
 
 /// A set of states of at most so many bytes answers from the nearest cache.
-const IN_CACHE: usize = 1 << 40;
+const IN_CACHE: usize = 1 << 21;
 
 /// States between two looks at whether another thread has nothing to do.
 const SHARE_EVERY: u32 = 1 << 6;
