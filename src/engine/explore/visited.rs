@@ -79,41 +79,41 @@ impl Table {
         None
     }
 
-    /// The same in a table that makes room for it if it has to; the bytes that took.
-    #[inline]
-    fn place(&mut self, key: u64) -> (usize, usize) {
+    /// The same in a table that makes room for it if it has to, and adds the bytes that this takes
+    /// to `bytes`.
+    #[inline(always)]
+    fn place(&mut self, key: u64, bytes: &mut usize) -> usize {
         match self.slot(key) {
-            Some(slot) if self.room > 0 => (slot, 0),
-            _ => self.make_room(key),
+            Some(slot) if self.room > 0 => slot,
+            _ => self.make_room(key, bytes),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self, key: u64) -> (usize, usize) {
-        let mut bytes = 0;
+    fn make_room(&mut self, key: u64, bytes: &mut usize) -> usize {
         loop {
             match self.slot(key) {
-                Some(slot) if self.room > 0 || self.slots[slot] != 0 => return (slot, bytes),
-                _ => bytes += self.grow(),
+                Some(slot) if self.room > 0 || self.slots[slot] != 0 => return slot,
+                _ => *bytes += self.grow(),
             }
         }
     }
 
-    /// Adds `key` (not 0); whether it was new, and the bytes that took.
-    #[inline]
-    fn insert(&mut self, key: u64) -> (bool, usize) {
-        let (i, bytes) = self.place(key);
-        let new = self.slots[i] == 0;
-        self.slots[i] = key;
+    /// Adds `key` (not 0); whether it was new.
+    #[inline(always)]
+    fn insert(&mut self, key: u64, bytes: &mut usize) -> bool {
+        let slot = self.place(key, bytes);
+        let new = self.slots[slot] == 0;
+        self.slots[slot] = key;
         self.room -= usize::from(new);
-        (new, bytes)
+        new
     }
 
     /// The same where some agents are asleep; gives those that woke up.
     #[inline]
-    fn meet(&mut self, key: u64, asleep: u64) -> (u64, usize) {
-        let (i, bytes) = self.place(key);
+    fn meet(&mut self, key: u64, asleep: u64, bytes: &mut usize) -> u64 {
+        let i = self.place(key, bytes);
         let asleep = asleep & u64::from(u32::MAX);
         if self.slots[i] == 0 {
             self.slots[i] = key;
@@ -121,12 +121,12 @@ impl Table {
             if let Some(known) = self.asleep.get_mut(i) {
                 *known = asleep as u32;
             }
-            return (EVERYBODY & !asleep, bytes);
+            return EVERYBODY & !asleep;
         }
-        let Some(known) = self.asleep.get_mut(i) else { return (0, bytes) };
+        let Some(known) = self.asleep.get_mut(i) else { return 0 };
         let woken = *known & !(asleep as u32);
         *known &= asleep as u32;
-        (u64::from(woken), bytes)
+        u64::from(woken)
     }
 
     fn asleep(&self, key: u64) -> u64 {
@@ -291,8 +291,8 @@ impl Visited {
     /// Puts one of [`entries`](Self::entries) back.
     pub fn restore_asleep(&mut self, (key, asleep): (u64, u32)) {
         if key != 0 {
-            let (awake, bytes) = self.shards[shard_of(key)].meet(key, u64::from(asleep));
-            self.bytes += bytes;
+            let table = &mut self.shards[shard_of(key)];
+            let awake = table.meet(key, u64::from(asleep), &mut self.bytes);
             self.len += usize::from(awake & NEW != 0);
         }
     }
@@ -308,16 +308,14 @@ impl Seen for Visited {
     #[inline]
     fn claim(&mut self, fingerprint: u64, _state: impl FnOnce(&mut Vec<u8>)) -> bool {
         let key = key_of(fingerprint);
-        let (new, bytes) = self.shards[shard_of(key)].insert(key);
-        self.bytes += bytes;
+        let new = self.shards[shard_of(key)].insert(key, &mut self.bytes);
         self.len += usize::from(new);
         new
     }
 
     fn meet(&mut self, fingerprint: u64, asleep: u64) -> u64 {
         let key = key_of(fingerprint);
-        let (awake, bytes) = self.shards[shard_of(key)].meet(key, asleep);
-        self.bytes += bytes;
+        let awake = self.shards[shard_of(key)].meet(key, asleep, &mut self.bytes);
         self.len += usize::from(awake & NEW != 0);
         awake
     }
@@ -378,7 +376,8 @@ impl Seen for &Shared {
     fn meet(&mut self, fingerprint: u64, asleep: u64) -> u64 {
         let key = key_of(fingerprint);
         let mut table = self.shard(key);
-        let (awake, bytes) = table.meet(key, asleep);
+        let mut bytes = 0;
+        let awake = table.meet(key, asleep, &mut bytes);
         drop(table);
         if bytes > 0 {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
