@@ -173,9 +173,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         if stopped.is_some() {
             self.leave(rest);
         }
-        if let Some(stepped) = self.ahead.take() {
-            self.model.undo(stepped);
-        }
+        self.retreat();
         while let Some(frame) = self.frames.pop() {
             self.model.undo(frame.stepped);
         }
@@ -293,31 +291,32 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         moves.iter().take_while(|&&mv| self.model.agent(mv) <= own).count()
     }
 
-    /// Tries all moves; claims the new states among their results. If the last move leads to one
-    /// the model stays there, as that is where the search goes next.
+    /// Tries all moves; claims the new states among their results.
     #[inline]
     fn expand_near(&mut self, moves: impl Iterator<Item = M::Move>) {
-        let (mut last, mut new) = (None, false);
+        let mut new = false;
         for mv in moves {
-            let (key, stepped) = self.attempt(mv, last);
-            last = Some(stepped);
-            let model = &self.model;
+            let stepped = self.attempt(mv);
+            self.count(mv, stepped);
+            let (key, model) = (self.plain_key(), &self.model);
             new = self.seen.claim(key, |out| model.state(out));
             self.found(mv, new);
         }
-        self.stay(last, new);
+        if !new {
+            self.retreat();
+        }
     }
 
     /// The same where the set is far away: first all keys, then all accesses to memory at once,
     /// then the claims.
     #[inline]
     fn expand_far(&mut self, moves: impl Iterator<Item = M::Move> + Clone) {
-        let (mut last, mut new) = (None, false);
+        let (mut new, mut warm) = (false, 0);
         self.keys.clear();
-        let mut warm = 0;
         for mv in moves.clone() {
-            let (key, stepped) = self.attempt(mv, last);
-            last = Some(stepped);
+            let stepped = self.attempt(mv);
+            self.count(mv, stepped);
+            let key = self.plain_key();
             warm ^= self.seen.touch(key);
             self.keys.push(key);
         }
@@ -326,27 +325,27 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             new = self.seen.claim(self.keys[i], |_| ());
             self.found(mv, new);
         }
-        self.stay(last, new);
-    }
-
-    /// The model is where the last move tried leads to: it stays if that is `new`.
-    #[inline]
-    fn stay(&mut self, last: Option<Stepped>, new: bool) {
-        match last {
-            Some(stepped) if !new => self.model.undo(stepped),
-            _ => self.ahead = last,
+        if !new {
+            self.retreat();
         }
     }
 
-    /// Takes back the move tried before and makes the next one; gives what the state is known by.
+    /// Makes a move and stays there till the next one is tried. If it led to a new state, that is
+    /// where the search goes next.
     #[inline(always)]
-    fn attempt(&mut self, mv: M::Move, before: Option<Stepped>) -> (u64, Stepped) {
-        if let Some(stepped) = before {
+    pub(super) fn attempt(&mut self, mv: M::Move) -> Stepped {
+        self.retreat();
+        let stepped = self.model.apply(mv);
+        self.ahead = Some(stepped);
+        stepped
+    }
+
+    /// Takes back the move that was tried last.
+    #[inline(always)]
+    pub(super) fn retreat(&mut self) {
+        if let Some(stepped) = self.ahead.take() {
             self.model.undo(stepped);
         }
-        let stepped = self.model.apply(mv);
-        self.count(mv, stepped);
-        (self.plain_key(), stepped)
     }
 
     /// Notes a state that is to be looked at, if it is new: without a branch, as nobody can
