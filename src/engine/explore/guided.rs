@@ -27,6 +27,7 @@ impl<M: Model, S: Seen> Worker<'_, M, S> {
     pub(super) fn expand_guided(&mut self, moves: &[M::Move], awake: Agents, guide: &mut Guide) {
         let enabled = moves.iter().fold(0, |all: Agents, &m| all | 1 << self.model.agent(m));
         let set = guide.look(&self.model, enabled);
+        let order = self.order(moves);
         let new = awake & NEW != 0;
         if moves.is_empty() {
             if new {
@@ -38,42 +39,45 @@ impl<M: Model, S: Seen> Worker<'_, M, S> {
             let asleep = self.seen.asleep(self.model.fingerprint());
             let up = set & !asleep;
             let tried = if new { up & awake } else { up };
-            self.try_agents(
-                moves,
-                Choice { tried, counted: up & awake, asleep, order: set },
-                guide,
-            );
+            let choice = Choice { tried, counted: up & awake, asleep, order: set };
+            self.try_agents(order, choice, guide);
             return;
         }
         let choice = Choice { tried: set, counted: set, asleep: 0, order: 0 };
         // A run that goes round a circle might put an agent off for ever: all are tried there.
-        if self.try_agents(moves, choice, guide) {
+        if self.try_agents(order.clone(), choice, guide) {
             let rest = enabled & !set;
-            self.try_agents(moves, Choice { tried: rest, counted: rest, ..choice }, guide);
+            self.try_agents(order, Choice { tried: rest, counted: rest, ..choice }, guide);
         }
     }
 
     /// Tries moves; says whether one went back to where its agent may have been before.
-    fn try_agents(&mut self, moves: &[M::Move], choice: Choice, guide: &mut Guide) -> bool {
+    fn try_agents(
+        &mut self,
+        moves: impl Iterator<Item = M::Move>,
+        choice: Choice,
+        guide: &mut Guide,
+    ) -> bool {
         let mut back = false;
-        for &mv in moves {
+        for mv in moves {
             let agent = self.model.agent(mv);
             let (me, before): (Agents, Agents) = (1 << agent, (1 << agent) - 1);
             if choice.tried & me == 0 {
                 continue;
             }
             let asleep = guide.undisturbed(agent, choice.asleep | choice.order & before);
-            let stepped = self.model.apply(mv);
+            let stepped = self.attempt(mv);
             if choice.counted & me != 0 {
                 self.count(mv, stepped);
                 back |= guide.made(&self.model, agent);
             }
             let awake = self.seen.meet(self.model.fingerprint(), asleep);
-            self.model.undo(stepped);
-            if awake != 0 {
-                self.tally.states += u64::from(awake & NEW != 0);
-                self.todo.push(Todo { mv, used: 0, awake });
+            if awake == 0 {
+                self.retreat();
+                continue;
             }
+            self.tally.states += u64::from(awake & NEW != 0);
+            self.todo.push(Todo { mv, used: 0, awake });
         }
         back
     }

@@ -259,8 +259,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         } else if self.options.is_bounded() {
             self.expand_bounded(&moves);
         } else {
-            let (upto, others) = moves.split_at(self.upto(&moves));
-            let order = others.iter().chain(upto).copied();
+            let order = self.order(&moves);
             if self.options.exact || self.seen.bytes() <= IN_CACHE {
                 self.expand_near(order);
             } else {
@@ -281,14 +280,19 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
     }
 
-    /// How many of the moves, which are in ascending order, are of agents up to the one that moved
-    /// last. They are tried after the others: what others do here they have, as a rule, done
-    /// before it moved as well, and those states are known; what is new is where it goes on.
+    /// Moves, given in ascending order, in that in which they are tried: at last those of the agent
+    /// that moved last and of the agents before it. What the others do here they have, as a rule,
+    /// done before it moved as well, and those states are known; what is new is where it goes on.
+    /// So the model is, more often than not, in the state that is looked at next.
     #[inline]
-    fn upto(&self, moves: &[M::Move]) -> usize {
-        let Some(frame) = self.frames.last() else { return moves.len() };
-        let own = self.model.agent(frame.mv);
-        moves.iter().take_while(|&&mv| self.model.agent(mv) <= own).count()
+    pub(super) fn order<'m>(
+        &self,
+        moves: &'m [M::Move],
+    ) -> impl Iterator<Item = M::Move> + Clone + use<'m, M, S> {
+        let own = self.frames.last().map_or(Agent::MAX, |f| self.model.agent(f.mv));
+        let upto = moves.iter().take_while(|&&mv| self.model.agent(mv) <= own).count();
+        let (upto, others) = moves.split_at(upto);
+        others.iter().chain(upto).copied()
     }
 
     /// Tries all moves; claims the new states among their results.
@@ -367,13 +371,13 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
         let (last, used) = self.position();
         let able = moves.iter().any(|&m| Some(self.model.agent(m)) == last);
-        for &mv in moves {
+        for mv in self.order(moves) {
             let used = used + u32::from(able && Some(self.model.agent(mv)) != last);
             if self.options.preemptions.is_some_and(|p| used > p) {
                 self.tally.cut_by(Bound::Preemptions);
                 continue;
             }
-            let stepped = self.model.apply(mv);
+            let stepped = self.attempt(mv);
             self.count(mv, stepped);
             let key = self.key(Some(self.model.agent(mv)), used, depth + 1);
             let model = &self.model;
@@ -381,14 +385,15 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
                 model.state(out);
                 out.extend_from_slice(&key.to_le_bytes());
             };
-            if self.seen.claim(key, whole) {
-                self.todo.push(Todo { mv, used, awake: EVERYBODY });
-                let distinct = self.distinct.as_mut();
-                if distinct.is_none_or(|d| d.claim(model.fingerprint(), |out| model.state(out))) {
-                    self.tally.states += 1;
-                }
+            if !self.seen.claim(key, whole) {
+                self.retreat();
+                continue;
             }
-            self.model.undo(stepped);
+            self.todo.push(Todo { mv, used, awake: EVERYBODY });
+            let distinct = self.distinct.as_mut();
+            if distinct.is_none_or(|d| d.claim(model.fingerprint(), |out| model.state(out))) {
+                self.tally.states += 1;
+            }
         }
     }
 
