@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 
 pub(super) const SHARD_BITS: u32 = 6;
 const FIRST_CAPACITY: usize = 64;
+const SHARDS: usize = 1 << SHARD_BITS;
 
 /// Among the agents for which a state has to be looked at: that it was not known. No agent's bit.
 pub const NEW: u64 = 1 << 63;
@@ -18,8 +19,6 @@ pub const EVERYBODY: u64 = u64::MAX;
 
 /// Slots that are looked at at once.
 const WINDOW: usize = 4;
-/// Slots behind the last home: a run of keys may go on there.
-const TAIL: usize = 32;
 
 /// A set of 64-bit keys.
 #[derive(Clone, Debug)]
@@ -35,18 +34,20 @@ pub struct Table {
 }
 
 impl Table {
-    fn new(sleepers: bool) -> Table {
-        Table::of(FIRST_CAPACITY, sleepers)
+    fn new(homes: usize, sleepers: bool) -> Table {
+        // The last home has a whole window, too.
+        let slots = homes + WINDOW - 1;
+        let asleep = if sleepers { vec![0; slots] } else { Vec::new() };
+        Table { slots: vec![0; slots], asleep, homes, room: Table::most(homes) }
     }
 
-    fn of(homes: usize, sleepers: bool) -> Table {
-        let slots = homes + TAIL;
-        let asleep = if sleepers { vec![0; slots] } else { Vec::new() };
-        Table { slots: vec![0; slots], asleep, homes, room: homes / 4 * 3 }
+    /// The keys that a table of so many homes may hold.
+    fn most(homes: usize) -> usize {
+        homes / 4 * 3
     }
 
     fn len(&self) -> usize {
-        self.homes / 4 * 3 - self.room
+        Table::most(self.homes) - self.room
     }
 
     #[inline]
@@ -60,44 +61,44 @@ impl Table {
         self.slots[self.home(key)]
     }
 
-    /// The slot of `key` (not 0): its own, or the empty one where it belongs. `None` if there is
-    /// no such place before it grows.
+    /// The slot of `key` (not 0): its own, or the empty one where it belongs.
     #[inline]
-    fn slot(&self, key: u64) -> Option<usize> {
+    fn slot(&self, key: u64) -> usize {
         let mut from = self.home(key);
-        // Some at once and without a branch: nobody can foretell how far it is.
-        while let Some(&[a, b, c, d]) = self.slots.get(from..).and_then(<[u64]>::first_chunk) {
-            let goes_on = |slot: u64| (slot != key) & (slot != 0);
-            let two = goes_on(a) & goes_on(b);
-            let three = two & goes_on(c);
-            if !(three & goes_on(d)) {
-                let past = usize::from(goes_on(a)) + usize::from(two) + usize::from(three);
-                return Some(from + past);
+        loop {
+            let window = self.slots.get(from..).and_then(<[u64]>::first_chunk);
+            let Some(&[a, b, c, d]): Option<&[u64; WINDOW]> = window else {
+                from = 0;
+                continue;
+            };
+            // All at once and without a branch: nobody can foretell how far it is.
+            let other = |slot: u64| (slot != key) & (slot != 0);
+            let two = other(a) & other(b);
+            let three = two & other(c);
+            if !(three & other(d)) {
+                let past = usize::from(other(a)) + usize::from(two) + usize::from(three);
+                return from + past;
             }
             from += WINDOW;
         }
-        None
     }
 
-    /// The same in a table that makes room for it if it has to, and adds the bytes that this takes
-    /// to `bytes`.
+    /// The same in a table that makes room for the key if it has to, and adds the bytes that this
+    /// takes to `bytes`.
     #[inline(always)]
     fn place(&mut self, key: u64, bytes: &mut usize) -> usize {
-        match self.slot(key) {
-            Some(slot) if self.room > 0 => slot,
-            _ => self.make_room(key, bytes),
-        }
+        let slot = self.slot(key);
+        if self.room > 0 { slot } else { self.make_room(key, slot, bytes) }
     }
 
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self, key: u64, bytes: &mut usize) -> usize {
-        loop {
-            match self.slot(key) {
-                Some(slot) if self.room > 0 || self.slots[slot] != 0 => return slot,
-                _ => *bytes += self.grow(),
-            }
+    fn make_room(&mut self, key: u64, slot: usize, bytes: &mut usize) -> usize {
+        if self.slots[slot] != 0 {
+            return slot;
         }
+        *bytes += self.grow();
+        self.slot(key)
     }
 
     /// Adds `key` (not 0); whether it was new.
@@ -130,35 +131,25 @@ impl Table {
     }
 
     fn asleep(&self, key: u64) -> u64 {
-        let slot = self.slot(key).and_then(|slot| self.asleep.get(slot));
-        slot.map_or(0, |&asleep| u64::from(asleep))
+        self.asleep.get(self.slot(key)).map_or(0, |&asleep| u64::from(asleep))
     }
 
     /// Makes room; gives the bytes that took. With sleepers it does so by half, which keeps the
     /// table under 24 bytes a state.
     fn grow(&mut self) -> usize {
-        let before = self.bytes();
-        let mut homes = self.homes;
-        loop {
-            homes = if self.asleep.is_empty() { homes * 2 } else { homes * 3 / 2 };
-            let mut bigger = Table::of(homes, !self.asleep.is_empty());
-            let fits = self.entries().all(|(key, asleep)| bigger.take(key, asleep));
-            if fits {
-                *self = bigger;
-                return self.bytes() - before;
+        let sleepers = !self.asleep.is_empty();
+        let homes = if sleepers { self.homes * 3 / 2 } else { self.homes * 2 };
+        let mut bigger = Table::new(homes, sleepers);
+        for (key, asleep) in self.entries() {
+            let slot = bigger.slot(key);
+            bigger.slots[slot] = key;
+            bigger.room -= 1;
+            if let Some(known) = bigger.asleep.get_mut(slot) {
+                *known = asleep;
             }
         }
-    }
-
-    /// Adds a key that it has not; `false` if there is no place for it.
-    fn take(&mut self, key: u64, asleep: u32) -> bool {
-        let Some(slot) = self.slot(key) else { return false };
-        self.slots[slot] = key;
-        self.room -= 1;
-        if let Some(known) = self.asleep.get_mut(slot) {
-            *known = asleep;
-        }
-        true
+        let before = std::mem::replace(self, bigger).bytes();
+        self.bytes() - before
     }
 
     fn bytes(&self) -> usize {
@@ -249,8 +240,6 @@ impl<S: Seen> Seen for &mut S {
     }
 }
 
-const SHARDS: usize = 1 << SHARD_BITS;
-
 /// The set of one thread.
 #[derive(Clone, Debug)]
 pub struct Visited {
@@ -268,7 +257,7 @@ impl Default for Visited {
 impl Visited {
     /// An empty set, which remembers who sleeps if that is wanted.
     pub fn new(sleepers: bool) -> Visited {
-        let shards = Box::new(std::array::from_fn(|_| Table::new(sleepers)));
+        let shards = Box::new(std::array::from_fn(|_| Table::new(FIRST_CAPACITY, sleepers)));
         let bytes = shards.iter().map(Table::bytes).sum();
         Visited { shards, len: 0, bytes }
     }

@@ -8,9 +8,7 @@
 
 mod page;
 
-use self::page::{
-    Control, DIRTY, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG,
-};
+use self::page::{Control, DIRTY, IN_CACHE, Lane, PTE_DIRTY, PTE_WRITABLE, Page, WRITEBACK_FLAG};
 use crate::engine::hash::mix;
 use crate::engine::model::{Agent, Ending, Footprint, Model, Props, Stepped, Timed};
 
@@ -103,7 +101,8 @@ impl PinProtocol {
             return None;
         }
         let (pages, control) = (std::array::from_fn(Page::new), Control::start());
-        let fingerprint = pages[..size.pages].iter().fold(mix(control.0), |a, page| a ^ mix(page.0));
+        let fingerprint =
+            pages[..size.pages].iter().fold(mix(control.0), |a, page| a ^ mix(page.0));
         Some(PinProtocol {
             size,
             pages,
