@@ -99,9 +99,7 @@ impl Tally {
             *mine = mine.iter().copied().chain(theirs).min();
         }
         self.diverged = self.diverged.into_iter().chain(other.diverged).min();
-        for key in other.states.keys() {
-            self.states.restore(key);
-        }
+        self.states.merge(&other.states);
         for (signature, run) in other.kinds {
             let first = self.kinds.entry(signature).or_insert(run);
             *first = run.min(*first);

@@ -151,7 +151,7 @@ fn a_search_that_was_cut_goes_on_from_its_checkpoint() {
     let output = gupsim(&["explore", RELAY, "--resume", file]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("checkpoint of another search"), "{}", stderr(&output));
-    std::fs::write(file, "gupsick2 and nothing that follows").unwrap();
+    std::fs::write(file, "gupsick3 and nothing that follows").unwrap();
     let output = gupsim(&["explore", ORPHAN, "--resume", file]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("cannot resume"), "{}", stderr(&output));

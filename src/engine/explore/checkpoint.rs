@@ -13,10 +13,10 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use super::Options;
-use super::exact::{Exact, PARTS, SharedExact};
+use super::exact::{Exact, SharedExact};
 use super::search::Worker;
 use super::tally::Tally;
-use super::visited::{Seen, Visited};
+use super::visited::{SHARDS, Visited};
 use super::work::Work;
 use crate::engine::hash::{bytes, mix2};
 use crate::engine::model::{Model, Props, Stepped};
@@ -24,7 +24,7 @@ use crate::engine::reduce;
 use crate::engine::reduce::guide::Lessons;
 
 /// First word of a file: "gupsick" and the version of the form.
-const MAGIC: u64 = u64::from_le_bytes(*b"gupsick3");
+const MAGIC: u64 = u64::from_le_bytes(*b"gupsick4");
 
 /// A search between two moments of work.
 #[derive(Clone, Debug)]
@@ -305,11 +305,13 @@ fn is_whole(file: File) -> io::Result<bool> {
 }
 
 fn write_set<W: Write>(set: &Visited, sleepers: bool, out: &mut Out<W>) -> io::Result<()> {
-    out.word(set.len() as u64)?;
-    for (key, asleep) in set.entries() {
-        out.word(key)?;
-        if sleepers {
-            out.word(u64::from(asleep))?;
+    for (keys, entries) in set.parts() {
+        out.word(keys as u64)?;
+        for (key, asleep) in entries {
+            out.word(key)?;
+            if sleepers {
+                out.word(u64::from(asleep))?;
+            }
         }
     }
     Ok(())
@@ -335,7 +337,7 @@ fn write_whole<W: Write>(set: &SharedExact, out: &mut Out<W>) -> io::Result<()> 
 
 fn read_whole<R: Read>(input: &mut In<R>) -> Result<SharedExact, CheckpointError> {
     let mut parts = Vec::new();
-    for _ in 0..PARTS {
+    for _ in 0..SHARDS {
         let mut states = Vec::new();
         for _ in 0..input.word()? {
             let length = usize::try_from(input.word()?).map_err(|_| CheckpointError::Damaged)?;
@@ -353,10 +355,14 @@ fn read_whole<R: Read>(input: &mut In<R>) -> Result<SharedExact, CheckpointError
 
 fn read_set<R: Read>(input: &mut In<R>, sleepers: bool) -> Result<Visited, CheckpointError> {
     let mut set = Visited::new(sleepers);
-    for _ in 0..input.word()? {
-        let key = input.word()?;
-        let asleep = if sleepers { input.word()? as u32 } else { 0 };
-        set.restore_asleep((key, asleep));
+    for part in 0..SHARDS {
+        let keys = usize::try_from(input.word()?).map_err(|_| CheckpointError::Damaged)?;
+        set.reserve(part, keys);
+        for _ in 0..keys {
+            let key = input.word()?;
+            let asleep = if sleepers { input.word()? as u32 } else { 0 };
+            set.restore((key, asleep));
+        }
     }
     Ok(set)
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use super::visited::{SHARD_BITS, Seen, Visited, key_of, shard_of};
+use super::visited::{SHARDS, Seen, Visited, key_of, shard_of};
 use crate::engine::hash;
 
 /// Whole states, compared byte by byte: nothing can hide behind a collision.
@@ -111,9 +111,6 @@ impl Seen for Exact {
     }
 }
 
-/// How many parts [`SharedExact`] has.
-pub(super) const PARTS: usize = 1 << SHARD_BITS;
-
 /// The whole states of several threads: a lock for each part, which a fingerprint chooses.
 #[derive(Debug)]
 pub struct SharedExact {
@@ -124,12 +121,12 @@ pub struct SharedExact {
 
 impl Default for SharedExact {
     fn default() -> SharedExact {
-        SharedExact::from((0..PARTS).map(|_| Exact::default()).collect::<Vec<_>>())
+        SharedExact::from((0..SHARDS).map(|_| Exact::default()).collect::<Vec<_>>())
     }
 }
 
 impl From<Vec<Exact>> for SharedExact {
-    /// From [`PARTS`] parts.
+    /// From [`SHARDS`] parts.
     fn from(parts: Vec<Exact>) -> SharedExact {
         let len = parts.iter().map(Seen::len).sum::<usize>().into();
         let bytes = parts.iter().map(Seen::bytes).sum::<usize>().into();

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 
 pub(super) const SHARD_BITS: u32 = 6;
 const FIRST_CAPACITY: usize = 64;
-const SHARDS: usize = 1 << SHARD_BITS;
+pub(super) const SHARDS: usize = 1 << SHARD_BITS;
 
 /// Among the agents for which a state has to be looked at: that it was not known. No agent's bit.
 pub const NEW: u64 = 1 << 63;
@@ -262,23 +262,31 @@ impl Visited {
         Visited { shards, len: 0, bytes }
     }
 
-    /// The keys with their sleepers, in no order that means anything, for a checkpoint.
-    pub fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.shards.iter().flat_map(Table::entries)
+    /// For a checkpoint: each part's keys with their sleepers, and how many they are.
+    pub fn parts(&self) -> impl Iterator<Item = (usize, impl Iterator<Item = (u64, u32)>)> {
+        self.shards.iter().map(|shard| (shard.len(), shard.entries()))
     }
 
-    /// The keys alone.
-    pub fn keys(&self) -> impl Iterator<Item = u64> {
-        self.entries().map(|e| e.0)
+    /// Makes a part as large as it would be if so many keys had been added. Without, keys that come
+    /// in the order in which [`parts`](Self::parts) gives them would lie side by side in a small
+    /// table, each looked for past all before.
+    pub fn reserve(&mut self, part: usize, keys: usize) {
+        let shard = &mut self.shards[part];
+        while Table::most(shard.homes) < keys {
+            self.bytes += shard.grow();
+        }
     }
 
-    /// Puts a key of [`keys`](Self::keys) back.
-    pub fn restore(&mut self, key: u64) {
-        self.restore_asleep((key, 0));
+    /// Adds all that another set has.
+    pub fn merge(&mut self, other: &Visited) {
+        for (part, (keys, entries)) in other.parts().enumerate() {
+            self.reserve(part, keys);
+            entries.for_each(|entry| self.restore(entry));
+        }
     }
 
-    /// Puts one of [`entries`](Self::entries) back.
-    pub fn restore_asleep(&mut self, (key, asleep): (u64, u32)) {
+    /// Puts a key with its sleepers back.
+    pub fn restore(&mut self, (key, asleep): (u64, u32)) {
         if key != 0 {
             let table = &mut self.shards[shard_of(key)];
             let awake = table.meet(key, u64::from(asleep), &mut self.bytes);
@@ -424,11 +432,12 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_set_knows_the_same_keys() {
+    fn a_copied_set_knows_the_same_keys_in_the_same_room() {
         let mut set = Visited::default();
         (0..1000).for_each(|i| assert!(set.claim(hash::mix(i), |_| ())));
         let mut copy = Visited::default();
-        set.keys().for_each(|k| copy.restore(k));
+        copy.merge(&set);
+        assert_eq!((copy.len(), copy.bytes()), (set.len(), set.bytes()));
         assert!((0..1000).all(|i| !copy.claim(hash::mix(i), |_| ())));
     }
 
@@ -444,7 +453,7 @@ mod tests {
         assert_eq!((set.meet(7, 0b111), set.asleep(7)), (0, 0b010));
         assert!(set.bytes() <= 24 * 100_000, "{}", set.bytes());
         let mut copy = Visited::new(true);
-        set.entries().for_each(|e| copy.restore_asleep(e));
+        copy.merge(&set);
         assert!((0..100_000).all(|i| copy.asleep(hash::mix(i + 100)) == i));
         assert_eq!((copy.len(), copy.asleep(7)), (100_001, 0b010));
     }
