@@ -98,9 +98,9 @@ impl Watch {
         }
         let rate = now.states as f64 / elapsed.as_secs_f64().max(1e-3);
         let left = match now.done {
-            done if done > 0.001 => {
+            done if done > 0.0 => {
                 let left = elapsed.as_secs_f64() * (1.0 - done) / done;
-                format!(", {:.1}% done, at most {left:.0} s left", done * 100.0)
+                format!(", some {:.0}% done, {left:.0} s left", done * 100.0)
             }
             _ => String::new(),
         };

@@ -87,6 +87,10 @@ impl Seen for Exact {
         0
     }
 
+    fn has(&self, fingerprint: u64) -> bool {
+        self.fingerprints.has(fingerprint)
+    }
+
     fn claim(&mut self, fingerprint: u64, state: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
@@ -155,6 +159,11 @@ impl SharedExact {
 impl Seen for &SharedExact {
     fn touch(&self, _fingerprint: u64) -> u64 {
         0
+    }
+
+    fn has(&self, fingerprint: u64) -> bool {
+        let part = &self.parts[shard_of(key_of(fingerprint))];
+        part.lock().unwrap_or_else(|e| e.into_inner()).has(fingerprint)
     }
 
     fn claim(&mut self, fingerprint: u64, state: impl FnOnce(&mut Vec<u8>)) -> bool {

@@ -9,6 +9,7 @@
 pub mod checkpoint;
 mod drive;
 pub mod enumerate;
+mod estimate;
 mod exact;
 pub mod graph;
 mod guided;
@@ -148,8 +149,8 @@ pub struct Progress {
     pub frontier: usize,
     /// Bytes taken by the set of states.
     pub bytes: usize,
-    /// A guess at the part of the search that is done, from the share of siblings done along
-    /// the present run; 0 to 1, and usually too low.
+    /// A guess at the part of the search that is done, 0 to 1: the share that it has seen of the
+    /// states on some random runs. 0 as long as there is none.
     pub done: f64,
 }
 

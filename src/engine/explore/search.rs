@@ -5,6 +5,7 @@
 //! several threads share the work without two of them ever having the same state, and lets the
 //! memory accesses of the siblings overlap, which is most of the time of a large search.
 
+use super::estimate::sample;
 use super::tally::Tally;
 use super::visited::{EVERYBODY, Seen};
 use super::work::{Halt, Hub, Work};
@@ -19,6 +20,9 @@ const POLL_EVERY: u32 = if cfg!(test) { 1 << 3 } else { 1 << 12 };
 
 /// Moves after which it is time for one even though the states were few.
 const POLL_MOVES: u64 = 1 << 15;
+
+/// Moves between two guesses at how much is done.
+const GUESS_EVERY: u64 = if cfg!(test) { 1 << 12 } else { 1 << 20 };
 
 /// A set of states of at most so many bytes answers from the nearest cache.
 const IN_CACHE: usize = 1 << 21;
@@ -45,13 +49,12 @@ struct Frame<Mv> {
     stepped: Stepped,
     /// Where the work of the state after the move begins.
     base: usize,
-    /// How much work it had.
-    fanout: u32,
     used: u32,
 }
 
 /// One thread's share of a search.
 pub(super) struct Worker<'a, M: Model, S> {
+    start: M,
     pub(super) model: M,
     options: &'a Options,
     pub(super) seen: S,
@@ -73,6 +76,10 @@ pub(super) struct Worker<'a, M: Model, S> {
     /// Transitions when it last looked around, and when it last reported.
     looked: u64,
     reported: u64,
+    /// Some of the states to come; the transitions when it was last looked which of them have, and
+    /// the share.
+    sample: Vec<u64>,
+    guess: (u64, f64),
 }
 
 impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
@@ -87,6 +94,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         let mut model = start.clone();
         model.record_footprints(guide.is_some());
         Worker {
+            start: start.clone(),
             model,
             options,
             seen,
@@ -102,12 +110,14 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             ticks: 0,
             looked: 0,
             reported: 0,
+            sample: Vec::new(),
+            guess: (0, 0.0),
         }
     }
 
     /// Claims the start state; call it once for a whole search.
     pub(super) fn claim_start(&mut self) {
-        let key = self.key(None, 0, 0);
+        let key = key(&self.model, self.options, None, 0, 0);
         let model = &self.model;
         self.seen.claim(key, |out| model.state(out));
         self.tally.states += 1;
@@ -133,7 +143,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         for &mv in &work.run {
             let used = self.used(mv);
             let stepped = self.model.apply(mv);
-            self.frames.push(Frame { mv, stepped, base: 0, fanout: 0, used });
+            self.frames.push(Frame { mv, stepped, base: 0, used });
         }
         for &(mv, awake) in &work.rest {
             let used = self.used(mv);
@@ -208,7 +218,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
                 let Some(Todo { mv, used, awake }) = self.todo.pop() else { return false };
                 let stepped = self.ahead.take().unwrap_or_else(|| self.model.apply(mv));
                 let base = self.todo.len();
-                self.frames.push(Frame { mv, stepped, base, fanout: 0, used });
+                self.frames.push(Frame { mv, stepped, base, used });
                 self.expand(awake);
                 return true;
             }
@@ -227,21 +237,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
     /// What the present state is known by in the visited set without `preemptions` and `depth`.
     #[inline]
     fn plain_key(&self) -> u64 {
-        if self.options.symmetry { self.model.canonical() } else { self.model.fingerprint() }
-    }
-
-    /// What it is known by in any case.
-    #[inline]
-    fn key(&self, last: Option<Agent>, used: u32, depth: usize) -> u64 {
-        let mut key = self.plain_key();
-        if self.options.preemptions.is_some() {
-            let agent = last.map_or(u64::from(u32::MAX), u64::from);
-            key = mix2(key, agent << 32 | u64::from(used));
-        }
-        if self.options.depth.is_some() {
-            key = mix2(key, depth as u64);
-        }
-        key
+        plain_key(&self.model, self.options)
     }
 
     /// Looks at the present state: counts it, tries its moves, claims what is new.
@@ -267,9 +263,6 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             }
         }
         self.moves = moves;
-        if let Some(frame) = self.frames.last_mut() {
-            frame.fanout = (self.todo.len() - frame.base) as u32;
-        }
     }
 
     /// Judges an end state.
@@ -379,7 +372,8 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             }
             let stepped = self.attempt(mv);
             self.count(mv, stepped);
-            let key = self.key(Some(self.model.agent(mv)), used, depth + 1);
+            let last = Some(self.model.agent(mv));
+            let key = key(&self.model, self.options, last, used, depth + 1);
             let model = &self.model;
             let whole = |out: &mut Vec<u8>| {
                 model.state(out);
@@ -460,29 +454,57 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
     }
 
     fn poll(&mut self, hub: &impl Hub<M>) -> Poll {
+        let done = self.done();
         let progress = Progress {
             states: self.seen.len() as u64,
             transitions: self.tally.transitions,
             depth: self.frames.len(),
             frontier: self.todo.len() - self.floor,
             bytes: self.bytes(),
-            done: self.done(),
+            done,
         };
         let fresh = self.tally.transitions - self.reported;
         self.reported = self.tally.transitions;
         hub.poll(&progress, fresh)
     }
 
-    /// The share of siblings done along the run, each weighted by what its parents leave it
-    /// (Kilby et al., AAAI 2006, without their learning).
-    fn done(&self) -> f64 {
-        let (mut weight, mut done) = (1.0, 0.0);
-        for (i, frame) in self.frames.iter().enumerate() {
-            let end = self.frames.get(i + 1).map_or(self.todo.len(), |f| f.base);
-            let (all, left) = (f64::from(frame.fanout.max(1)), end.saturating_sub(frame.base));
-            done += weight * (all - 1.0 - left as f64).max(0.0) / all;
-            weight /= all;
+    /// A guess at the share that is done, made anew now and then.
+    fn done(&mut self) -> f64 {
+        let now = self.tally.transitions;
+        if now - self.guess.0 >= GUESS_EVERY {
+            if self.sample.is_empty() {
+                self.sample = sample(&self.start, self.options, self.guide.as_deref());
+            }
+            let seen = self.sample.iter().filter(|&&key| self.seen.has(key)).count();
+            self.guess = (now, seen as f64 / self.sample.len().max(1) as f64);
         }
-        done
+        self.guess.1
     }
+}
+
+/// What a state is known by in the visited set without `preemptions` and `depth`.
+#[inline]
+fn plain_key<M: Model>(model: &M, options: &Options) -> u64 {
+    if options.symmetry { model.canonical() } else { model.fingerprint() }
+}
+
+/// What a state is known by in any case: with the agent that moved last, the preemptions used and
+/// the moves made on the way there, as far as bounds depend on them.
+#[inline]
+pub(super) fn key<M: Model>(
+    model: &M,
+    options: &Options,
+    last: Option<Agent>,
+    used: u32,
+    depth: usize,
+) -> u64 {
+    let mut key = plain_key(model, options);
+    if options.preemptions.is_some() {
+        let agent = last.map_or(u64::from(u32::MAX), u64::from);
+        key = mix2(key, agent << 32 | u64::from(used));
+    }
+    if options.depth.is_some() {
+        key = mix2(key, depth as u64);
+    }
+    key
 }

@@ -130,6 +130,10 @@ impl Table {
         u64::from(woken)
     }
 
+    fn has(&self, key: u64) -> bool {
+        self.slots[self.slot(key)] != 0
+    }
+
     fn asleep(&self, key: u64) -> u64 {
         self.asleep.get(self.slot(key)).map_or(0, |&asleep| u64::from(asleep))
     }
@@ -182,6 +186,9 @@ pub trait Seen {
     /// Brings the neighbourhood of the key into the cache; the result means nothing.
     fn touch(&self, fingerprint: u64) -> u64;
 
+    /// Whether the state has been added.
+    fn has(&self, fingerprint: u64) -> bool;
+
     /// Adds the state; whether it was new. `state` writes the whole state out, if it is needed.
     fn claim(&mut self, fingerprint: u64, state: impl FnOnce(&mut Vec<u8>)) -> bool;
 
@@ -213,6 +220,10 @@ impl<S: Seen> Seen for &mut S {
     #[inline]
     fn touch(&self, fingerprint: u64) -> u64 {
         (**self).touch(fingerprint)
+    }
+
+    fn has(&self, fingerprint: u64) -> bool {
+        (**self).has(fingerprint)
     }
 
     #[inline]
@@ -302,6 +313,11 @@ impl Seen for Visited {
         self.shards[shard_of(key)].touch(key)
     }
 
+    fn has(&self, fingerprint: u64) -> bool {
+        let key = key_of(fingerprint);
+        self.shards[shard_of(key)].has(key)
+    }
+
     #[inline]
     fn claim(&mut self, fingerprint: u64, _state: impl FnOnce(&mut Vec<u8>)) -> bool {
         let key = key_of(fingerprint);
@@ -362,6 +378,11 @@ impl Seen for &Shared {
     #[inline]
     fn touch(&self, _fingerprint: u64) -> u64 {
         0
+    }
+
+    fn has(&self, fingerprint: u64) -> bool {
+        let key = key_of(fingerprint);
+        self.shard(key).has(key)
     }
 
     #[inline]

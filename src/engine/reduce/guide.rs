@@ -71,7 +71,7 @@ impl Lessons {
 }
 
 /// One thread's guide through a round.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Guide {
     settled: Arc<Settled>,
     own: Futures,
