@@ -23,7 +23,7 @@ fn reduced_and_full_search_agree_on_the_bundled_scenarios() {
             println!("{name}: more than {MOST} states");
             continue;
         }
-        let reduced = explore(&start, &Options { reduction: true, ..plain }, &());
+        let reduced = explore(&start, &Options { reduction: true, insist: true, ..plain }, &());
         println!(
             "{name}: {} of {} states, {} of {} moves ({:.2})",
             reduced.states,
@@ -39,4 +39,27 @@ fn reduced_and_full_search_agree_on_the_bundled_scenarios() {
         compared += 1;
     }
     assert!(compared >= 10, "only {compared} scenarios were small enough");
+}
+
+#[test]
+fn a_reduction_that_saves_next_to_nothing_is_given_up_and_one_that_pays_is_not() {
+    let search = |name: &str, options: Options| {
+        let (_, text) = bundled::bundled().into_iter().find(|(n, _)| *n == name).expect("bundled");
+        let loaded = load::text(name, text).expect("a bundled scenario");
+        explore(&Sim::new(loaded.plan, loaded.strategy), &options, &())
+    };
+    let plain = Options { witness_states: 0, ..Options::default() };
+    let reduced = Options { reduction: true, ..plain.clone() };
+    for (name, given_up) in
+        [("truncate/direct-write-under-mapping", true), ("notifier/three-share-two-pages", false)]
+    {
+        let (full, less) = (search(name, plain.clone()), search(name, reduced.clone()));
+        let reduction = less.reduction.unwrap();
+        assert!(full.transitions > 40_000, "{name} is too small to tell");
+        assert_eq!(reduction.given_up, given_up, "{name}");
+        assert_eq!(less.states == full.states, given_up, "{name}");
+        assert_eq!((less.broken, less.reached), (full.broken, full.reached), "{name}");
+        let jobs = search(name, Options { jobs: 3, ..reduced.clone() });
+        assert_eq!((jobs.states, jobs.reduction), (less.states, less.reduction), "{name}");
+    }
 }

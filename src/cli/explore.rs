@@ -152,6 +152,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         match &mut found {
             Some(first) => first.expectations.extend(expectations),
             None => {
+                if report.reduction.is_some_and(|r| r.given_up) {
+                    method = "every interleaving".to_string();
+                }
                 let mut first = Verdicts {
                     method: method.clone(),
                     ..judge(args, &judged, &report, wanted, setting.clone())

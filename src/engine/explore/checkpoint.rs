@@ -165,6 +165,16 @@ impl<M: Model> Snapshot<M> {
         Snapshot { visited, frontier, tally, distinct, lessons, whole: None }
     }
 
+    /// The same when its round is no longer young.
+    pub(super) fn mature(mut self, start: &M, options: &Options) -> Snapshot<M> {
+        let moves = self.tally.transitions;
+        let lessons = self.lessons.take().map(|l| l.mature(moves, options.insist));
+        if lessons.as_ref().is_some_and(|l| l.given_up) {
+            return Snapshot::round(start, options, lessons);
+        }
+        Snapshot { lessons, ..self }
+    }
+
     /// States claimed so far.
     pub fn states(&self) -> u64 {
         self.tally.states

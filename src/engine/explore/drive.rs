@@ -90,7 +90,7 @@ pub(super) fn many<M: Model>(
                     snapshot = Snapshot::round(start, options, Some(lessons));
                 }
                 None if halt.is_none() => return snapshot,
-                None => snapshot.lessons.iter_mut().for_each(|l| l.young = false),
+                None => snapshot = snapshot.mature(start, options),
             },
         }
     }
@@ -105,7 +105,7 @@ fn phase_one<M: Model>(
     young: bool,
 ) -> Option<Halt> {
     let Snapshot { visited, frontier, tally, distinct, lessons, .. } = snapshot;
-    let guide = lessons.as_ref().map(Guide::new);
+    let guide = lessons.as_ref().and_then(Lessons::guide);
     let mut worker = Worker::new(start, options, visited, distinct.as_mut(), guide);
     let grown_at = lessons.as_ref().and_then(|l| l.grown_at);
     let young = young.then(|| Cell::new(grown_at));
@@ -219,7 +219,7 @@ fn phase_many<M: Model>(
 ) -> Option<Halt> {
     let shared = Shared::from(std::mem::take(&mut snapshot.visited));
     let distinct = snapshot.distinct.take().map(Shared::from);
-    let guide = || snapshot.lessons.as_ref().map(Guide::new);
+    let guide = || snapshot.lessons.as_ref().and_then(Lessons::guide);
     let worker = || Worker::new(start, options, &shared, distinct.as_ref(), guide());
     let workers = (0..options.jobs).map(|_| worker()).collect();
     let made = snapshot.tally.transitions;

@@ -13,48 +13,58 @@ use crate::engine::reduce::guide::Guide;
 
 /// Runs, most moves of each, and states picked from each.
 const RUNS: u64 = 256;
-const MOVES: u64 = 2_000;
+const MOVES: usize = 2_000;
 const PICKS: u64 = 4;
+
+/// Most moves that are looked at in all of them together: a state of a large machine has thousands.
+const WORK: usize = 1 << 18;
 
 /// What some of the states are known by that a search will see.
 pub(super) fn sample<M: Model>(start: &M, options: &Options, guide: Option<&Guide>) -> Vec<u64> {
-    let mut guide = guide.cloned();
-    let mut sample = Vec::new();
+    let (mut model, mut guide) = (start.clone(), guide.cloned());
+    let (mut sample, mut work) = (Vec::new(), WORK);
     for run in 0..RUNS {
-        let states = walk(start, options, guide.as_mut(), run);
+        let states = walk(&mut model, options, guide.as_mut(), run, &mut work);
         let pick = |n| states.get((mix2(!run, n) % (states.len() as u64).max(1)) as usize);
         sample.extend((0..PICKS).filter_map(pick));
     }
     sample
 }
 
-/// The states of one run.
-fn walk<M: Model>(start: &M, options: &Options, guide: Option<&mut Guide>, run: u64) -> Vec<u64> {
-    let (mut guide, mut model) = (guide, start.clone());
+/// The states of one run, which is taken back in the end.
+fn walk<M: Model>(
+    model: &mut M,
+    options: &Options,
+    mut guide: Option<&mut Guide>,
+    run: u64,
+    work: &mut usize,
+) -> Vec<u64> {
     let (mut last, mut used) = (None, 0);
-    let (mut moves, mut states) = (Vec::new(), Vec::new());
-    while states.len() < options.depth.unwrap_or(usize::MAX).min(MOVES as usize) {
+    let (mut moves, mut trail, mut states) = (Vec::new(), Vec::new(), Vec::new());
+    while states.len() < options.depth.unwrap_or(MOVES).min(MOVES) {
         model.moves(&mut moves);
+        *work = work.saturating_sub(moves.len().max(model.agents()));
         let able = moves.iter().any(|&m| Some(model.agent(m)) == last);
         let switch = |agent| u32::from(able && Some(agent) != last);
         if let Some(guide) = &mut guide {
             let enabled = moves.iter().fold(0, |all, &m| all | 1 << model.agent(m));
-            let set = guide.look(&model, enabled);
+            let set = guide.look(model, enabled);
             moves.retain(|&m| set >> model.agent(m) & 1 == 1);
         }
         if let Some(most) = options.preemptions {
             moves.retain(|&m| used + switch(model.agent(m)) <= most);
         }
-        if moves.is_empty() {
+        if moves.is_empty() || *work == 0 {
             break;
         }
         let mv = moves[(mix2(run, states.len() as u64) % moves.len() as u64) as usize];
         let agent = model.agent(mv);
         used += switch(agent);
         last = Some(agent);
-        model.apply(mv);
-        states.push(key(&model, options, last, used, states.len() + 1));
+        trail.push(model.apply(mv));
+        states.push(key(model, options, last, used, states.len() + 1));
     }
+    model.undo_all(&trail);
     states
 }
 

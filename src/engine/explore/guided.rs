@@ -29,6 +29,7 @@ impl<M: Model, S: Seen> Worker<'_, M, S> {
         let set = guide.look(&self.model, enabled);
         let order = self.order(moves);
         let new = awake & NEW != 0;
+        guide.open += if new { moves.len() as u64 } else { 0 };
         if moves.is_empty() {
             if new {
                 self.end();

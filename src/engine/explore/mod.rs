@@ -89,6 +89,8 @@ pub struct Options {
     /// Leave out orders of independent moves. Ignored under `preemptions` and `depth`, which cut
     /// orders that a reduction would count on.
     pub reduction: bool,
+    /// Keep to the reduction even if it saves next to nothing at the beginning.
+    pub insist: bool,
     /// Merge states that differ by a permutation of identical parts; without `reduction`.
     pub symmetry: bool,
     /// Compare whole states instead of fingerprints; without reduction and symmetry.
@@ -111,6 +113,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             reduction: false,
+            insist: false,
             symmetry: false,
             exact: false,
             preemptions: None,
@@ -276,6 +279,7 @@ pub fn resume<M: Model>(
         passes: lessons.rounds + 1,
         executed: lessons.executed + tally.transitions,
         spots: lessons.spots(),
+        given_up: lessons.given_up,
     });
     let witnesses = witness::shortest(start, options, &tally, control);
     Report {

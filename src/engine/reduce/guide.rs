@@ -28,6 +28,10 @@ pub(crate) struct Lessons {
     pub(crate) rounds: u32,
     /// Moves made in them, and in random runs before the first.
     pub(crate) executed: u64,
+    /// Moves that there were in the states that the round has looked at, tried or not.
+    pub(super) open: u64,
+    /// Whether the reduction saved too little: the search goes on without.
+    pub(crate) given_up: bool,
 }
 
 impl Lessons {
@@ -42,8 +46,32 @@ impl Lessons {
         let mut learned = learned;
         learned.grown = false;
         let (table, settled) = (learned.clone(), Arc::new(learned.settle()));
-        let (grown, young, grown_at) = (false, true, None);
-        Lessons { table, settled, learned, grown, young, grown_at, rounds, executed }
+        let (grown, young, grown_at, open, given_up) = (false, true, None, 0, false);
+        Lessons {
+            table,
+            settled,
+            learned,
+            grown,
+            young,
+            grown_at,
+            rounds,
+            executed,
+            open,
+            given_up,
+        }
+    }
+
+    /// What a round has come to that is no longer young, after so many moves: it goes on, or, if
+    /// it has left out too few of the moves that there were, the search begins again without it.
+    pub(crate) fn mature(self, moves: u64, insist: bool) -> Lessons {
+        let given_up = !insist && moves * 3 > self.open * 2;
+        let executed = self.executed + if given_up { moves } else { 0 };
+        Lessons { young: false, given_up, executed, ..self }
+    }
+
+    /// A guide through the round, unless the search goes on without.
+    pub(crate) fn guide(&self) -> Option<Guide> {
+        (!self.given_up).then(|| Guide::new(self))
     }
 
     /// The next round, after one of so many moves.
@@ -53,6 +81,7 @@ impl Lessons {
 
     /// Adds what a thread has learned.
     pub(crate) fn merge(&mut self, guide: Guide) {
+        self.open += guide.open;
         if guide.own.grown {
             self.grown = true;
             self.learned.merge(&guide.own);
@@ -61,7 +90,7 @@ impl Lessons {
 
     /// Whether sleep sets are in use in this round.
     pub(crate) fn sleeps(&self) -> bool {
-        self.settled.sleeps
+        self.settled.sleeps && !self.given_up
     }
 
     /// How many pairs of agent and place are told apart.
@@ -75,23 +104,25 @@ impl Lessons {
 pub(crate) struct Guide {
     settled: Arc<Settled>,
     own: Futures,
+    /// Moves in the states that it was asked about for the first time.
+    pub(crate) open: u64,
     /// Where the agents are in the state that is being looked at.
     pub(super) spots: Vec<u32>,
     pub(super) footprint: Footprint,
 }
 
 impl Guide {
-    pub(crate) fn new(lessons: &Lessons) -> Guide {
+    pub(super) fn new(lessons: &Lessons) -> Guide {
         let mut own = lessons.learned.clone();
         own.grown = false;
         let settled = lessons.settled.clone();
-        Guide { settled, own, spots: Vec::new(), footprint: Footprint::default() }
+        Guide { settled, own, open: 0, spots: Vec::new(), footprint: Footprint::default() }
     }
 
     /// One that only learns, from all that it is shown.
     pub(super) fn learning(own: Futures) -> Guide {
         let settled = Arc::new(Settled::default());
-        Guide { settled, own, spots: Vec::new(), footprint: Footprint::default() }
+        Guide { settled, own, open: 0, spots: Vec::new(), footprint: Footprint::default() }
     }
 
     /// What was learned counts as known from now on.

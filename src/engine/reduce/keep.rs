@@ -13,6 +13,8 @@ impl Lessons {
             u64::from(self.grown),
             u64::from(self.young),
             self.grown_at.map_or(u64::MAX, |at| at),
+            self.open,
+            u64::from(self.given_up),
         ];
         self.table.write(&mut out);
         self.learned.write(&mut out);
@@ -25,10 +27,12 @@ impl Lessons {
         let input = &mut words;
         let (rounds, executed) = (u32::try_from(input.next()?).ok()?, input.next()?);
         let (grown, young, grown_at) = (input.next()? == 1, input.next()? == 1, input.next()?);
+        let (open, given_up) = (input.next()?, input.next()? == 1);
         let table = Futures::read(start, input)?;
         let learned = Futures::read(start, input)?;
         let grown_at = (grown_at != u64::MAX).then_some(grown_at);
-        Some(Lessons { learned, grown, young, grown_at, ..Lessons::begin(table, rounds, executed) })
+        let begun = Lessons::begin(table, rounds, executed);
+        Some(Lessons { learned, grown, young, grown_at, open, given_up, ..begun })
     }
 }
 
@@ -108,7 +112,7 @@ mod tests {
         for cut in 0..words.len() {
             assert!(Lessons::from_words(&start, &words[..cut]).is_none(), "{cut}");
         }
-        for place in 5..words.len() {
+        for place in 7..words.len() {
             let mut damaged = words.clone();
             for word in [u64::MAX, words[place] ^ 1, words[place] ^ 0xff, words[place] + 7] {
                 damaged[place] = word;

@@ -43,6 +43,8 @@ pub struct Reduction {
     pub executed: u64,
     /// Pairs of agent and place told apart.
     pub spots: usize,
+    /// Whether it saved so little at the beginning that the search was made without.
+    pub given_up: bool,
 }
 
 /// Learns from random runs, the same ones every time; gives the number of moves made, too.
