@@ -23,12 +23,14 @@ impl History {
     /// Notes what a step (numbered from 1) has changed since `mark`; writes of the value that was
     /// there change nothing.
     pub fn note(&mut self, w: &World, mark: usize, step: usize, agent: Agent) {
-        let changes = w.since(mark);
-        for (n, change) in changes.iter().enumerate() {
-            let first = !changes[..n].iter().any(|c| c.cell == change.cell);
-            let word = w.word(change.cell);
-            if first && word != change.old {
-                self.writes.entry(change.cell).or_default().push(Write { step, agent, word });
+        let mut changes: Vec<_> = w.since(mark).iter().map(|c| (c.cell, c.old)).collect();
+        // Of the changes of one cell, the first says what was there before the step.
+        changes.sort_by_key(|&(cell, _)| cell);
+        changes.dedup_by_key(|&mut (cell, _)| cell);
+        for (cell, old) in changes {
+            let word = w.word(cell);
+            if word != old {
+                self.writes.entry(cell).or_default().push(Write { step, agent, word });
             }
         }
     }
