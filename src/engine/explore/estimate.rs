@@ -6,7 +6,6 @@
 //! where a depth-first search stands.
 
 use super::Options;
-use super::search::key;
 use crate::engine::hash::mix2;
 use crate::engine::model::Model;
 use crate::engine::reduce::guide::Guide;
@@ -62,7 +61,7 @@ fn walk<M: Model>(
         used += switch(agent);
         last = Some(agent);
         trail.push(model.apply(mv));
-        states.push(key(model, options, last, used, states.len() + 1));
+        states.push(options.key(model, last, used, states.len() + 1));
     }
     model.undo_all(&trail);
     states

@@ -24,7 +24,8 @@ use serde::Serialize;
 
 use self::checkpoint::Snapshot;
 use self::visited::{Seen, collision_probability};
-use super::model::{Ending, Model, Props};
+use super::hash::mix2;
+use super::model::{Agent, Ending, Model, Props};
 use super::reduce::Reduction;
 
 /// What kept a search from being complete.
@@ -136,6 +137,27 @@ impl Options {
     /// [`MAX_AGENTS`](super::reduce::MAX_AGENTS).
     pub fn is_reduced(&self) -> bool {
         self.reduction && !self.exact && !self.symmetry && !self.is_bounded()
+    }
+
+    /// What a state is known by in the visited set without `preemptions` and `depth`.
+    #[inline]
+    fn plain_key<M: Model>(&self, model: &M) -> u64 {
+        if self.symmetry { model.canonical() } else { model.fingerprint() }
+    }
+
+    /// What a state is known by in any case: with the agent that moved last, the preemptions used
+    /// and the moves made on the way there, as far as bounds depend on them.
+    #[inline]
+    fn key<M: Model>(&self, model: &M, last: Option<Agent>, used: u32, depth: usize) -> u64 {
+        let mut key = self.plain_key(model);
+        if self.preemptions.is_some() {
+            let agent = last.map_or(u64::from(u32::MAX), u64::from);
+            key = mix2(key, agent << 32 | u64::from(used));
+        }
+        if self.depth.is_some() {
+            key = mix2(key, depth as u64);
+        }
+        key
     }
 }
 

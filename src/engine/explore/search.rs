@@ -10,7 +10,6 @@ use super::tally::Tally;
 use super::visited::{EVERYBODY, Seen};
 use super::work::{Halt, Hub, Work};
 use super::{Bound, Options, Poll, Progress};
-use crate::engine::hash::mix2;
 use crate::engine::model::{Agent, Model, Stepped};
 use crate::engine::reduce::Agents;
 use crate::engine::reduce::guide::Guide;
@@ -117,7 +116,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
 
     /// Claims the start state; call it once for a whole search.
     pub(super) fn claim_start(&mut self) {
-        let key = key(&self.model, self.options, None, 0, 0);
+        let key = self.options.key(&self.model, None, 0, 0);
         let model = &self.model;
         self.seen.claim(key, |out| model.state(out));
         self.tally.states += 1;
@@ -237,7 +236,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
     /// What the present state is known by in the visited set without `preemptions` and `depth`.
     #[inline]
     fn plain_key(&self) -> u64 {
-        plain_key(&self.model, self.options)
+        self.options.plain_key(&self.model)
     }
 
     /// Looks at the present state: counts it, tries its moves, claims what is new.
@@ -373,7 +372,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             let stepped = self.attempt(mv);
             self.count(mv, stepped);
             let last = Some(self.model.agent(mv));
-            let key = key(&self.model, self.options, last, used, depth + 1);
+            let key = self.options.key(&self.model, last, used, depth + 1);
             let model = &self.model;
             let whole = |out: &mut Vec<u8>| {
                 model.state(out);
@@ -480,31 +479,4 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
         self.guess.1
     }
-}
-
-/// What a state is known by in the visited set without `preemptions` and `depth`.
-#[inline]
-fn plain_key<M: Model>(model: &M, options: &Options) -> u64 {
-    if options.symmetry { model.canonical() } else { model.fingerprint() }
-}
-
-/// What a state is known by in any case: with the agent that moved last, the preemptions used and
-/// the moves made on the way there, as far as bounds depend on them.
-#[inline]
-pub(super) fn key<M: Model>(
-    model: &M,
-    options: &Options,
-    last: Option<Agent>,
-    used: u32,
-    depth: usize,
-) -> u64 {
-    let mut key = plain_key(model, options);
-    if options.preemptions.is_some() {
-        let agent = last.map_or(u64::from(u32::MAX), u64::from);
-        key = mix2(key, agent << 32 | u64::from(used));
-    }
-    if options.depth.is_some() {
-        key = mix2(key, depth as u64);
-    }
-    key
 }
