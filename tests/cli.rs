@@ -181,6 +181,35 @@ fn a_closed_pipe_is_no_error() {
     }
 }
 
+/// Nobody who looks for one rule is shown a run that breaks another.
+#[test]
+fn what_is_not_found_is_said_and_nothing_else_is_shown() {
+    let of = |seeds: &str| {
+        let args = ["replay", "dax/punch-foreign-dma", "--preset", "linux-4.14", "--seeds", seeds];
+        gupsim(&[&args[..], &["--find=foreign-dma", "--as-schedule"]].concat())
+    };
+    let output = of("64");
+    assert_eq!((output.status.code(), stdout(&output)), (Some(3), String::new()));
+    for part in ["none of the first 64 seeds breaks foreign-dma", "some of them break is freed-"] {
+        assert!(stderr(&output).contains(part), "no {part:?} in {}", stderr(&output));
+    }
+    assert_eq!(code(&["replay", EMBRACE, "--find"]), 1);
+    assert_eq!(code(&["replay", EMBRACE, "--find=deadlock"]), 1);
+    assert_eq!(code(&["replay", RELAY, "--find"]), 3);
+}
+
+#[test]
+fn the_examples_of_replay_run_and_find_what_they_look_for() {
+    let help = stdout(&gupsim(&["replay", "--help"]));
+    let examples: Vec<&str> = help.lines().filter_map(|l| l.strip_prefix("  gupsim ")).collect();
+    assert!(examples.len() >= 4, "{help}");
+    for example in examples {
+        let words: Vec<&str> = example.split(' ').collect();
+        let code = code(&words);
+        assert!(code == 1 || code == 0 && !example.contains("--find"), "{example}: {code}");
+    }
+}
+
 // --- schedules -------------------------------------------------------------------------------
 
 #[test]

@@ -435,6 +435,7 @@ fn repeat(args: &Args) -> Vec<String> {
         (args.no_reduction, "--no-reduction"),
         (args.symmetry, "--symmetry"),
         (args.exact, "--exact"),
+        (args.starvation, "--starvation"),
     ];
     words.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_string()));
     words

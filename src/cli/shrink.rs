@@ -10,7 +10,7 @@ use crate::engine::shrink::{NearestPass, nearest_pass, preemptions};
 use crate::judged::Judged;
 use crate::kernel::sim::{Move, Sim};
 use crate::report::data::{Report, Setting};
-use crate::report::paint::{BROKEN, HELD, STEP, WAIT, paint, wrap};
+use crate::report::paint::{BROKEN, HELD, STEP, WAIT, command, paint, wrap};
 use crate::report::run::{Choose, record, schedule};
 use crate::report::signature::{Failed, Signature, failures};
 use crate::report::trace::{self, Show};
@@ -223,8 +223,7 @@ fn show(
     text.push('\n');
     text::trace(&mut text, &self::report(small, &name, &shown), width);
     text::summary(&mut text, &report, width);
-    let command = paint(STEP, &report.command());
-    wrap(&mut text, width.max(72), "repeat   ", "         ", &command);
+    command(&mut text, "repeat   ", STEP, &report.command());
     text
 }
 
