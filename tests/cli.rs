@@ -90,6 +90,27 @@ fn a_strategy_value_is_explained_with_its_axis_wherever_it_occurs() {
 }
 
 #[test]
+fn a_step_of_a_trace_and_a_rule_of_a_recording_are_explained() {
+    let step = stdout(&gupsim(&["explain", "t7"]));
+    for part in ["T7 (step of the kernel)", "`truncate_pagecache`", "TruncatePages", "truncate.c"] {
+        assert!(step.contains(part), "no {part:?} in:\n{step}");
+    }
+    let rule = stdout(&gupsim(&["explain", "E13"]));
+    for part in ["E13 (rule of recorded kernels)", "next writeback saves it", "e03_pin_fsync"] {
+        assert!(rule.contains(part), "no {part:?} in:\n{rule}");
+    }
+    // Whatever a trace calls a step by has an entry.
+    let run = stdout(&gupsim(&["replay", "truncate/orphan-rdma", "--format", "json"]));
+    let run: serde_json::Value = serde_json::from_str(&run).unwrap();
+    let ids = run["steps"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap());
+    let mut ids: Vec<&str> = ids.filter(|id| !id.is_empty()).collect();
+    ids.sort();
+    ids.dedup();
+    assert!(ids.len() > 8, "{ids:?}");
+    ids.iter().for_each(|id| assert_eq!(code(&["explain", id]), 0, "{id}"));
+}
+
+#[test]
 fn everything_that_is_listed_is_explained() {
     for what in ["scenarios", "strategies", "invariants", "actors", "presets"] {
         let list = stdout(&gupsim(&["list", what, "--format", "json"]));

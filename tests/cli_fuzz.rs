@@ -221,3 +221,61 @@ fn made_up_scenarios_are_the_same_on_any_number_of_threads_and_can_be_printed() 
     std::fs::write(&file, text).unwrap();
     assert!(code(&["replay", file.to_str().unwrap()]) < 2, "it is a scenario like any other");
 }
+
+/// Shrinks into a file; its exit code and what it said.
+fn shrunk(path: &str) -> (Option<i32>, String) {
+    let output = gupsim(&["shrink", "truncate/orphan-rdma", "--out", path]);
+    (output.status.code(), stderr(&output))
+}
+
+#[cfg(unix)]
+#[test]
+fn a_result_goes_through_a_link_and_takes_no_file_beside_it() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let dir = dir("links");
+    let at = |name: &str| dir.join(name).to_str().unwrap().to_string();
+    std::fs::create_dir(at("far")).unwrap();
+    std::fs::write(at("far/old.json"), "old").unwrap();
+    std::fs::set_permissions(at("far/old.json"), PermissionsExt::from_mode(0o640)).unwrap();
+    symlink("far/old.json", at("link.json")).unwrap();
+    symlink("link.json", at("again.json")).unwrap();
+    symlink("far/new.json", at("dangling.json")).unwrap();
+    for (link, file) in [("again.json", "far/old.json"), ("dangling.json", "far/new.json")] {
+        let done = shrunk(&at(link));
+        assert_eq!(done.0, Some(1), "{done:?}");
+        assert!(std::fs::symlink_metadata(at(link)).unwrap().is_symlink(), "{link} is a link");
+        assert_eq!(code(&["replay", &at(file)]), 1, "{file}");
+    }
+    let mode = std::fs::metadata(at("far/old.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640, "the permissions are the old ones");
+    assert_eq!(std::fs::read_dir(at("far")).unwrap().count(), 2, "nothing is left behind");
+    symlink("circle.json", at("circle.json")).unwrap();
+    assert_eq!(shrunk(&at("circle.json")).0, Some(2));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_or_a_pipe_is_written_to_and_never_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let done = shrunk("/dev/full");
+    assert_eq!(done.0, Some(6), "{done:?}");
+    assert!(done.1.contains("cannot write /dev/full"), "{done:?}");
+    let is_device = |path: &str| std::fs::metadata(path).unwrap().file_type().is_char_device();
+    assert!(is_device("/dev/full") && is_device("/dev/null"));
+    let pipe = dir("pipes").join("out");
+    let path = pipe.to_str().unwrap().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    assert_eq!(shrunk(&path).0, Some(1));
+    assert!(reader.join().unwrap().contains("\"schedule\""));
+    assert!(std::fs::metadata(&path).unwrap().file_type().is_fifo());
+    let search = ["explore", "truncate/orphan-rdma", "--checkpoint"];
+    for path in ["/dev/full", "/dev/null", &path] {
+        let output = gupsim(&[&search[..], &[path]].concat());
+        assert_eq!(output.status.code(), Some(2), "{path}");
+        assert!(stderr(&output).contains("cannot replace"), "{}", stderr(&output));
+    }
+    let export = ["conform", "--export", "truncate/stale-tail", "--out"];
+    assert_eq!(code(&[&export[..], &["/dev/null"]].concat()), 0);
+    assert_eq!(code(&[&export[..], &["/dev/full"]].concat()), 6);
+}

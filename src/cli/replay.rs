@@ -29,7 +29,7 @@ pub const SMALL: usize = 400;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A scenario: the path of a file, or a name of `gupsim list scenarios`
+    /// A scenario: the path of a file, `-` for standard input, or a name of `gupsim list scenarios`
     #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// The seed of the choices that no schedule fixes
