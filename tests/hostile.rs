@@ -281,8 +281,8 @@ fn a_scenario_is_read_from_whatever_can_be_read() {
 #[cfg(unix)]
 #[test]
 fn a_scenario_is_read_from_a_named_pipe() {
-    let path = scenario("pipe", "");
-    std::fs::remove_file(&path).unwrap();
+    let path = scenario("beside-a-pipe", "").replace(".json", ".pipe");
+    let _ = std::fs::remove_file(&path);
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     let pipe = path.clone();
     std::thread::spawn(move || std::fs::write(pipe, std::fs::read(RELAY).unwrap()));
