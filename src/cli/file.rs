@@ -116,11 +116,17 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder(path))?;
     let mut part = path.as_os_str().to_os_string();
     part.push(".part");
-    let mut file = File::create(&part)?;
-    file.write_all(text.as_bytes())?;
-    if let Ok(old) = fs::metadata(path) {
-        file.set_permissions(old.permissions())?;
-    }
-    file.sync_all()?;
-    fs::rename(&part, path)
+    let written = || {
+        let mut file = File::create(&part)?;
+        file.write_all(text.as_bytes())?;
+        if let Ok(old) = fs::metadata(path) {
+            file.set_permissions(old.permissions())?;
+        }
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    written().inspect_err(|_| {
+        // What has come of it is of no use to anybody.
+        let _ = fs::remove_file(&part);
+    })
 }

@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let loaded = open(&args.finding)?;
     let path = args.out.clone().unwrap_or_else(|| beside(&loaded.name));
-    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty() && !path.exists()) {
         file::directory(dir)?;
     }
     file::writable(&path)?;
