@@ -127,7 +127,7 @@ fn every_command_of_the_table_shows_what_its_verdict_stands_on() {
     let jobs: Vec<(&str, Vec<&Claim>)> = by_command.into_iter().collect();
     let complaints = jobs::map(&jobs, 2, |(command, claims)| {
         let words = commands::gupsim(command).unwrap_or_default();
-        let output = match desk.run(&words) {
+        let output = match desk.run(&words, None) {
             Ok(output) => output.split_whitespace().collect::<Vec<_>>().join(" "),
             Err(why) => return vec![format!("{command}: {why}")],
         };

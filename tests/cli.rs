@@ -90,6 +90,27 @@ fn a_strategy_value_is_explained_with_its_axis_wherever_it_occurs() {
 }
 
 #[test]
+fn a_step_of_a_trace_and_a_rule_of_a_recording_are_explained() {
+    let step = stdout(&gupsim(&["explain", "t7"]));
+    for part in ["T7 (step of the kernel)", "`truncate_pagecache`", "TruncatePages", "truncate.c"] {
+        assert!(step.contains(part), "no {part:?} in:\n{step}");
+    }
+    let rule = stdout(&gupsim(&["explain", "E13"]));
+    for part in ["E13 (rule of recorded kernels)", "next writeback saves it", "e03_pin_fsync"] {
+        assert!(rule.contains(part), "no {part:?} in:\n{rule}");
+    }
+    // Whatever a trace calls a step by has an entry.
+    let run = stdout(&gupsim(&["replay", "truncate/orphan-rdma", "--format", "json"]));
+    let run: serde_json::Value = serde_json::from_str(&run).unwrap();
+    let ids = run["steps"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap());
+    let mut ids: Vec<&str> = ids.filter(|id| !id.is_empty()).collect();
+    ids.sort();
+    ids.dedup();
+    assert!(ids.len() > 8, "{ids:?}");
+    ids.iter().for_each(|id| assert_eq!(code(&["explain", id]), 0, "{id}"));
+}
+
+#[test]
 fn everything_that_is_listed_is_explained() {
     for what in ["scenarios", "strategies", "invariants", "actors", "presets"] {
         let list = stdout(&gupsim(&["list", what, "--format", "json"]));
@@ -178,6 +199,35 @@ fn a_closed_pipe_is_no_error() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
         assert_eq!(stderr(&output), "", "{args:?}");
+    }
+}
+
+/// Nobody who looks for one rule is shown a run that breaks another.
+#[test]
+fn what_is_not_found_is_said_and_nothing_else_is_shown() {
+    let of = |seeds: &str| {
+        let args = ["replay", "dax/punch-foreign-dma", "--preset", "linux-4.14", "--seeds", seeds];
+        gupsim(&[&args[..], &["--find=foreign-dma", "--as-schedule"]].concat())
+    };
+    let output = of("64");
+    assert_eq!((output.status.code(), stdout(&output)), (Some(3), String::new()));
+    for part in ["none of the first 64 seeds breaks foreign-dma", "some of them break is freed-"] {
+        assert!(stderr(&output).contains(part), "no {part:?} in {}", stderr(&output));
+    }
+    assert_eq!(code(&["replay", EMBRACE, "--find"]), 1);
+    assert_eq!(code(&["replay", EMBRACE, "--find=deadlock"]), 1);
+    assert_eq!(code(&["replay", RELAY, "--find"]), 3);
+}
+
+#[test]
+fn the_examples_of_replay_run_and_find_what_they_look_for() {
+    let help = stdout(&gupsim(&["replay", "--help"]));
+    let examples: Vec<&str> = help.lines().filter_map(|l| l.strip_prefix("  gupsim ")).collect();
+    assert!(examples.len() >= 4, "{help}");
+    for example in examples {
+        let words: Vec<&str> = example.split(' ').collect();
+        let code = code(&words);
+        assert!(code == 1 || code == 0 && !example.contains("--find"), "{example}: {code}");
     }
 }
 

@@ -3,7 +3,6 @@
 
 mod shell;
 
-use assert_cmd::Command;
 use serde_json::Value;
 use shell::{code, dir, gupsim, json, stderr, stdout};
 use std::path::Path;
@@ -208,25 +207,6 @@ fn the_trial_of_the_engine_is_passed_and_a_wrong_number_is_seen() {
     assert_eq!(code(&["selftest", "--programs", file.to_str().unwrap()]), 2);
 }
 
-/// Runs every command of a section of docs/exploration.md in an empty directory.
-#[test]
-fn the_commands_of_the_manual_do_what_it_says() {
-    let manual = std::fs::read_to_string("docs/exploration.md").unwrap();
-    let section = manual.split("\n## ").find(|s| s.starts_with("Commands")).unwrap();
-    let dir = dir("manual");
-    let mut count = 0;
-    for line in section.lines().filter_map(|l| l.strip_prefix("$ gupsim ")) {
-        // What is shown with its output is held by tests/docs.rs.
-        let Some((command, expected)) = line.split_once("# exits with ") else { continue };
-        let mut process = Command::cargo_bin("gupsim").unwrap();
-        let output = process.args(command.split_whitespace()).current_dir(&dir).output().unwrap();
-        let expected: i32 = expected.trim().parse().unwrap();
-        assert_eq!(output.status.code(), Some(expected), "{command}: {}", stderr(&output));
-        count += 1;
-    }
-    assert!(count >= 16, "{count} commands");
-}
-
 #[test]
 fn made_up_scenarios_are_the_same_on_any_number_of_threads_and_can_be_printed() {
     let args = ["fuzz", "--generate=60", "--seed", "5", "--jobs"];
@@ -240,4 +220,62 @@ fn made_up_scenarios_are_the_same_on_any_number_of_threads_and_can_be_printed() 
     let file = dir("made").join("seven.json");
     std::fs::write(&file, text).unwrap();
     assert!(code(&["replay", file.to_str().unwrap()]) < 2, "it is a scenario like any other");
+}
+
+/// Shrinks into a file; its exit code and what it said.
+fn shrunk(path: &str) -> (Option<i32>, String) {
+    let output = gupsim(&["shrink", "truncate/orphan-rdma", "--out", path]);
+    (output.status.code(), stderr(&output))
+}
+
+#[cfg(unix)]
+#[test]
+fn a_result_goes_through_a_link_and_takes_no_file_beside_it() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let dir = dir("links");
+    let at = |name: &str| dir.join(name).to_str().unwrap().to_string();
+    std::fs::create_dir(at("far")).unwrap();
+    std::fs::write(at("far/old.json"), "old").unwrap();
+    std::fs::set_permissions(at("far/old.json"), PermissionsExt::from_mode(0o640)).unwrap();
+    symlink("far/old.json", at("link.json")).unwrap();
+    symlink("link.json", at("again.json")).unwrap();
+    symlink("far/new.json", at("dangling.json")).unwrap();
+    for (link, file) in [("again.json", "far/old.json"), ("dangling.json", "far/new.json")] {
+        let done = shrunk(&at(link));
+        assert_eq!(done.0, Some(1), "{done:?}");
+        assert!(std::fs::symlink_metadata(at(link)).unwrap().is_symlink(), "{link} is a link");
+        assert_eq!(code(&["replay", &at(file)]), 1, "{file}");
+    }
+    let mode = std::fs::metadata(at("far/old.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640, "the permissions are the old ones");
+    assert_eq!(std::fs::read_dir(at("far")).unwrap().count(), 2, "nothing is left behind");
+    symlink("circle.json", at("circle.json")).unwrap();
+    assert_eq!(shrunk(&at("circle.json")).0, Some(2));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_or_a_pipe_is_written_to_and_never_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let done = shrunk("/dev/full");
+    assert_eq!(done.0, Some(6), "{done:?}");
+    assert!(done.1.contains("cannot write /dev/full"), "{done:?}");
+    let is_device = |path: &str| std::fs::metadata(path).unwrap().file_type().is_char_device();
+    assert!(is_device("/dev/full") && is_device("/dev/null"));
+    let pipe = dir("pipes").join("out");
+    let path = pipe.to_str().unwrap().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    assert_eq!(shrunk(&path).0, Some(1));
+    assert!(reader.join().unwrap().contains("\"schedule\""));
+    assert!(std::fs::metadata(&path).unwrap().file_type().is_fifo());
+    let search = ["explore", "truncate/orphan-rdma", "--checkpoint"];
+    for path in ["/dev/full", "/dev/null", &path] {
+        let output = gupsim(&[&search[..], &[path]].concat());
+        assert_eq!(output.status.code(), Some(2), "{path}");
+        assert!(stderr(&output).contains("cannot replace"), "{}", stderr(&output));
+    }
+    let export = ["conform", "--export", "truncate/stale-tail", "--out"];
+    assert_eq!(code(&[&export[..], &["/dev/null"]].concat()), 0);
+    assert_eq!(code(&[&export[..], &["/dev/full"]].concat()), 6);
 }

@@ -136,16 +136,18 @@ fn references_to_the_notes_can_be_looked_up() {
     none(complaints);
 }
 
+/// The commands of a page run in its order and in one folder: a later one reads what an earlier
+/// one has written.
 #[test]
-fn every_command_that_is_shown_runs_and_prints_what_is_shown() {
+fn every_command_that_is_shown_runs_and_prints_and_exits_as_is_shown() {
     let mut complaints = Vec::new();
-    let mut run = 0;
+    let (mut run, mut held) = (0, 0);
     for path in page::pages() {
         let old = page::read(&path);
         let blocks = page::blocks(&old);
         let desk = commands::Desk::new(&path, &old, &blocks);
-        let mut new = old.clone();
-        for block in blocks.iter().rev() {
+        let mut printed = Vec::new();
+        for block in &blocks {
             let shown = commands::shown(block, &old[block.at.clone()]);
             let mut text = String::new();
             for command in &shown {
@@ -158,22 +160,29 @@ fn every_command_that_is_shown_runs_and_prints_what_is_shown() {
                     continue;
                 };
                 run += 1;
-                match desk.run(&words) {
+                held += usize::from(command.exit.is_some());
+                // An example of a search finds what it looks for.
+                let finds = words.iter().any(|w| w.starts_with("--find"));
+                match desk.run(&words, command.exit.or(finds.then_some(1))) {
                     Ok(_) if command.output.is_empty() => {}
                     Ok(output) => text.push_str(&output),
                     Err(why) => complaints.push(format!("{path}: {}: {why}", command.line)),
                 }
             }
             if shown.iter().any(|c| !c.output.is_empty()) {
-                new.replace_range(block.at.clone(), &text);
+                printed.push((block.at.clone(), text));
             }
         }
         if complaints.is_empty() {
+            let mut new = old.clone();
+            for (at, text) in printed.into_iter().rev() {
+                new.replace_range(at, &text);
+            }
             page::settle(&path, &old, &new);
         }
     }
     none(complaints);
-    assert!(run >= 15, "only {run} commands were found");
+    assert!(run >= 15 && held >= 25, "only {run} commands were found, {held} with an exit code");
 }
 
 /// A value of either truncate axis has one section for both.

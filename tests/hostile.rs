@@ -99,7 +99,7 @@ fn numbers_at_the_edges_are_run_or_refused() {
     }
     let endless = "18446744073709551615";
     assert_eq!(run(&["replay", RELAY, "--steps", endless]).status.code(), Some(0));
-    assert_eq!(run(&["replay", RELAY, "--seeds", "0", "--find"]).status.code(), Some(0));
+    assert_eq!(run(&["replay", RELAY, "--seeds", "0", "--find"]).status.code(), Some(3));
     for format in ["text", "json", "jsonl", "mail"] {
         let none = run(&["replay", RELAY, "--steps", "0", "--format", format]);
         assert_eq!(none.status.code(), Some(0), "{format}: nothing happened, nothing is violated");
@@ -116,6 +116,14 @@ fn flags_that_contradict_each_other_or_do_not_exist_are_refused() {
     refused(&["replay", RELAY, "--truncate", "dax=,page-cache="], "");
     refused(&["replay", RELAY, "--truncate", "="], "knows no ''");
     refused(&["replay", RELAY, "--format", "xml"], "xml");
+    // Flags of one way to use a command, in another.
+    refused(&["fuzz", RELAY, "--number", "3"], "cannot be used");
+    refused(&["fuzz", "--number", "3"], "--generate");
+    refused(&["fuzz", "--run", "3", "--number", "3"], "cannot be used");
+    refused(&["compare", RELAY, "--witness", "a", "b", "--schedule", "3"], "cannot be used");
+    refused(&["compare", RELAY, "--history", "--from", "linux-4.4"], "cannot be used");
+    refused(&["compare", RELAY, "--diverge", "a", "b", "--changes", "1"], "cannot be used");
+    refused(&["conform", "--table", "--seed", "3"], "cannot be used");
     refused(&["explain", ""], "");
     refused(&["explain", "\u{1b}[31m"], "");
     refused(&["list", "everything"], "everything");
@@ -140,6 +148,8 @@ fn numbers_that_cannot_be_meant_are_refused() {
     let many = r#"[{"name": "many", "vars": 4294967295, "threads": [[]], "expect": {
         "interleavings": 1, "traces": 1, "states": 1, "deadlock_traces": 0}}]"#;
     refused(&["selftest", "--programs", &scenario("many", many)], "give at most 1024");
+    refused(&["selftest", "--programs", &scenario("none", "[]")], "there is no program in it");
+    refused(&["selftest", "--programs", "no/such"], "leave --programs out");
 }
 
 #[test]
@@ -227,12 +237,14 @@ fn an_empty_environment_changes_nothing() {
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written_is_said() {
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let bin = assert_cmd::cargo::cargo_bin("gupsim");
-    let output = std::process::Command::new(bin).args(["schema"]).stdout(full).output().unwrap();
-    let (code, said) = said(&output);
-    assert_eq!(code, Some(6));
-    assert!(said.contains("cannot write the output"), "{said}");
+    for args in [&["schema"][..], &["--help"], &["--version"], &["explore", "--help"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let bin = assert_cmd::cargo::cargo_bin("gupsim");
+        let output = std::process::Command::new(bin).args(args).stdout(full).output().unwrap();
+        let (code, said) = said(&output);
+        assert_eq!(code, Some(6), "{args:?}");
+        assert!(said.contains("cannot write the output"), "{args:?}: {said}");
+    }
 }
 
 #[test]
@@ -249,6 +261,33 @@ fn a_scenario_from_a_pipe_or_of_garbage_is_read_or_refused() {
         std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
         refused(&["replay", &path], "");
     }
+}
+
+#[test]
+fn a_scenario_is_read_from_whatever_can_be_read() {
+    let text = std::fs::read(RELAY).unwrap();
+    for what in ["replay", "explore", "fuzz", "check", "compare"] {
+        let usual = run(&[what, RELAY]).status.code();
+        for name in ["-", "/dev/stdin"] {
+            let output = command().args([what, name]).write_stdin(text.clone()).output().unwrap();
+            assert_eq!(output.status.code(), usual, "{what} {name}: {}", said(&output).1);
+        }
+    }
+    let output = command().args(["replay", "-"]).write_stdin("{").output().unwrap();
+    assert!(said(&output).1.contains("never closed") && said(&output).0 == Some(2));
+    refused(&["replay", "scenarios/dax"], "is a directory");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_scenario_is_read_from_a_named_pipe() {
+    let path = scenario("beside-a-pipe", "").replace(".json", ".pipe");
+    let _ = std::fs::remove_file(&path);
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let pipe = path.clone();
+    std::thread::spawn(move || std::fs::write(pipe, std::fs::read(RELAY).unwrap()));
+    let output = run(&["explore", &path]);
+    assert_eq!(output.status.code(), Some(0), "{:?}", said(&output));
 }
 
 // --- scenarios -------------------------------------------------------------------------------

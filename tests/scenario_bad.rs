@@ -66,10 +66,13 @@ fn a_hundred_thousand_brackets_are_refused() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_problem_and_no_panic() {
-    let problems = load::file(std::path::Path::new("/nonexistent/x.json")).unwrap_err();
-    assert!(problems.plain(200).contains("cannot read"));
-    let problems = load::file(std::path::Path::new("/")).unwrap_err();
-    assert!(problems.plain(200).contains("cannot read"));
+    for path in ["/nonexistent/x.json", "/"] {
+        let report = load::file(std::path::Path::new(path)).unwrap_err().plain(200);
+        assert!(report.contains("cannot read") && report.contains("help: "), "{report}");
+    }
+    let denied = || Err::<&[u8], _>(std::io::ErrorKind::PermissionDenied.into());
+    let report = load::reader("secret.json", denied).unwrap_err().plain(200);
+    assert!(report.contains("chmod"), "{report}");
 }
 
 #[test]

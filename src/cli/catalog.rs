@@ -2,7 +2,7 @@
 //!
 //! The entries come from the tables that the rest of the program runs by; none is written here.
 
-use super::Exit;
+use super::{Exit, steps};
 use crate::engine::model::Model;
 use crate::kernel::actor::Routine;
 use crate::kernel::invariant::TABLE as INVARIANTS;
@@ -33,6 +33,10 @@ pub enum Topic {
     Preset,
     /// An entry of the cost table.
     Cost,
+    /// A numbered step of the kernel.
+    Step,
+    /// A rule that recordings of kernels are held to.
+    Rule,
     /// The exit codes.
     ExitCodes,
 }
@@ -48,6 +52,8 @@ impl Topic {
             Topic::Machine => "machine",
             Topic::Preset => "preset",
             Topic::Cost => "cost",
+            Topic::Step => "step of the kernel",
+            Topic::Rule => "rule of recorded kernels",
             Topic::ExitCodes => "reference",
         }
     }
@@ -71,7 +77,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn new(topic: Topic, name: impl Into<String>, text: &str) -> Entry {
+    /// An entry with paragraphs as a doc comment has them.
+    pub fn new(topic: Topic, name: impl Into<String>, text: &str) -> Entry {
         let text = paragraphs(text);
         let (axis, rows, sources) = (None, Vec::new(), Vec::new());
         Entry { topic, name: name.into(), axis, text, rows, sources }
@@ -258,6 +265,8 @@ pub fn all(loaded: &[Loaded]) -> Vec<Entry> {
     out.extend(of_machines());
     out.extend(of_presets());
     out.extend(of_costs());
+    out.extend(steps::of_steps());
+    out.extend(steps::of_rules());
     out.push(exit_codes());
     out
 }

@@ -57,7 +57,8 @@ pub struct Args {
           conflicts_with_all = ["sequences", "table", "preset", "only", "format", "trace"])]
     random: Option<u64>,
     /// The seed of random sequences
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "random")]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "random",
+          conflicts_with_all = ["sequences", "table", "export"])]
     pub(super) seed: u64,
     /// With --export and --random: the file to write, which must not be there yet
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sequences", "table"])]

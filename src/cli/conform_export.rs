@@ -3,7 +3,7 @@
 
 use super::conform::Args;
 use super::failure::Failure;
-use super::out;
+use super::{file, out};
 use crate::conform::bundled;
 use crate::conform::export::forward::{self, From};
 use crate::conform::export::{Unsaid, backward};
@@ -108,9 +108,13 @@ pub fn random(args: &Args, count: u64) -> Result<(), Failure> {
     put(args, &text)
 }
 
-/// Writes to the file that was asked for, which must be new, or to stdout.
+/// Writes to the file that was asked for, which must be new unless it is a device or a pipe, or to
+/// stdout.
 fn put(args: &Args, text: &str) -> Result<(), Failure> {
     let Some(path) = &args.out else { return out::print(text) };
+    if file::is_stream(path) {
+        return file::write(path, text);
+    }
     let made = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
     match made.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => Ok(()),

@@ -21,8 +21,9 @@ exits! {
     Violated = 1,
     /// Bad input or usage: nothing was run, or a schedule does not fit the model.
     Usage = 2,
-    /// A limit was hit before everything had been looked at, and nothing was violated so far. A
-    /// limit that a scenario states itself is part of what `check` holds it to, and does not count.
+    /// A limit was hit before everything had been looked at, and nothing was violated so far; or
+    /// what `replay --find` was to find was in none of the seeds. A limit that a scenario states
+    /// itself is part of what `check` holds it to, and does not count.
     Bounded = 3,
     /// Nothing was violated, but the premise of an invariant that was asked for, or that a scenario
     /// expects to hold, never arose.

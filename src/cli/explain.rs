@@ -8,11 +8,11 @@ use crate::scenario::suggest;
 /// Explain anything that has a name
 ///
 /// Scenarios, strategy axes (`truncate-dax`) and values (`wait-locked`, `pin=none`), invariants,
-/// machines, presets, costs, `exit-codes`: what it is, where it comes from, which scenarios show
-/// it.
+/// machines, presets, costs, steps as traces number them (`T7`), rules of recorded kernels (`E13`),
+/// `exit-codes`: what it is, where it comes from, which scenarios show it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  gupsim explain clean-but-newer\n  gupsim explain \
-                        folio-pincount\n  gupsim explain exit-codes")]
+                        folio-pincount\n  gupsim explain T7\n  gupsim explain exit-codes")]
 pub struct Args {
     /// The name
     name: String,

@@ -3,7 +3,7 @@
 use super::shown::{self, Showing};
 use super::strategy::StrategyFlags;
 use super::watch::{self, Checkpoints, Watch};
-use super::{Exit, failure::Failure, findings, out, search, setting, symmetry};
+use super::{Exit, failure::Failure, file, out, search, setting, symmetry};
 use crate::check::{Asked, Found, Line};
 use crate::engine::explore::checkpoint::{CheckpointError, Snapshot};
 use crate::engine::explore::{self, Bound, Options, Verdict};
@@ -23,7 +23,7 @@ use crate::report::verdicts::{
 use crate::scenario::schedule::Choice;
 use crate::scenario::{Loaded, open};
 use crate::starve;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A scenario: the path of a file, or a name of `gupsim list scenarios`
+    /// A scenario: the path of a file, `-` for standard input, or a name of `gupsim list scenarios`
     #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// Judge only these invariants (may be repeated)
@@ -132,9 +132,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             method = symmetry::method(&start);
         }
     }
-    if let Some(path) = &args.checkpoint {
-        findings::writable(path)?;
-    }
+    let checkpoint = args.checkpoint.as_deref().map(file::regular).transpose()?;
     watch::interrupts()?;
     let setting =
         Setting { repeat: repeat(args), ..setting::of(&loaded, &args.strategy, strategy) };
@@ -145,7 +143,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let left = || args.time.map(|s| Duration::from_secs(s).saturating_sub(began.elapsed()));
     for (n, asked) in Asked::of(&loaded, strategy).iter().enumerate() {
         let judged = Judged::new(start.clone(), asked.conditions.clone());
-        let (report, watch) = search_all(args, &loaded, &judged, &options, n == 0, left())?;
+        let checkpoint = checkpoint.as_deref().filter(|_| n == 0);
+        let resume = args.resume.as_deref().filter(|_| n == 0);
+        let files = Files { checkpoint, every: args.checkpoint_every, resume };
+        let (report, watch) = search_all(&loaded, &judged, &options, files, left())?;
         failed = failed.or(watch.finish().err());
         let lines = asked.lines(&report, &[]);
         let expectations = lines.iter().filter_map(|line| expectation(line, wanted));
@@ -248,24 +249,31 @@ fn says_where(start: &Sim) -> bool {
     false
 }
 
+/// Where a search is laid down, after how many seconds, and where it goes on.
+#[derive(Clone, Copy, Debug)]
+struct Files<'a> {
+    checkpoint: Option<&'a Path>,
+    every: u64,
+    resume: Option<&'a Path>,
+}
+
 /// Makes the search, or goes on with it.
 fn search_all(
-    args: &Args,
     loaded: &Loaded,
     start: &Judged,
     options: &Options,
-    first: bool,
+    files: Files,
     until: Option<Duration>,
 ) -> Result<(explore::Report<Move>, Watch), Failure> {
     let caller = identity(loaded, start);
-    let checkpoints = args.checkpoint.as_ref().filter(|_| first).map(|path| Checkpoints {
-        path: path.clone(),
-        every: Duration::from_secs(args.checkpoint_every),
+    let checkpoints = files.checkpoint.map(|path| Checkpoints {
+        path: path.to_path_buf(),
+        every: Duration::from_secs(files.every),
         start: Mutex::new(start.clone()),
         options: options.clone(),
         caller,
     });
-    let snapshot = match args.resume.as_ref().filter(|_| first) {
+    let snapshot = match files.resume {
         None => None,
         Some(path) => Some(Snapshot::load(start, options, caller, path).map_err(|e| {
             let help = match e {
@@ -438,6 +446,7 @@ fn repeat(args: &Args) -> Vec<String> {
         (args.no_reduction, "--no-reduction"),
         (args.symmetry, "--symmetry"),
         (args.exact, "--exact"),
+        (args.starvation, "--starvation"),
     ];
     words.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_string()));
     words

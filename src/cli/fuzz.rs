@@ -2,7 +2,7 @@
 
 use super::explore::Style;
 use super::strategy::StrategyFlags;
-use super::{Exit, failure::Failure, findings, generate, out, setting, watch};
+use super::{Exit, failure::Failure, file, findings, generate, out, setting, watch};
 use crate::engine::explore::visited::Seen;
 use crate::engine::model::Props;
 use crate::engine::shrink::{self, preemptions};
@@ -46,8 +46,9 @@ pub struct Args {
           value_parser = clap::value_parser!(u64).range(1..),
           default_missing_value = generate::SCENARIOS, conflicts_with_all = ["scenarios", "run"])]
     generate: Option<u64>,
+    // What is required is not asked for where it would conflict with what is there: so these do.
     /// With --generate: print this scenario and run none
-    #[arg(long, value_name = "N", requires = "generate")]
+    #[arg(long, value_name = "N", requires = "generate", conflicts_with_all = ["scenarios", "run"])]
     pub(super) number: Option<u64>,
     /// Runs of each scenario [default: 10000, or without end under --time; of a made-up one 40]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -156,7 +157,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     watch::interrupts()?;
     let each = args.time.map(|s| Duration::from_secs(s) / loaded.len().max(1) as u32);
     if let Some(dir) = &args.out {
-        findings::directory(dir)?;
+        file::directory(dir)?;
     }
     let (mut all, mut failed) = (Vec::new(), None);
     for (name, scenario, strategy) in &loaded {

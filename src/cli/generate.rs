@@ -51,7 +51,7 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
         return Ok(Exit::Clean);
     }
     if let Some(dir) = &args.out {
-        findings::directory(dir)?;
+        super::file::directory(dir)?;
     }
     watch::interrupts()?;
     let outside = Outside {

@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod explore;
 mod failure;
+mod file;
 mod findings;
 mod fuzz;
 mod generate;
@@ -25,6 +26,7 @@ mod selftest;
 mod setting;
 mod shown;
 mod shrink;
+mod steps;
 mod strategy;
 mod symmetry;
 mod watch;
@@ -113,10 +115,13 @@ pub fn run() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Clean };
-            // Nobody is left to hear that help could not be printed.
-            let _ = error.print();
-            return exit;
+            if error.use_stderr() {
+                // Nobody is left to hear that the complaint could not be printed.
+                let _ = error.print();
+                return Exit::Usage;
+            }
+            let printed = out::print(&error.render().ansi().to_string());
+            return printed.map_or_else(Failure::report, |()| Exit::Clean);
         }
     };
     cli.color.choose();

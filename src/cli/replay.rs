@@ -29,7 +29,7 @@ pub const SMALL: usize = 400;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A scenario: the path of a file, or a name of `gupsim list scenarios`
+    /// A scenario: the path of a file, `-` for standard input, or a name of `gupsim list scenarios`
     #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// The seed of the choices that no schedule fixes
@@ -38,7 +38,8 @@ pub struct Args {
     /// The first choices: WHO:STEP or WHO:STEP=OUTCOME, separated by commas
     #[arg(long, value_name = "CHOICES")]
     schedule: Option<Schedule>,
-    /// Try seeds and show the most readable run that breaks an invariant (this one, if named)
+    /// Try seeds and show the most readable run that breaks an invariant (this one, if named); if
+    /// none does, nothing is shown
     #[arg(long, value_name = "INVARIANT", num_args = 0..=1, require_equals = true,
           conflicts_with_all = ["seed", "schedule"])]
     find: Option<Option<String>>,
@@ -83,11 +84,12 @@ const EXAMPLES: &str = "\
 Examples:
   gupsim replay truncate/orphan-rdma
   gupsim replay truncate/orphan-rdma --preset linux-6.18 --longterm allow --seed 7
-  gupsim replay my.json --find=stall --seeds 10000
+  gupsim replay truncate/orphan-rdma --find=corrupt-remote-read --seeds 1000
   gupsim replay writeback/rdma-write-after-clean --format mail
 
-Exits with 0 if nothing was violated, 1 if something was, 2 if it could not be run, 5 if it was
-interrupted before anything was violated (what there is of the run is shown).";
+Exits with 0 if nothing was violated, 1 if something was, 2 if it could not be run, 3 if --find
+found nothing in its --seeds, 5 if it was interrupted before anything was violated (what there is
+of the run is shown).";
 
 impl clap::ValueEnum for Format {
     fn value_variants<'a>() -> &'a [Format] {
@@ -132,7 +134,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 choose.schedule = Some(own);
             }
             (Wanted::Nothing, None) => {}
-            (wanted, _) => choose.seed = search::seed(&start, &choose, wanted, args.seeds),
+            (wanted, _) => match search::seed(&start, &choose, wanted, args.seeds) {
+                Some(seed) => choose.seed = seed,
+                // Another run is not what was asked for, whatever it breaks.
+                None if watch::interrupted() => return Ok(Exit::Interrupted),
+                None => return Ok(Exit::Bounded),
+            },
         }
     }
     // Who interrupted the search for a run wants to see the one that it came to.

@@ -1,7 +1,7 @@
 //! Scenarios by what was typed: files, directories, bundled names and themes.
 
 use super::failure::Failure;
-use crate::scenario::{Loaded, bundled, open};
+use crate::scenario::{Loaded, bundled, is_readable, open};
 use std::path::{Path, PathBuf};
 
 /// A scenario with the name that opens it again.
@@ -44,7 +44,7 @@ pub fn all(typed: &[String]) -> Result<Vec<Opened>, Failure> {
                 return Err(Failure::usage(what, ""));
             }
             names.extend(files.into_iter().map(|f| f.display().to_string()));
-        } else if !path.is_file() && themed().next().is_some() {
+        } else if !is_readable(name) && themed().next().is_some() {
             names.extend(themed().map(String::from));
         } else {
             names.push(name.clone());

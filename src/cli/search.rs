@@ -59,19 +59,20 @@ pub fn expected(loaded: &Loaded, strategy: Strategy) -> Wanted {
 }
 
 /// The seed below `seeds` whose run breaks the most of what is expected (or any of what was asked
-/// for), with the fewest changes from one agent to another; the lowest of several, 0 if there is
-/// none. Says what it found.
-pub fn seed(start: &Sim, choose: &Choose, wanted: Wanted, seeds: u64) -> u64 {
+/// for), with the fewest changes from one agent to another; the lowest of several. Where there is
+/// none, 0 stands in for what was expected, and nothing for what was asked for. Says what it found.
+pub fn seed(start: &Sim, choose: &Choose, wanted: Wanted, seeds: u64) -> Option<u64> {
     let props = match wanted {
-        Wanted::Nothing => return 0,
+        Wanted::Nothing => return Some(0),
         Wanted::Any => Props(u32::MAX),
         Wanted::These(props) | Wanted::Expected(props) => props,
     };
     let mut best: Option<((u32, usize), u64)> = None;
-    let (mut count, mut tried) = (0u64, 0u64);
+    let (mut count, mut tried, mut others) = (0u64, 0u64, Props::NONE);
     for seed in (0..seeds).take_while(|_| !watch::interrupted()) {
         tried += 1;
         let (run, _) = record(start, &Choose { seed, ..choose.clone() });
+        others = others.union(Props(run.broken.0 & !props.0));
         if run.broken.0 & props.0 != 0 {
             count += 1;
             let broken = run.broken.0 & props.0;
@@ -85,24 +86,35 @@ pub fn seed(start: &Sim, choose: &Choose, wanted: Wanted, seeds: u64) -> u64 {
             }
         }
     }
-    let names: Vec<&str> = props.iter().filter_map(|i| Some(TABLE.get(i)?.name)).collect();
-    let names = if wanted == Wanted::Any { "an invariant".into() } else { names.join(" or ") };
-    match best {
-        Some((_, seed)) => {
-            out::say(&format!(
-                "{count} of the first {tried} seeds break {names}; shown is {seed}, the most \
-                 readable"
-            ));
-            seed
-        }
-        None => {
-            out::say(&format!(
-                "none of the first {tried} seeds breaks {names} (which proves nothing); shown is \
-                 seed 0"
-            ));
-            0
-        }
+    let wanted_names = match wanted {
+        Wanted::Any => "an invariant".into(),
+        _ => names(props, " or "),
+    };
+    if let Some((_, seed)) = best {
+        out::say(&format!(
+            "{count} of the first {tried} seeds break {wanted_names}; shown is {seed}, the most \
+             readable"
+        ));
+        return Some(seed);
     }
+    let mut text = format!(
+        "none of the first {tried} seeds breaks {wanted_names}, which proves nothing: `explore` \
+         looks at every run"
+    );
+    if !others.is_empty() {
+        text.push_str(&format!("; what some of them break is {}", names(others, ", ")));
+    }
+    let shown = matches!(wanted, Wanted::Expected(_)).then_some(0);
+    if shown.is_some() {
+        text.push_str("; shown is seed 0");
+    }
+    out::say(&text);
+    shown
+}
+
+fn names(props: Props, between: &str) -> String {
+    let names: Vec<&str> = props.iter().filter_map(|i| Some(TABLE.get(i)?.name)).collect();
+    names.join(between)
 }
 
 /// How often the run changes from one agent to another.

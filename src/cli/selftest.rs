@@ -30,13 +30,19 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let text = match &args.programs {
         None => BUNDLED.to_string(),
         Some(path) => std::fs::read_to_string(path).map_err(|e| {
-            Failure::usage(format!("cannot read {}: {e}", path.display()), "--programs FILE")
+            let help = "give a file of programs, or leave --programs out: some come with gupsim";
+            Failure::usage(format!("cannot read {}: {e}", path.display()), help)
         })?,
     };
+    let file = || args.programs.as_ref().map_or("programs".into(), |p| p.display().to_string());
     let programs = load(&text).map_err(|e| {
-        let file = args.programs.as_ref().map_or("programs".into(), |p| p.display().to_string());
-        Failure::usage(format!("{file}: {e}"), "docs/exploration.md has the form of the file")
+        Failure::usage(format!("{}: {e}", file()), "docs/exploration.md has the form of the file")
     })?;
+    if programs.is_empty() {
+        // The other numbers would be as expected, and nothing that was asked for would be held.
+        let help = "write one, as docs/exploration.md has it, or leave --programs out";
+        return Err(Failure::usage(format!("{}: there is no program in it", file()), help));
+    }
     watch::interrupts()?;
     let rows = selftest(&programs, watch::interrupted);
     let wrong = rows.iter().filter(|r| !r.ok).count();

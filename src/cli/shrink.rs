@@ -2,7 +2,7 @@
 
 use super::strategy::StrategyFlags;
 use super::watch::{self, Watch};
-use super::{Exit, failure::Failure, findings, out, search, setting};
+use super::{Exit, failure::Failure, file, findings, out, search, setting};
 use crate::engine::blame::{Blame, blame};
 use crate::engine::model::{Model, Props};
 use crate::engine::run::{Limits, Runner};
@@ -10,14 +10,14 @@ use crate::engine::shrink::{NearestPass, nearest_pass, preemptions};
 use crate::judged::Judged;
 use crate::kernel::sim::{Move, Sim};
 use crate::report::data::{Report, Setting};
-use crate::report::paint::{BROKEN, HELD, STEP, WAIT, paint, wrap};
+use crate::report::paint::{BROKEN, HELD, STEP, WAIT, command, paint, wrap};
 use crate::report::run::{Choose, record, schedule};
 use crate::report::signature::{Failed, Signature, failures};
 use crate::report::trace::{self, Show};
 use crate::report::verdicts::line;
 use crate::report::{agents, text};
 use crate::scenario::types::{Scenario, Verdict};
-use crate::scenario::{Loaded, open};
+use crate::scenario::{Loaded, load, open, write};
 use crate::schedule::random::RandomWalk;
 use crate::simplify::{self, Failing};
 use std::path::{Path, PathBuf};
@@ -76,10 +76,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let loaded = open(&args.finding)?;
     let path = args.out.clone().unwrap_or_else(|| beside(&loaded.name));
-    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
-        findings::directory(dir)?;
+    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty() && !path.exists()) {
+        file::directory(dir)?;
     }
-    findings::writable(&path)?;
+    file::writable(&path)?;
     let start = Judged::new(Sim::new(loaded.plan.clone(), loaded.strategy), Vec::new());
     watch::interrupts()?;
     let Some((moves, failed)) = failing(&loaded, &start, wanted)? else {
@@ -100,8 +100,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     bar.finish_and_clear();
     let result =
         simplify::scenario(&small.loaded.scenario, small.start.sim(), &small.moves, signature);
+    let name = path.display().to_string();
+    verify(&name, &write::text(&result), signature)?;
     findings::save(&path, &result)?;
-    verify(&path, signature)?;
     let after = (simplify::size(&result), cost(&small.start, &small.moves));
     out::print(&show(args, &path, &small, signature, before, after))?;
     Ok(Exit::Violated)
@@ -174,13 +175,14 @@ fn beside(name: &str) -> PathBuf {
     let path = Path::new(name);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let file = format!("{}.min.json", stem.strip_suffix(".min").unwrap_or(&stem));
-    // A bundled scenario lies nowhere.
-    if path.is_file() { path.with_file_name(file) } else { file.into() }
+    // A bundled scenario lies nowhere, nor does one that came through a pipe.
+    let piped = ["/dev", "/proc"].iter().any(|dir| path.starts_with(dir));
+    if path.is_file() && !piped { path.with_file_name(file) } else { file.into() }
 }
 
-/// Reads the written file back and replays it.
-fn verify(path: &Path, signature: Signature) -> Result<(), Failure> {
-    let loaded = open(&path.to_string_lossy())?;
+/// Reads the text of the result as any other and replays it, before it takes a file's place.
+fn verify(name: &str, text: &str, signature: Signature) -> Result<(), Failure> {
+    let loaded = load::text(name, text)?;
     let start = Sim::new(loaded.plan.clone(), loaded.strategy);
     let steps = loaded.schedule.as_ref().map_or(0, |s| s.0.len());
     let choose = Choose { schedule: loaded.schedule.as_ref(), steps, ..Choose::default() };
@@ -188,7 +190,7 @@ fn verify(path: &Path, signature: Signature) -> Result<(), Failure> {
     if divergence.is_none() && simplify::shows(&start, &run.moves, signature) {
         return Ok(());
     }
-    Err(Failure::Internal(format!("{} does not fail as it should", path.display())))
+    Err(Failure::Internal(format!("{name} does not fail as it should")))
 }
 
 fn show(
@@ -223,8 +225,7 @@ fn show(
     text.push('\n');
     text::trace(&mut text, &self::report(small, &name, &shown), width);
     text::summary(&mut text, &report, width);
-    let command = paint(STEP, &report.command());
-    wrap(&mut text, width.max(72), "repeat   ", "         ", &command);
+    command(&mut text, "repeat   ", STEP, &report.command());
     text
 }
 

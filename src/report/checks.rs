@@ -1,7 +1,7 @@
 //! How a scenario's expectations fared, as data and as text: a line each, in the manner of
 //! herd7's `Observation NAME Sometimes POSITIVE NEGATIVE`.
 
-use super::paint::{BROKEN, DIM, HELD, STEP, WAIT, paint, wrap};
+use super::paint::{BROKEN, DIM, HELD, STEP, WAIT, command, paint, wrap};
 use super::shell;
 use super::verdicts::grouped;
 use serde::Serialize;
@@ -173,8 +173,7 @@ impl Checked {
             }
             let place = format!("{}:{}:{}", self.file, self.line, self.column);
             wrap(&mut out, width, "    ", "    ", &paint(DIM, &place));
-            let command = paint(DIM, &shell::join(&self.repeat));
-            wrap(&mut out, width.max(72), "    ", "    ", &command);
+            command(&mut out, "    ", DIM, &shell::join(&self.repeat));
         }
         out
     }

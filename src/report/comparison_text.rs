@@ -6,7 +6,7 @@
 
 use super::comparison::{Comparison, Row};
 use super::comparison_words::{Style, colour, facts, is_nothing, price};
-use super::paint::{DIM, STEP, WAIT, paint, wrap};
+use super::paint::{DIM, STEP, WAIT, command, paint, wrap};
 use super::verdicts::grouped;
 
 /// A line of the table: what it is called, and its text for each design. None: a heading.
@@ -236,8 +236,8 @@ impl Comparison {
         };
         if let Some((design, invariant)) = self.rows.iter().find_map(broken) {
             let design = format!("{}{design}", self.common);
-            let text = format!("To see one: the same with --witness '{design}' {invariant}");
-            wrap(out, width, "", "  ", &paint(DIM, &text));
+            let more = format!("--witness '{design}' {invariant}");
+            command(out, &paint(DIM, "To see one: the same with "), DIM, &more);
         }
         for refused in &self.refused {
             let text = format!("refused  {}: {}", paint(WAIT, &refused.design), refused.why);

@@ -1,6 +1,7 @@
 //! What came of a hunt for broken claims, as data and as text.
 
-use super::paint::{BROKEN, DIM, HELD, paint, wrap};
+use super::paint::{BROKEN, DIM, HELD, command, paint, wrap};
+use super::shell;
 use super::verdicts::{grouped, line};
 use serde::Serialize;
 
@@ -111,9 +112,9 @@ fn claim(out: &mut String, width: usize, kinds: &[&Failed]) {
         first.between
     );
     line(out, width, "broken", &text);
-    wrap(out, width.max(72), "         ", "         ", &paint(DIM, &first.repeat));
+    command(out, "         ", DIM, &first.repeat);
     for file in kinds.iter().filter_map(|b| b.file.as_ref()) {
-        let command = paint(DIM, &format!("gupsim replay {file}"));
-        wrap(out, width.max(72), "         ", "         ", &command);
+        let words = ["gupsim".into(), "replay".into(), file.clone()];
+        command(out, "         ", DIM, &shell::join(&words));
     }
 }

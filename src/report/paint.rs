@@ -43,6 +43,12 @@ pub fn wrap(out: &mut String, width: usize, first: &str, rest: &str, text: &str)
     }
 }
 
+/// Puts a command into one line after `first`, however long: a shell to which it is copied reads
+/// the same words.
+pub fn command(out: &mut String, first: &str, style: Style, line: &str) {
+    out.push_str(&format!("{first}{}\n", paint(style, line)));
+}
+
 /// A text without styles.
 pub fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()

@@ -1,7 +1,7 @@
 //! What many random runs say, as data and as text.
 
 use super::data::Setting;
-use super::paint::{BROKEN, DIM, HELD, STEP, paint, wrap};
+use super::paint::{BROKEN, DIM, HELD, STEP, command, paint, wrap};
 use super::verdicts::{grouped, line, searched, steps};
 use super::{shell, text};
 use crate::kernel::invariant::{self, TABLE};
@@ -192,8 +192,7 @@ impl Runs {
         }
         line(out, width, "broken", &text);
         if let Some(quickest) = &broken.quickest {
-            let command = paint(DIM, &shell::join(&quickest.repeat));
-            wrap(out, width.max(72), "         ", "         ", &command);
+            command(out, "         ", DIM, &shell::join(&quickest.repeat));
         }
         if let Some(simple) = &broken.simple {
             let preemptions = match simple.preemptions {
@@ -202,8 +201,7 @@ impl Runs {
             };
             let text = format!("made simple: {}, {preemptions}", steps(simple.steps));
             wrap(out, width, "         ", "         ", &text);
-            let command = paint(DIM, &shell::join(&simple.replay));
-            wrap(out, width.max(72), "         ", "         ", &command);
+            command(out, "         ", DIM, &shell::join(&simple.replay));
         }
         for kind in &broken.kinds {
             let file = kind.file.as_ref().map(|f| format!(": {f}")).unwrap_or_default();

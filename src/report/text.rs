@@ -16,8 +16,7 @@ pub fn render(report: &Report, width: usize) -> String {
     heading(&mut out, report, width);
     trace(&mut out, report, width);
     summary(&mut out, report, width);
-    let command = paint(STEP, &report.command());
-    wrap(&mut out, width.max(72), "repeat   ", "         ", &command);
+    command(&mut out, "repeat   ", STEP, &report.command());
     if let Some(finding) = report.findings.first() {
         out.push_str(&format!("rule     gupsim explain {}\n", finding.invariant));
     }

@@ -2,7 +2,7 @@
 //! how far it reaches, and the run that shows the worst.
 
 use super::data::{Report, Setting};
-use super::paint::{BROKEN, DIM, HELD, STEP, WAIT, paint, wrap};
+use super::paint::{BROKEN, DIM, HELD, STEP, WAIT, command, paint, wrap};
 use super::{brief, shell, text};
 use indexmap::IndexMap;
 use serde::ser::SerializeMap;
@@ -315,8 +315,7 @@ impl Verdicts {
         for v in self.of("refuted") {
             line(out, width, "refuted", &self.refutation(v));
             if let Some(witness) = &v.witness {
-                let command = paint(DIM, &shell::join(&witness.replay));
-                wrap(out, width.max(72), "         ", "         ", &command);
+                command(out, "         ", DIM, &shell::join(&witness.replay));
             }
         }
         let proved: Vec<&str> = self.of("proved").iter().map(|v| v.invariant).collect();
@@ -379,8 +378,7 @@ impl Verdicts {
                 wrap(out, width, "         ", &indent, &text);
             }
             if commands {
-                let command = paint(DIM, &shell::join(replay));
-                wrap(out, width.max(72), "         ", "         ", &command);
+                command(out, "         ", DIM, &shell::join(replay));
             }
         }
         let safe = |name: &&String| !starvation.starved.iter().any(|l| l.agent == **name);

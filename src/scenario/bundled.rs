@@ -23,13 +23,27 @@ pub fn find(name: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Loads a scenario by what was typed: the path of a file, or the name of a bundled one.
+/// What is typed for standard input.
+const STDIN: &str = "-";
+
+/// Whether what was typed can be read: a file, a pipe (`<(jq ... x.json)`), or `-` for standard
+/// input.
+pub fn is_readable(name: &str) -> bool {
+    let path = Path::new(name);
+    name == STDIN || path.exists() && !path.is_dir()
+}
+
+/// Loads a scenario by what was typed: the path of a file, `-` for standard input, or the name of
+/// a bundled one.
 ///
 /// # Errors
 /// If there is neither (the error names the nearest), or everything that is wrong with it.
 pub fn open(name: &str) -> Result<Loaded, Problems> {
     let path = Path::new(name);
-    if path.is_file() {
+    if name == STDIN {
+        return load::reader("stdin", || Ok(std::io::stdin().lock()));
+    }
+    if is_readable(name) {
         return load::file(path);
     }
     if let Some((full, text)) = find(name) {
@@ -42,8 +56,8 @@ pub fn open(name: &str) -> Result<Loaded, Problems> {
         Some(nearest) => format!("did you mean `{nearest}`? `gupsim list scenarios` shows all"),
         None => "give the path of a file, or a name that `gupsim list scenarios` shows".into(),
     };
-    let what = match path.exists() {
-        true => format!("`{name}` is no file"),
+    let what = match path.is_dir() {
+        true => format!("`{name}` is a directory, and one scenario is meant"),
         false => format!("no scenario `{name}`, neither as a file nor bundled"),
     };
     let source = Source { name: name.to_string(), text: String::new() };

@@ -11,7 +11,7 @@ use super::types::{Limits, Scenario};
 use super::{limits, strategy, suggest};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::plan::{DiskKind, Plan};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// A scenario that is ready to run.
@@ -110,22 +110,38 @@ pub fn bytes(name: &str, bytes: &[u8]) -> Result<Loaded, Problems> {
     }
 }
 
-/// Loads a scenario from a file, of which never more than the limit is read.
+/// Loads a scenario from a file or a pipe, of which never more than the limit is read.
 ///
 /// # Errors
 /// If the file cannot be read, or everything that is wrong with it.
 pub fn file(path: &Path) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
+    reader(&name, || std::fs::File::open(path))
+}
+
+/// Loads a scenario from what can be opened, of which never more than the limit is read.
+///
+/// # Errors
+/// If it cannot be read, or everything that is wrong with it.
+pub fn reader<R: Read>(
+    name: &str,
+    open: impl FnOnce() -> std::io::Result<R>,
+) -> Result<Loaded, Problems> {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        std::fs::File::open(path)?.take(limits::FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
+        open()?.take(limits::FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
         Ok(content)
     };
     match read() {
-        Ok(content) => bytes(&name, &content),
+        Ok(content) => bytes(name, &content),
         Err(error) => {
-            let problem = Problem::general(format!("cannot read {name}: {error}"));
-            Err(unreadable(&name, problem))
+            let help = match error.kind() {
+                ErrorKind::PermissionDenied => "let it be read (chmod +r), or give another file",
+                ErrorKind::NotFound => "look at the path, and where it leads if it is a link",
+                _ => "give a file that can be read",
+            };
+            let problem = Problem::general(format!("cannot read {name}: {error}")).help(help);
+            Err(unreadable(name, problem))
         }
     }
 }
@@ -185,13 +201,31 @@ fn mistyped(text: &str, outline: &Outline, mut segs: Vec<Seg>, message: &str) ->
             )
         }
         Some((what, expected)) => {
-            let problem = Problem::general(what.replacen("invalid", "wrong", 1));
+            let at = outline.value(text, &segs);
             let expected = in_words(expected.trim());
-            (outline.value(text, &segs), problem.label(format!("expected {expected}")))
+            let problem = match whole_number(&text[at.clone()]) {
+                // serde has made a fraction of what is too large for it.
+                Some(number) => Problem::general(format!("wrong value: integer `{number}`")),
+                None => Problem::general(what.replacen("invalid", "wrong", 1)),
+            };
+            (at, problem.label(format!("expected {expected}")))
         }
-        None => (outline.value(text, &segs), Problem::general(message)),
+        None => {
+            let help = match message.strip_prefix("missing field ") {
+                Some(field) => format!("add {field}; `gupsim schema` says what it can be"),
+                None => String::new(),
+            };
+            (outline.value(text, &segs), Problem::general(message).help(help))
+        }
     };
     Problem { span: Some(what), path: path::show(&segs), ..problem }
+}
+
+/// A value as it is written, if that is a whole number.
+fn whole_number(value: &str) -> Option<&str> {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    whole.then_some(value)
 }
 
 /// What serde expects, in the words of JSON rather than of Rust.

@@ -23,7 +23,7 @@ pub mod suggest;
 pub mod types;
 pub mod write;
 
-pub use bundled::{bundled, open};
+pub use bundled::{bundled, is_readable, open};
 pub use load::Loaded;
 pub use problem::Problems;
 pub use schema::schema;

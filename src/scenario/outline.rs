@@ -285,8 +285,10 @@ impl<'a> Walk<'a> {
 
     fn unclosed(&self, open: usize) -> Problem {
         let bracket = &self.text[open..open + 1];
+        let closes = if bracket == "{" { "}" } else { "]" };
         Problem::at(open..open + 1, format!("`{bracket}` is never closed"))
             .label("opened here, and the file ends before it is closed")
+            .help(format!("add `{closes}` where it ends; the file may have been cut off"))
     }
 
     /// Why there is no key where one must be.
@@ -336,12 +338,13 @@ impl<'a> Walk<'a> {
 
     fn number(&mut self) -> Result<(), Problem> {
         let word = self.word();
-        // serde_json decides what a number is; too large ones are left to the field's own type.
-        let well_formed = match serde_json::from_str::<serde_json::Number>(word) {
-            Ok(_) => true,
-            Err(e) => e.to_string().contains("out of range"),
-        };
-        if !well_formed {
+        // serde_json decides what a number is.
+        if let Err(error) = serde_json::from_str::<serde_json::Number>(word) {
+            if error.to_string().contains("out of range") {
+                return Err(self
+                    .problem(format!("`{word}` is larger than any number can be"))
+                    .help("write what is meant: whole numbers end at 18446744073709551615"));
+            }
             let infinite = word.contains("Inf") || word.contains("NaN");
             return Err(self.problem(format!("`{word}` is not a number")).help(match infinite {
                 true => "JSON has no infinite numbers and no NaN",
@@ -359,7 +362,10 @@ impl<'a> Walk<'a> {
                 self.at += word.len();
                 return Ok(());
             }
-            "" => Problem::at(self.at..self.at, "the file ends where a value must follow"),
+            "" if self.text.trim().is_empty() => Problem::at(0..0, "the file is empty")
+                .help("write a scenario: docs/scenarios.md begins with a small one"),
+            "" => Problem::at(self.at..self.at, "the file ends where a value must follow")
+                .help("write the value, or remove the key or comma before it"),
             "NaN" | "Infinity" => self
                 .problem(format!("`{word}` is not a number"))
                 .help("JSON has no infinite numbers and no NaN"),
@@ -367,7 +373,10 @@ impl<'a> Walk<'a> {
             "True" | "False" | "None" => self
                 .problem(format!("`{word}` is no JSON value"))
                 .help("write true, false or leave the member out"),
-            _ => self.problem("expected a value").label("not a value"),
+            _ => self
+                .problem("expected a value")
+                .label("not a value")
+                .help("values are \"text\", numbers, true, false, [lists] and {objects}"),
         };
         Err(problem)
     }
@@ -399,7 +408,7 @@ mod tests {
 
     #[test]
     fn what_serde_json_refuses_is_refused_here_and_the_reverse() {
-        let good = ["{}", "[]", " 1 ", "\"\\u00e9\"", "-0", "1e9", "null", "[[],[{}]]", "1e999"];
+        let good = ["{}", "[]", " 1 ", "\"\\u00e9\"", "-0", "1e9", "null", "[[],[{}]]"];
         let bad = [
             "",
             " ",
@@ -411,6 +420,7 @@ mod tests {
             "{a:1}",
             "{'a':1}",
             "01",
+            "1e999",
             "+1",
             "1.",
             ".5",

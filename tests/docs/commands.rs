@@ -12,6 +12,19 @@ pub struct Shown {
     pub line: String,
     /// What follows it in a console block; empty if the page shows no output.
     pub output: String,
+    /// The exit code that the page promises in a comment, `# exits with 3`.
+    pub exit: Option<i32>,
+}
+
+impl Shown {
+    /// # Panics
+    /// If what the page promises is no number.
+    fn of(line: &str) -> Shown {
+        let promised = line.split_once("# exits with ").map(|(_, code)| code.trim());
+        let number =
+            |code: &str| code.parse().unwrap_or_else(|_| panic!("no exit code in '{line}'"));
+        Shown { line: line.into(), output: String::new(), exit: promised.map(number) }
+    }
 }
 
 /// The commands of a block of type `sh` or `console`.
@@ -25,10 +38,10 @@ pub fn shown(block: &Block, text: &str) -> Vec<Shown> {
     for line in text.split_inclusive('\n') {
         let typed = line.trim_end();
         match (typed.strip_prefix("$ "), all.last_mut()) {
-            (Some(command), _) => all.push(Shown { line: command.into(), output: String::new() }),
+            (Some(command), _) => all.push(Shown::of(command)),
             (None, Some(last)) if console => last.output.push_str(line),
             (None, _) if typed.is_empty() || typed.starts_with('#') => {}
-            (None, _) => all.push(Shown { line: typed.into(), output: String::new() }),
+            (None, _) => all.push(Shown::of(typed)),
         }
     }
     all
@@ -71,17 +84,23 @@ impl Desk {
         Desk(dir)
     }
 
-    /// Runs a command. Its output, if it ended with a verdict: clean, violated, bounded, vacuous.
-    pub fn run(&self, words: &[String]) -> Result<String, String> {
+    /// Runs a command. Its output, if it ended with the code that is promised; where none is, with
+    /// any verdict: clean, violated, bounded, vacuous.
+    pub fn run(&self, words: &[String], promised: Option<i32>) -> Result<String, String> {
         let mut command = Command::cargo_bin("gupsim").unwrap();
         let ours = |w: &String| w.contains('/') && root(w).is_file();
         let dir = if words.iter().any(ours) { root("") } else { self.0.clone() };
         let done = command.env_remove("CLICOLOR_FORCE").current_dir(dir).args(words);
         let done = done.output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        match done.status.code() {
-            Some(0 | 1 | 3 | 4) => Ok(String::from_utf8(done.stdout).unwrap()),
-            code => Err(format!("exit {code:?}\n{said}")),
+        let code = done.status.code();
+        let expected = match promised {
+            Some(_) => code == promised,
+            None => matches!(code, Some(0 | 1 | 3 | 4)),
+        };
+        match expected {
+            true => Ok(String::from_utf8(done.stdout).unwrap()),
+            false => Err(format!("exit {code:?}\n{said}")),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::cli::{Exit, failure::Failure, out};
 use crate::compare::{self, Pair, Parting};
 use crate::kernel::invariant::TABLE;
 use crate::report::data::{Report, Step};
-use crate::report::paint::{BROKEN, DIM, STEP, WAIT, fit, paint, wrap};
+use crate::report::paint::{BROKEN, DIM, STEP, WAIT, command, fit, paint, wrap};
 use crate::report::trace::step_words;
 use crate::scenario::strategy as words;
 use serde_json::json;
@@ -192,8 +192,7 @@ impl Shown<'_> {
             };
             let (design, steps) = (&self.designs[n], self.pair.moves[n].len());
             wrap(out, width, "", "  ", &format!("{}: {steps} steps, {what}", paint(STEP, design)));
-            let command = paint(DIM, &self.described[n].command());
-            wrap(out, width.max(72), "  ", "  ", &command);
+            command(out, "  ", DIM, &self.described[n].command());
         }
     }
 }

@@ -57,7 +57,8 @@ pub struct Args {
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "witness")]
     diverge: Option<Vec<String>>,
     /// The number of that schedule [default: the first in which the two break different rules]
-    #[arg(long, value_name = "N", requires = "diverge")]
+    #[arg(long, value_name = "N", requires = "diverge",
+          conflicts_with_all = ["witness", "history", "repair"])]
     schedule: Option<u64>,
     /// The kernels in order, and since when which rule holds in one scenario
     #[arg(long, conflicts_with_all = ["witness", "diverge"])]
@@ -66,10 +67,12 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["witness", "diverge", "history"])]
     repair: bool,
     /// The design that is repaired [default: the scenario's own]
-    #[arg(long, value_name = "PRESET", requires = "repair")]
+    #[arg(long, value_name = "PRESET", requires = "repair",
+          conflicts_with_all = ["witness", "diverge", "history"])]
     from: Option<String>,
     /// Most values that a repair changes
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "repair")]
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "repair",
+          conflicts_with_all = ["witness", "diverge", "history"])]
     changes: usize,
     /// Only who protects whom, a line for each design; of a --witness a small diagram
     #[arg(long, conflicts_with_all = ["diverge", "history", "repair", "format"])]
