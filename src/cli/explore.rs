@@ -153,11 +153,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         match &mut found {
             Some(first) => first.expectations.extend(expectations),
             None => {
-                if report.reduction.is_some_and(|r| r.given_up) {
-                    method = "every interleaving".to_string();
-                }
                 let mut first = Verdicts {
-                    method: method.clone(),
+                    method: made(&method, &report),
                     ..judge(args, &judged, &report, wanted, setting.clone())
                 };
                 first.expectations = expectations.collect();
@@ -226,6 +223,12 @@ fn options(args: &Args, loaded: &Loaded, start: &Sim) -> (Options, String) {
         method.push_str(", up to the order of independent steps");
     }
     (options, method)
+}
+
+/// How it was searched: without a reduction that was given up.
+fn made(method: &str, report: &explore::Report<Move>) -> String {
+    let given_up = report.reduction.is_some_and(|r| r.given_up);
+    if given_up { "every interleaving".to_string() } else { method.to_string() }
 }
 
 /// Steps along which a model is asked whether it says where its agents are.

@@ -1,4 +1,4 @@
-//! The state of the pin protocol in words: one for each page and its pinner, and one for the others.
+//! The state of the pin protocol in words: one for each page with its pinner, one for the others.
 
 /// Where writeback and truncate stand, in one word: the program counter of writeback, which
 /// counts (round, page, step) as one number, what it stands for (divisions saved in every step),
