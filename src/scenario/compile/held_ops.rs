@@ -3,7 +3,7 @@
 use super::access;
 use super::program::Program;
 use crate::kernel::world::ids::{Slot, Vma};
-use crate::kernel::world::plan::Op;
+use crate::kernel::world::plan::{FsKind, Op};
 use crate::scenario::op::{self, Do};
 use crate::scenario::path::At;
 use crate::scenario::problem::Problem;
@@ -50,7 +50,14 @@ impl Program<'_, '_> {
 
     pub(super) fn holding(&mut self, op: &Do, at: &At) -> Option<Op> {
         let Do::Splice(splice) = op else { return None };
-        let from = self.whole_page(&splice.from, &at.key("from"))?.first;
+        let page = self.whole_page(&splice.from, &at.key("from"))?;
+        if self.plan.files[page.file.0 as usize].fs == FsKind::Dax {
+            // vfs_splice_read: copy_splice_read where IS_DAX.
+            let problem = Problem::general("a page of a DAX file goes into a pipe as a copy")
+                .help("nothing refers to it afterwards; say `read`");
+            self.report.value(&at.key("from"), problem);
+        }
+        let from = page.first;
         let slot = self.held_slot(splice.slot.as_deref(), at)?;
         let spot = self.spot(at);
         self.ledger.fill_slot(slot, 1, &spot, self.plan);
