@@ -1,6 +1,7 @@
 //! The recordings of real kernels: every one is read, and the rules that hold on them are those
 //! that `rules.md` lists: an independent proof that reader and evaluator are right.
 
+use gupsim::conform::belongs;
 use gupsim::conform::bundled::{self, Bundled};
 use gupsim::conform::compare::{View, compare};
 use gupsim::conform::observation::{Observation, Run};
@@ -33,6 +34,7 @@ fn every_recording_is_read_and_belongs_to_its_sequences() {
     let (mut runs, mut steps) = (0, 0);
     for bundled in bundled::ALL {
         let (suite, recording) = load(bundled);
+        belongs::check(&suite, &recording).unwrap();
         for run in &recording.runs {
             let sequence = suite.sequences.iter().find(|s| s.name == run.seq).unwrap();
             assert!(sequence.runs_on(&run.fs), "{} on {}", run.seq, run.fs);
@@ -135,7 +137,7 @@ fn what_is_wrong_with_a_sequence_is_said_with_its_place() {
         ("seq a\nrdd 0 0\nend\n", 2, 1, "unknown operation 'rdd'"),
         ("seq a\nrd 0\nend\n", 2, 1, "wrong number of arguments"),
         ("seq a\nrd 0 x\nend\n", 2, 6, "'x' is no number"),
-        ("seq a\nrd 4 0\nend\n", 2, 4, "'4' is no number"),
+        ("seq a\nrd 4 0\nend\n", 2, 4, "'4' is too large"),
         ("seq a\ntrunc 0p-1\nend\n", 2, 7, "'0p-1' is no number of bytes"),
         ("seq a init=cool\nend\n", 1, 12, "unknown word 'cool'"),
         ("seq a pagse=2\nend\n", 1, 7, "unknown key 'pagse'"),

@@ -37,6 +37,9 @@ impl<'a> Env<'a> {
     /// What a name means; none if it means nothing here.
     pub fn name(&self, name: &str) -> Option<Value<'a>> {
         let seen = self.seen;
+        if !seen.unrecorded.is_empty() && seen.lacks(&field(name)) {
+            return None;
+        }
         Some(match name {
             "ret" => Value::Int(seen.ret),
             "err" => Value::Text(&seen.err),
@@ -95,6 +98,21 @@ impl<'a> Env<'a> {
             "r" => held("pinr"),
             _ => None,
         }
+    }
+}
+
+/// What a name of the rules stands for, as the comparison calls it.
+fn field(name: &str) -> String {
+    let (kind, digits) = name.split_at_checked(1).unwrap_or((name, ""));
+    match (kind, digits.as_bytes()) {
+        ("f", [b'0'..=b'9', ..]) => format!("pages[{digits}]"),
+        ("m", &[s, p]) => format!("maps[{}.{}]", char::from(s), char::from(p)),
+        ("c", &[s, p]) => format!("child[{}.{}]", char::from(s), char::from(p)),
+        ("u", [_]) => format!("pins[ureg{digits}]"),
+        ("v", [_]) => format!("pins[vms{digits}]"),
+        ("w", [_]) => format!("pins[pinw{digits}]"),
+        ("r", [_]) => format!("pins[pinr{digits}]"),
+        _ => name.to_string(),
     }
 }
 

@@ -33,10 +33,6 @@ const BLOCKS: u32 = 64;
 /// Bios in flight at once: more than any sequence needs, held ones included.
 const TAGS: u32 = 8;
 
-/// The file systems that can be simulated.
-pub const FILE_SYSTEMS: &[&str] =
-    &["ext4", "xfs", "btrfs", "tmpfs", "memfd", "gate", "gatej", "gatex", "gateb", "dax4", "daxx"];
-
 /// The kind of a file system of this name; none if there is none.
 pub fn kind(fs: &str) -> Option<FsKind> {
     match fs {
