@@ -82,7 +82,8 @@ Examples:
   gupsim conform --random 100 --seed 7 --out random.seq
 
 Exits with 0 if everything that can be simulated agrees, 1 if anything differs, 2 if the input
-could not be read or the recording is not of these sequences, 5 if it was interrupted (what was compared until then is reported).";
+could not be read or the recording is not of these sequences, 5 if it was interrupted (what was
+compared until then is reported).";
 
 /// Compares and says what differs.
 pub fn run(args: &Args) -> Result<Exit, Failure> {

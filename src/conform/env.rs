@@ -151,3 +151,25 @@ impl<'a> Page<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conform::observation::{FilePage, Mapped};
+
+    #[test]
+    fn what_was_not_recorded_has_no_name() {
+        let seen = Observation {
+            pages: vec![FilePage::default(), FilePage::default()],
+            maps: vec![Mapped::default()],
+            unrecorded: vec!["minflt".into(), "pages[1].cs".into(), "maps".into()],
+            ..Observation::default()
+        };
+        let env = Env { seen: &seen, fs: "ext4", kernel: (6, 18) };
+        for (name, known) in
+            [("ret", true), ("minflt", false), ("f0", true), ("f1", false), ("m00", false)]
+        {
+            assert_eq!(env.name(name).is_some(), known, "{name}");
+        }
+    }
+}
