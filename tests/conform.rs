@@ -255,6 +255,27 @@ fn the_simulator_agrees_with_itself() {
     assert!(found.iter().all(|run| run.fate == Fate::Predicted));
 }
 
+#[test]
+fn operations_that_reach_far_are_simulated_or_lacking() {
+    let simulator = Simulator { strategy: Preset::find("linux-6.18").unwrap().strategy };
+    for (fs, lines, lacks) in [
+        ("ext4", "mmap 0 shared ro 0 1\nmunlock 0 0 8", Some("mlock beyond the end of a mapping")),
+        ("gateb", "anon 0 8\nmlock 0 7 8", Some("mlock beyond the end of a mapping")),
+        ("ext4", "anon 0 1\nureg 0 0 2", Some("ureg beyond the end of a mapping")),
+        ("ext4", "anon 0 1\nmadv 0 0 2 COLD", Some("madv beyond the end of a mapping")),
+        ("daxx", "spl 0", Some("splice of a file on pmem")),
+        ("tmpfs", "bg punch 4096p 2p-1", None),
+        ("gatex", "bg collapse 8p 1p", None),
+        ("memfd", "bg pwriteb 4096p 1p 7\nbg2 mmap 0 private ro 0 3", None),
+        ("tmpfs", "mmap 0 private rw 0 3\ndreads 0 0 7", None),
+    ] {
+        let suite = read::suite("far", &format!("seq a fs={fs} pages=2\n{lines}\nend\n")).unwrap();
+        let offer = Offer { seq: "a".to_string(), fs: fs.to_string(), nth: 0 };
+        let seen = simulator.observe(&suite.sequences[0], &offer, View::of(fs));
+        assert_eq!(seen.err().map(|l| l.what).as_deref(), lacks, "{fs}: {lines}");
+    }
+}
+
 /// A change of an observation.
 type Change<'a> = &'a dyn Fn(&mut Observation);
 
