@@ -2,6 +2,7 @@
 
 use super::explore::Style;
 use super::{Exit, conform_export, failure::Failure, out, watch};
+use crate::conform::observation::short;
 use crate::conform::record::{self, Recording};
 use crate::conform::report::{self, Filter, Report};
 use crate::conform::sequence::{FILE_SYSTEMS, Suite};
@@ -204,7 +205,7 @@ fn preset_of(recording: &Recording) -> Result<&'static str, Failure> {
     let wanted = of_kernel(recording);
     let found = Preset::find(&wanted).map(|preset| preset.name);
     found.ok_or_else(|| {
-        let what = format!("no preset is of the recorded kernel {}", recording.kernel);
+        let what = format!("no preset is of the recorded kernel {}", short(&recording.kernel));
         let kernels = Preset::ALL.iter().map(|p| p.name).filter(|name| name.starts_with("linux-"));
         let known = kernels.collect::<Vec<_>>().join(", ");
         let help = format!("say with --preset NAME which to hold against it; there are: {known}");

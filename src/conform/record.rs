@@ -235,10 +235,12 @@ impl Reader {
         let kernel = row.kernel.unwrap_or_default();
         let wrong = |what: String, help: &str| Err(Problem::at(span.clone(), what).help(help));
         if version(&kernel).is_none() {
-            return wrong(format!("'{kernel}' is no release of a kernel"), "such as 6.18.44");
+            let what = format!("'{}' is no release of a kernel", short(&kernel));
+            return wrong(what, "such as 6.18.44");
         }
         let before = &self.found.kernel;
         if !before.is_empty() && *before != kernel {
+            let (before, kernel) = (short(before), short(&kernel));
             let what = format!("a recording of {before} goes on with one of {kernel}");
             return wrong(what, "give each kernel its own file");
         }
