@@ -1,6 +1,7 @@
 //! The recordings of real kernels: every one is read, and the rules that hold on them are those
 //! that `rules.md` lists: an independent proof that reader and evaluator are right.
 
+use gupsim::conform::belongs;
 use gupsim::conform::bundled::{self, Bundled};
 use gupsim::conform::compare::{View, compare};
 use gupsim::conform::observation::{Observation, Run};
@@ -33,6 +34,7 @@ fn every_recording_is_read_and_belongs_to_its_sequences() {
     let (mut runs, mut steps) = (0, 0);
     for bundled in bundled::ALL {
         let (suite, recording) = load(bundled);
+        belongs::check(&suite, &recording).unwrap();
         for run in &recording.runs {
             let sequence = suite.sequences.iter().find(|s| s.name == run.seq).unwrap();
             assert!(sequence.runs_on(&run.fs), "{} on {}", run.seq, run.fs);
@@ -135,7 +137,7 @@ fn what_is_wrong_with_a_sequence_is_said_with_its_place() {
         ("seq a\nrdd 0 0\nend\n", 2, 1, "unknown operation 'rdd'"),
         ("seq a\nrd 0\nend\n", 2, 1, "wrong number of arguments"),
         ("seq a\nrd 0 x\nend\n", 2, 6, "'x' is no number"),
-        ("seq a\nrd 4 0\nend\n", 2, 4, "'4' is no number"),
+        ("seq a\nrd 4 0\nend\n", 2, 4, "'4' is too large"),
         ("seq a\ntrunc 0p-1\nend\n", 2, 7, "'0p-1' is no number of bytes"),
         ("seq a init=cool\nend\n", 1, 12, "unknown word 'cool'"),
         ("seq a pagse=2\nend\n", 1, 7, "unknown key 'pagse'"),
@@ -251,6 +253,27 @@ fn the_simulator_agrees_with_itself() {
     let found = report::runs("itself", &suite, &simulator, &simulator, &Filter::default());
     assert!(found.len() > 150, "{}", found.len());
     assert!(found.iter().all(|run| run.fate == Fate::Predicted));
+}
+
+#[test]
+fn operations_that_reach_far_are_simulated_or_lacking() {
+    let simulator = Simulator { strategy: Preset::find("linux-6.18").unwrap().strategy };
+    for (fs, lines, lacks) in [
+        ("ext4", "mmap 0 shared ro 0 1\nmunlock 0 0 8", Some("mlock beyond the end of a mapping")),
+        ("gateb", "anon 0 8\nmlock 0 7 8", Some("mlock beyond the end of a mapping")),
+        ("ext4", "anon 0 1\nureg 0 0 2", Some("ureg beyond the end of a mapping")),
+        ("ext4", "anon 0 1\nmadv 0 0 2 COLD", Some("madv beyond the end of a mapping")),
+        ("daxx", "spl 0", Some("splice of a file on pmem")),
+        ("tmpfs", "bg punch 4096p 2p-1", None),
+        ("gatex", "bg collapse 8p 1p", None),
+        ("memfd", "bg pwriteb 4096p 1p 7\nbg2 mmap 0 private ro 0 3", None),
+        ("tmpfs", "mmap 0 private rw 0 3\ndreads 0 0 7", None),
+    ] {
+        let suite = read::suite("far", &format!("seq a fs={fs} pages=2\n{lines}\nend\n")).unwrap();
+        let offer = Offer { seq: "a".to_string(), fs: fs.to_string(), nth: 0 };
+        let seen = simulator.observe(&suite.sequences[0], &offer, View::of(fs));
+        assert_eq!(seen.err().map(|l| l.what).as_deref(), lacks, "{fs}: {lines}");
+    }
 }
 
 /// A change of an observation.

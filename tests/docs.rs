@@ -41,7 +41,11 @@ fn the_table_of_rules_is_what_conform_prints() {
     let page = "docs/fidelity.md";
     let old = page::read(page);
     let table = gupsim::conform::table::of_rules().unwrap();
-    page::settle(page, &old, &page::with_part(&old, "rules", &table));
+    let new = page::with_part(&old, "rules", &table);
+    let row = |(name, why): &(&str, &str)| format!("| `{name}` | {why} |\n");
+    let fields: String = gupsim::conform::record::NOT_COMPARED.iter().map(row).collect();
+    let fields = format!("| field | why it is not compared |\n|---|---|\n{fields}");
+    page::settle(page, &old, &page::with_part(&new, "fields", &fields));
 }
 
 /// The recordings of 6.18 catch what is left out of the model or wrong in it: guards, and values

@@ -2,15 +2,19 @@
 
 use super::explore::Style;
 use super::{Exit, conform_export, failure::Failure, out, watch};
-use crate::conform::bundled;
-use crate::conform::read;
+use crate::conform::observation::short;
 use crate::conform::record::{self, Recording};
 use crate::conform::report::{self, Filter, Report};
-use crate::conform::sequence::Suite;
+use crate::conform::sequence::{FILE_SYSTEMS, Suite};
 use crate::conform::source::Simulator;
 use crate::conform::table;
+use crate::conform::{belongs, bundled, read};
 use crate::kernel::strategy::Preset;
+use crate::scenario::problem::Problem;
 use crate::scenario::strategy as words;
+use crate::scenario::suggest;
+use indexmap::IndexMap;
+use indexmap::map::Entry;
 use std::path::{Path, PathBuf};
 
 /// Hold the simulator against recordings of real kernels
@@ -80,10 +84,15 @@ Examples:
   gupsim conform --random 100 --seed 7 --out random.seq
 
 Exits with 0 if everything that can be simulated agrees, 1 if anything differs, 2 if the input
-could not be read, 5 if it was interrupted (what was compared until then is reported).";
+could not be read or the recording is not of these sequences, 5 if it was interrupted (what was
+compared until then is reported).";
 
 /// Compares and says what differs.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(fs) = args.fs.as_deref().filter(|fs| !FILE_SYSTEMS.contains(fs)) {
+        let cure = suggest::cure(fs, FILE_SYSTEMS.iter().copied(), "");
+        return Err(Failure::usage(format!("no file system '{fs}'"), cure));
+    }
     if let Some(what) = &args.export {
         return conform_export::export(args, what).map(|()| Exit::Clean);
     }
@@ -99,23 +108,23 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let over = Some(watch::interrupted as fn() -> bool);
     let filter = Filter { seq: args.only.clone(), fs: args.fs.clone(), over };
-    let loaded = load(args)?;
-    let of_files = loaded.first().filter(|_| args.recording.is_some());
-    let preset = match (&args.preset, of_files) {
-        (Some(preset), _) => preset.clone(),
-        (None, Some((_, _, recording))) => of_kernel(recording),
-        (None, None) => Preset::DEFAULT.to_string(),
+    let (preset, loaded) = match (&args.sequences, &args.recording) {
+        (Some(sequences), Some(recording)) => given(args, sequences, recording)?,
+        _ => bundled_of(args.preset.as_deref().unwrap_or(Preset::DEFAULT))?,
     };
     let simulator = Simulator { strategy: words::preset(&preset)? };
     watch::interrupts()?;
     let mut report = Report { preset: preset.clone(), ..Report::default() };
-    for (name, suite, recording) in loaded {
-        let runs = report::runs(&name, &suite, &recording, &simulator, &filter);
-        report.add(&suite, &recording, runs);
+    for Loaded { suite, recordings } in &loaded {
+        for (name, recording) in recordings {
+            let runs = report::runs(name, suite, recording, &simulator, &filter);
+            report.add(suite, recording, runs);
+        }
+        let recordings: Vec<_> = recordings.iter().map(|(name, r)| (name.as_str(), r)).collect();
+        report.gaps.add(suite, &recordings, &filter);
     }
     if report.runs.is_empty() && !watch::interrupted() {
-        let what = format!("there is no recorded run of this kind for {preset}");
-        return Err(Failure::usage(what, "--only and --fs choose among what is recorded"));
+        return Err(nothing(args, &preset, &loaded));
     }
     out::print(&match args.format {
         Style::Text => report.text(args.show, args.trace),
@@ -128,30 +137,118 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     })
 }
 
-/// The recordings that are meant: their names, sequences and rows.
-fn load(args: &Args) -> Result<Vec<(String, Suite, Recording)>, Failure> {
-    if let (Some(sequences), Some(recording)) = (&args.sequences, &args.recording) {
-        let text = bytes(sequences)?;
-        let text = record::unpack(&sequences.display().to_string(), &text)?;
-        let suite = read::suite(&sequences.display().to_string(), &text)?;
-        let name = recording.display().to_string();
-        let text = record::unpack(&name, &bytes(recording)?)?;
-        let rows = record::recording(&name, &text)?;
-        return Ok(vec![(name, suite, rows)]);
-    }
-    let mut found = Vec::new();
-    for bundled in bundled::ALL {
-        let text = record::unpack(bundled.name, bundled.recording)?;
-        let rows = record::recording(bundled.name, &text)?;
-        if args.preset.as_deref().unwrap_or(Preset::DEFAULT) == of_kernel(&rows) {
-            let suite = read::suite(bundled.suite, bundled.sequences)?;
-            found.push((bundled.name.to_string(), suite, rows));
-        }
-    }
-    Ok(found)
+/// A file of sequences with its recordings, each by its name.
+struct Loaded {
+    suite: Suite,
+    recordings: Vec<(String, Recording)>,
 }
 
-/// The preset of the kernel that a recording is of.
+/// Why nothing could be compared.
+fn nothing(args: &Args, preset: &str, loaded: &[Loaded]) -> Failure {
+    let recordings = || loaded.iter().flat_map(|of| &of.recordings);
+    if recordings().next().is_none() {
+        let what = format!("no recordings of {preset} come with gupsim");
+        let known = match recorded_kernels() {
+            Ok(known) => known,
+            Err(failure) => return failure,
+        };
+        let help = format!(
+            "there are some of {known}; give others: \
+             gupsim conform FILE.seq FILE.jsonl --preset {preset}"
+        );
+        return Failure::usage(what, help);
+    }
+    if args.only.is_some() || args.fs.is_some() {
+        let what = format!("there is no recorded run of this kind for {preset}");
+        return Failure::usage(what, "--only and --fs choose among what is recorded");
+    }
+    let (runs, names): (Vec<usize>, Vec<&str>) =
+        recordings().map(|(name, recording)| (recording.runs.len(), name.as_str())).unzip();
+    let name = names.join(", ");
+    match runs.iter().sum::<usize>() {
+        0 => Failure::usage(format!("{name} has no runs"), "record a sequence first"),
+        n => {
+            let sequences = loaded.first().map_or("", |of| of.suite.name.as_str());
+            let what = format!("none of the {n} runs in {name} is of a sequence in {sequences}");
+            Failure::usage(what, "give the sequences that were recorded")
+        }
+    }
+}
+
+/// The files that were given, and the design to be held against them.
+fn given(
+    args: &Args,
+    sequences: &Path,
+    recording: &Path,
+) -> Result<(String, Vec<Loaded>), Failure> {
+    let text = |path: &Path| -> Result<(String, String), Failure> {
+        let name = path.display().to_string();
+        let text = record::unpack(&name, &bytes(path)?)?;
+        Ok((name, text))
+    };
+    let ((seq, sequences), (rec, recording)) = (text(sequences)?, text(recording)?);
+    if record::looks_so(&sequences) && read::looks_so(&recording) {
+        let what = format!("{seq} is the recording, and {rec} has the sequences");
+        return Err(Failure::usage(what, format!("write `gupsim conform {rec} {seq}`")));
+    }
+    let suite = read::suite(&seq, &sequences)?;
+    let rows = record::recording(&rec, &recording)?;
+    belongs::check(&suite, &rows)?;
+    let preset = match &args.preset {
+        Some(preset) => preset.clone(),
+        None => preset_of(&rows)?.to_string(),
+    };
+    Ok((preset, vec![Loaded { suite, recordings: vec![(rec, rows)] }]))
+}
+
+/// The preset of the kernel that was recorded.
+fn preset_of(recording: &Recording) -> Result<&'static str, Failure> {
+    let wanted = of_kernel(recording);
+    let found = Preset::find(&wanted).map(|preset| preset.name);
+    found.ok_or_else(|| {
+        let what = format!("no preset is of the recorded kernel {}", short(&recording.kernel));
+        let kernels = Preset::ALL.iter().map(|p| p.name).filter(|name| name.starts_with("linux-"));
+        let known = kernels.collect::<Vec<_>>().join(", ");
+        let help = format!("say with --preset NAME which to hold against it; there are: {known}");
+        let problem = Problem::at(recording.kernel_at.clone(), what).help(help);
+        recording.wrong(vec![problem]).into()
+    })
+}
+
+/// All that comes with gupsim, with the recordings that are of a preset's kernel.
+fn bundled_of(preset: &str) -> Result<(String, Vec<Loaded>), Failure> {
+    words::preset(preset)?;
+    let mut found: IndexMap<&str, Loaded> = IndexMap::new();
+    for bundled in bundled::ALL {
+        let of = match found.entry(bundled.suite) {
+            Entry::Occupied(of) => of.into_mut(),
+            Entry::Vacant(of) => {
+                let suite = read::suite(bundled.suite, bundled.sequences)?;
+                of.insert(Loaded { suite, recordings: Vec::new() })
+            }
+        };
+        let text = record::unpack(bundled.name, bundled.recording)?;
+        let rows = record::recording(bundled.name, &text)?;
+        if preset == of_kernel(&rows) {
+            of.recordings.push((bundled.name.to_string(), rows));
+        }
+    }
+    Ok((preset.to_string(), found.into_values().collect()))
+}
+
+/// The kernels of which recordings come with gupsim, as presets.
+fn recorded_kernels() -> Result<String, Failure> {
+    let mut recorded = Vec::new();
+    for bundled in bundled::ALL {
+        let text = record::unpack(bundled.name, bundled.recording)?;
+        recorded.push(of_kernel(&record::recording(bundled.name, &text)?));
+    }
+    let names = Preset::ALL.iter().map(|preset| preset.name);
+    let known: Vec<&str> = names.filter(|name| recorded.iter().any(|r| r == name)).collect();
+    Ok(known.join(", "))
+}
+
+/// What the preset of the kernel that a recording is of would be called.
 fn of_kernel(recording: &Recording) -> String {
     let (major, minor) = recording.version();
     format!("linux-{major}.{minor}")

@@ -9,8 +9,7 @@ use crate::conform::export::forward::{self, From};
 use crate::conform::export::{Unsaid, backward};
 use crate::conform::random::{self, Profile};
 use crate::conform::read;
-use crate::conform::sequence::{Sequence, Suite};
-use crate::conform::sim;
+use crate::conform::sequence::{FILE_SYSTEMS, Sequence, Suite};
 use crate::kernel::strategy::Preset;
 use crate::scenario::{self, suggest, write};
 use std::collections::BTreeSet;
@@ -77,12 +76,8 @@ fn forwards(args: &Args, suite: &Suite, which: usize, source: &str) -> Result<St
                 .map_or_else(|| Failure::Internal(format!("preset {preset}")), Failure::from));
         }
     };
-    let default = || sim::FILE_SYSTEMS.iter().copied().find(|fs| sequence.runs_on(fs));
+    let default = || FILE_SYSTEMS.iter().copied().find(|fs| sequence.runs_on(fs));
     let fs = args.fs.as_deref().or_else(default).unwrap_or("ext4");
-    if sim::kind(fs).is_none() {
-        let help = suggest::cure(fs, sim::FILE_SYSTEMS.iter().copied(), "");
-        return Err(Failure::usage(format!("no file system '{fs}'"), help));
-    }
     let of = suite.rules.iter().filter(|rule| rule.sequence == which);
     let rules: Vec<_> = of.collect();
     let from = From { sequence, rules: &rules, source, fs, preset, prefix: "" };

@@ -5,6 +5,7 @@
 
 use super::observation::*;
 use super::sequence::{Fadvice, Gate, Madvice, Op, Sequence};
+use std::collections::BTreeMap;
 
 /// Page flags that are compared.
 const FLAGS: &[&str] = &[
@@ -51,6 +52,8 @@ pub struct Comparison {
     pub steps: usize,
     /// Fields compared.
     pub fields: usize,
+    /// Fields that would be compared if the first run had them, by name without indices.
+    pub unrecorded: BTreeMap<String, usize>,
     /// Steps that are not to be compared.
     pub skipped: usize,
     /// The sequence has a race that may end in either of two ways; this is how it ended.
@@ -96,6 +99,11 @@ impl View<'_> {
         self.is_dax() || matches!(self.fs, "tmpfs" | "memfd")
     }
 
+    /// Whether there is a device under the file, which may hold something else than its pages.
+    fn has_disk(self) -> bool {
+        !matches!(self.fs, "tmpfs" | "memfd")
+    }
+
     /// Whether pages cannot be looked at well while a background operation is pending.
     fn is_blind(self) -> bool {
         self.is_dax() || self.kernel < (6, 5)
@@ -113,6 +121,8 @@ struct Scope {
     writeback: bool,
     /// Identity and contents of file pages.
     pages: bool,
+    /// What the device holds, if there is one.
+    disk: bool,
     /// Minor faults: not of the child's failed touches.
     minflt: bool,
     /// PG_private.
@@ -154,7 +164,9 @@ pub fn compare(
             result_only: stop.is_some(),
             swapbacked: !freed,
             writeback: !failing,
-            pages: seen.sd.is_some() || !view.is_blind(),
+            // While something is pending nobody looks at smaps.
+            pages: seen.sd.is_some() || seen.lacks("sd") || !view.is_blind(),
+            disk: view.has_disk(),
             private: view.private,
             minflt: !(seen.ret < 0
                 && matches!(
@@ -163,9 +175,8 @@ pub fn compare(
                 )),
         };
         result.steps += 1;
-        let (a, b) = (fields(seen, scope, seen), fields(other, scope, seen));
-        result.fields += a.len();
-        result.mismatches = differences(n, op, &a, &b);
+        let (a, b) = (fields(seen, scope), fields(other, scope));
+        result.mismatches = result.differences(n, op, a, b, &seen.unrecorded);
         if !result.mismatches.is_empty() {
             return result;
         }
@@ -221,18 +232,56 @@ fn differs(step: usize, op: &str, field: &str, expected: &str, found: &str) -> M
 /// A field: what it is called, and what it is.
 type Field = (String, String);
 
-fn differences(step: usize, op: &str, a: &[Field], b: &[Field]) -> Vec<Mismatch> {
-    let mut found = Vec::new();
-    for (name, expected) in a {
-        match b.iter().find(|(other, _)| other == name) {
-            Some((_, value)) if value == expected => {}
-            Some((_, value)) => found.push(differs(step, op, name, expected, value)),
-            None => found.push(differs(step, op, name, expected, "nothing")),
-        }
+/// What stands where nobody could look: no device that could be read, no cachestat.
+fn is_unseen(name: &str, value: &str) -> bool {
+    name.ends_with(".disk") && value.is_empty() || name.ends_with(".cs") && value.starts_with("-1")
+}
+
+/// The name of a field without its indices.
+fn plain(name: &str) -> String {
+    match (name.find('['), name.find(']')) {
+        (Some(from), Some(to)) => format!("{}{}", &name[..from], &name[to + 1..]),
+        _ => name.to_string(),
     }
-    let more = b.iter().filter(|(name, _)| !a.iter().any(|(other, _)| other == name));
-    found.extend(more.map(|(name, value)| differs(step, op, name, "nothing", value)));
-    found
+}
+
+impl Comparison {
+    /// What differs in a step. What the first run has not seen (`unrecorded`, or because nobody
+    /// could) is counted and left out.
+    fn differences(
+        &mut self,
+        step: usize,
+        op: &str,
+        mut a: Vec<Field>,
+        mut b: Vec<Field>,
+        unrecorded: &[String],
+    ) -> Vec<Mismatch> {
+        let blind: Vec<String> =
+            a.iter().filter(|(name, value)| is_unseen(name, value)).map(|f| f.0.clone()).collect();
+        let lacks = |name: &str| {
+            unrecorded.iter().any(|whole| covers(whole, name)) || blind.iter().any(|n| n == name)
+        };
+        a.retain(|(name, _)| !lacks(name));
+        b.retain(|(name, value)| {
+            let left_out = lacks(name);
+            if left_out && !is_unseen(name, value) {
+                *self.unrecorded.entry(plain(name)).or_default() += 1;
+            }
+            !left_out
+        });
+        self.fields += a.len();
+        let mut found = Vec::new();
+        for (name, expected) in &a {
+            match b.iter().find(|(other, _)| other == name) {
+                Some((_, value)) if value == expected => {}
+                Some((_, value)) => found.push(differs(step, op, name, expected, value)),
+                None => found.push(differs(step, op, name, expected, "nothing")),
+            }
+        }
+        let more = b.iter().filter(|(name, _)| !a.iter().any(|(other, _)| other == name));
+        found.extend(more.map(|(name, value)| differs(step, op, name, "nothing", value)));
+        found
+    }
 }
 
 /// The end of a run.
@@ -260,15 +309,13 @@ fn ends(result: &mut Comparison, expected: &Run, found: &Run) {
         fields.push(("outstanding_pins".to_string(), ended.outstanding_pins.to_string()));
         fields
     };
-    let (a, b) = (all(expected), all(found));
+    let unrecorded = expected.ended.as_ref().map_or(&[][..], |ended| &ended.unrecorded);
     result.steps += 1;
-    result.fields += a.len();
-    result.mismatches = differences(step, "final", &a, &b);
+    result.mismatches = result.differences(step, "final", all(expected), all(found), unrecorded);
 }
 
-/// The fields of an observation that are compared, in a fixed order. `able`: an observation by
-/// whoever sees less, without a device that could be read or without cachestat.
-fn fields(seen: &Observation, scope: Scope, able: &Observation) -> Vec<Field> {
+/// The fields of an observation that are compared, in a fixed order.
+fn fields(seen: &Observation, scope: Scope) -> Vec<Field> {
     let mut out: Vec<Field> = Vec::with_capacity(64);
     let mut put = |name: String, value: String| out.push((name, value));
     put("ret".into(), seen.ret.to_string());
@@ -284,12 +331,11 @@ fn fields(seen: &Observation, scope: Scope, able: &Observation) -> Vec<Field> {
         return out;
     }
     put("size".into(), seen.size.to_string());
-    if let Some(blocks) = seen.blocks.filter(|_| able.blocks.is_some()) {
+    if let Some(blocks) = seen.blocks {
         put("blocks".into(), blocks.to_string());
     }
     for (n, page) in seen.pages.iter().enumerate() {
-        let able = able.pages.get(n).unwrap_or(page);
-        file_page(&mut put, n, page, scope, able);
+        file_page(&mut put, n, page, scope);
     }
     for (kind, pages) in [("maps", &seen.maps), ("child", &seen.child)] {
         for page in pages {
@@ -309,13 +355,7 @@ fn fields(seen: &Observation, scope: Scope, able: &Observation) -> Vec<Field> {
     out
 }
 
-fn file_page(
-    put: &mut impl FnMut(String, String),
-    n: usize,
-    page: &FilePage,
-    scope: Scope,
-    able: &FilePage,
-) {
+fn file_page(put: &mut impl FnMut(String, String), n: usize, page: &FilePage, scope: Scope) {
     let name = format!("pages[{n}]");
     if scope.pages {
         put(format!("{name}.in"), page.cached.to_string());
@@ -324,12 +364,11 @@ fn file_page(
         put(format!("{name}.mc"), page.mc.to_string());
         put(format!("{name}.pread"), page.pread.clone().unwrap_or_default());
     }
-    if !able.cs.starts_with("-1") && scope.writeback {
+    if scope.writeback {
         put(format!("{name}.cs"), page.cs.clone());
     }
-    let disk = page.disk.as_deref();
-    if let Some(disk) = disk.filter(|_| able.disk.as_deref() != Some("")) {
-        put(format!("{name}.disk"), disk.to_string());
+    if let Some(disk) = page.disk.as_ref().filter(|_| scope.disk) {
+        put(format!("{name}.disk"), disk.clone());
     }
 }
 

@@ -37,6 +37,9 @@ impl<'a> Env<'a> {
     /// What a name means; none if it means nothing here.
     pub fn name(&self, name: &str) -> Option<Value<'a>> {
         let seen = self.seen;
+        if !seen.unrecorded.is_empty() && seen.lacks(&field(name)) {
+            return None;
+        }
         Some(match name {
             "ret" => Value::Int(seen.ret),
             "err" => Value::Text(&seen.err),
@@ -98,6 +101,21 @@ impl<'a> Env<'a> {
     }
 }
 
+/// What a name of the rules stands for, as the comparison calls it.
+fn field(name: &str) -> String {
+    let (kind, digits) = name.split_at_checked(1).unwrap_or((name, ""));
+    match (kind, digits.as_bytes()) {
+        ("f", [b'0'..=b'9', ..]) => format!("pages[{digits}]"),
+        ("m", &[s, p]) => format!("maps[{}.{}]", char::from(s), char::from(p)),
+        ("c", &[s, p]) => format!("child[{}.{}]", char::from(s), char::from(p)),
+        ("u", [_]) => format!("pins[ureg{digits}]"),
+        ("v", [_]) => format!("pins[vms{digits}]"),
+        ("w", [_]) => format!("pins[pinw{digits}]"),
+        ("r", [_]) => format!("pins[pinr{digits}]"),
+        _ => name.to_string(),
+    }
+}
+
 impl<'a> Page<'a> {
     /// Whether a page flag is set.
     pub fn has(&self, flag: &str) -> bool {
@@ -130,6 +148,28 @@ impl<'a> Page<'a> {
             "file" => flag(self.pm.contains('F')),
             "nocs" => flag(self.no_cachestat()),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conform::observation::{FilePage, Mapped};
+
+    #[test]
+    fn what_was_not_recorded_has_no_name() {
+        let seen = Observation {
+            pages: vec![FilePage::default(), FilePage::default()],
+            maps: vec![Mapped::default()],
+            unrecorded: vec!["minflt".into(), "pages[1].cs".into(), "maps".into()],
+            ..Observation::default()
+        };
+        let env = Env { seen: &seen, fs: "ext4", kernel: (6, 18) };
+        for (name, known) in
+            [("ret", true), ("minflt", false), ("f0", true), ("f1", false), ("m00", false)]
+        {
+            assert_eq!(env.name(name).is_some(), known, "{name}");
         }
     }
 }

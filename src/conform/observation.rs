@@ -1,7 +1,5 @@
 //! What can be observed of a kernel after an operation, real or simulated.
 
-use serde::Deserialize;
-
 /// What was seen after one operation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observation {
@@ -33,13 +31,37 @@ pub struct Observation {
     pub pins: Vec<Pinned>,
     /// Dirty memory of each slot in kB; absent while a background operation is pending.
     pub sd: Option<Vec<i64>>,
+    /// Fields that nobody looked at, as the comparison calls them (`pages[0].disk`); `pages` stands
+    /// for all of its own. What is in them means nothing.
+    pub unrecorded: Vec<String>,
+}
+
+impl Observation {
+    /// Whether nobody looked at a field, or at anything of what is called so.
+    pub fn lacks(&self, field: &str) -> bool {
+        self.unrecorded.iter().any(|name| covers(name, field) || covers(field, name))
+    }
+}
+
+/// Text of a recording for a message: in one line, without control characters, not too long.
+pub fn short(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Whether a field is another one or a part of it.
+pub fn covers(whole: &str, field: &str) -> bool {
+    field.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
 }
 
 /// A page of the file.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FilePage {
     /// Whether mincore says that it is cached and uptodate.
-    #[serde(rename = "in")]
     pub cached: u8,
     /// Cached, dirty tag, writeback tag as digits; `-1-1-1` where there is no cachestat.
     pub cs: String,
@@ -56,7 +78,7 @@ pub struct FilePage {
 }
 
 /// A page of a mapping.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Mapped {
     /// Slot.
     pub s: u32,
@@ -75,7 +97,7 @@ pub struct Mapped {
 }
 
 /// A page that somebody holds.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pinned {
     /// Who: ureg, vms, pinw, pinr.
     pub k: String,
@@ -102,6 +124,8 @@ pub struct Ended {
     pub after_evict: Vec<String>,
     /// Pins that nobody released.
     pub outstanding_pins: i64,
+    /// Fields that nobody looked at.
+    pub unrecorded: Vec<String>,
 }
 
 /// One run of a sequence on a file system.
@@ -117,4 +141,11 @@ pub struct Run {
     pub ended: Option<Ended>,
     /// The operation after the last step blocked for ever (TIMEOUT), or the run died (CRASH).
     pub broken: Option<String>,
+}
+
+impl Run {
+    /// The sequence and where it ran, for a message.
+    pub fn title(&self) -> String {
+        format!("{} on {}", short(&self.seq), short(&self.fs))
+    }
 }

@@ -1,18 +1,36 @@
 //! The reader of the language of sequences.
 
 use super::expr::Expr;
+use super::record;
 use super::sequence::*;
 use super::words::Words;
 use crate::scenario::problem::{Problem, Problems, Source};
 use crate::scenario::suggest;
 use std::ops::Range;
 
+/// Whether a text looks like a file of sequences.
+pub fn looks_so(text: &str) -> bool {
+    let code = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let first = text.lines().map(str::trim).find(code);
+    first.is_some_and(|line| line.split_whitespace().next() == Some("seq"))
+}
+
 /// Reads a file of sequences.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn suite(name: &str, text: &str) -> Result<Suite, Problems> {
-    let mut reader = Reader { text, suite: Suite::default(), open: None, problems: Vec::new() };
+    let source = || Source { name: name.to_string(), text: text.to_string() };
+    let wrong = |problems| Err(Problems::new(source(), problems).of("sequences"));
+    if record::looks_so(text) {
+        let start = text.len() - text.trim_start().len();
+        let line = text[start..].lines().next().unwrap_or_default().trim_end();
+        let what = "this is a recording, or a scenario, and no file of sequences";
+        let problem = Problem::at(start..start + line.len(), what);
+        return wrong(vec![problem.help("write `gupsim conform FILE.seq FILE.jsonl`")]);
+    }
+    let suite = Suite { name: name.to_string(), ..Suite::default() };
+    let mut reader = Reader { text, suite, open: None, stray: false, problems: Vec::new() };
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let end = at + line.len();
@@ -25,12 +43,13 @@ pub fn suite(name: &str, text: &str) -> Result<Suite, Problems> {
         let message = format!("sequence '{}' has no end", open.sequence.name);
         reader.problems.push(Problem::at(open.span, message).help("close it with a line `end`"));
     }
+    if reader.problems.is_empty() && reader.suite.sequences.is_empty() {
+        let problem = Problem::general("the file has no sequences");
+        reader.problems.push(problem.help("begin one with `seq NAME`"));
+    }
     match reader.problems.is_empty() {
         true => Ok(reader.suite),
-        false => {
-            let source = Source { name: name.to_string(), text: text.to_string() };
-            Err(Problems::new(source, reader.problems))
-        }
+        false => wrong(reader.problems),
     }
 }
 
@@ -38,6 +57,8 @@ struct Reader<'a> {
     text: &'a str,
     suite: Suite,
     open: Option<Open>,
+    /// A line outside of a sequence has been complained about, and none has begun since.
+    stray: bool,
     problems: Vec<Problem>,
 }
 
@@ -46,6 +67,8 @@ struct Open {
     sequence: Sequence,
     rule: Option<usize>,
     span: Range<usize>,
+    /// Its first line is wrong.
+    wrong: bool,
 }
 
 impl Reader<'_> {
@@ -54,7 +77,8 @@ impl Reader<'_> {
         let lead = line.len() - line.trim_start().len();
         let start = span.start + lead;
         // A rule's text and an expression may hold anything but a line's end.
-        if let Some(expr) = line[lead..].strip_prefix('!') {
+        let expr = line[lead..].strip_prefix('!');
+        if let (Some(expr), Some(_)) = (expr, &self.open) {
             return self.assertion(span.end - expr.len()..span.end);
         }
         let end = line.find('#').map_or(span.end, |i| span.start + i);
@@ -65,13 +89,15 @@ impl Reader<'_> {
         let words = Words::of(self.text, start..end);
         match (words.get(0), &mut self.open) {
             ("seq", None) => self.begin(&words),
+            (word, None) => match std::mem::replace(&mut self.stray, true) {
+                true => Ok(()),
+                false => Err(outside(word, words.span.clone())),
+            },
             ("seq", Some(open)) => {
                 let message = format!("sequence '{}' has not ended", open.sequence.name);
                 Err(Problem::at(words.span.clone(), message).help("close it with a line `end`"))
             }
             ("rule", _) => self.rule(start..span.end),
-            (_, None) => Err(Problem::at(words.span.clone(), "an operation outside of a sequence")
-                .help("begin one with `seq NAME`")),
             ("end", Some(_)) => {
                 self.suite.sequences.extend(self.open.take().map(|open| open.sequence));
                 Ok(())
@@ -85,18 +111,35 @@ impl Reader<'_> {
         }
     }
 
-    /// `seq NAME key=value...`
+    /// `seq NAME key=value...` What is wrong with it is no reason not to read what follows.
     fn begin(&mut self, words: &Words) -> Result<(), Problem> {
-        let name = words.get(1).to_string();
+        let mut sequence = Sequence {
+            name: words.get(1).to_string(),
+            on: Vec::new(),
+            pages: 2,
+            size: 2 * PAGE,
+            init: Init::Clean,
+            lines: Vec::new(),
+            assertions: Vec::new(),
+        };
+        let read = self.header(words, &mut sequence);
+        let (span, wrong) = (words.span.clone(), read.is_err());
+        self.open = Some(Open { sequence, rule: None, span, wrong });
+        self.stray = false;
+        read
+    }
+
+    fn header(&self, words: &Words, sequence: &mut Sequence) -> Result<(), Problem> {
+        let name = &sequence.name;
         if name.is_empty() || name.contains('=') {
             let problem = Problem::at(words.span.clone(), "a sequence without a name");
             return Err(problem.help("write `seq NAME key=value...`"));
         }
-        if self.suite.sequences.iter().any(|s| s.name == name) {
-            return Err(Problem::at(words.place(1), format!("a second sequence '{name}'")));
+        if self.suite.sequences.iter().any(|s| s.name == *name) {
+            let problem = Problem::at(words.place(1), format!("a second sequence '{name}'"));
+            return Err(problem.help("give each sequence a name of its own"));
         }
-        let mut pages = 2;
-        let (mut size, mut on, mut init) = (None, Vec::new(), Init::Clean);
+        let mut size = None;
         for n in 2..words.len() {
             let (word, place) = (words.get(n), words.place(n));
             let Some((key, _)) = word.split_once('=') else {
@@ -105,10 +148,10 @@ impl Reader<'_> {
             };
             let value = Words::of(self.text, place.start + key.len() + 1..place.end);
             match key {
-                "fs" => on = value.get(0).split(',').map(str::to_string).collect(),
-                "pages" => pages = value.pages(0)?,
+                "fs" => sequence.on = file_systems(&value)?,
+                "pages" => sequence.pages = value.pages(0)?,
                 "size" => size = Some(value.bytes(0)?),
-                "init" => init = value.one_of(0, INITS)?,
+                "init" => sequence.init = value.one_of(0, INITS)?,
                 _ => {
                     let known = ["fs", "pages", "size", "init"];
                     let problem = Problem::at(place, format!("unknown key '{key}'"));
@@ -116,10 +159,7 @@ impl Reader<'_> {
                 }
             }
         }
-        let size = size.unwrap_or(u64::from(pages) * PAGE);
-        let (lines, assertions) = (Vec::new(), Vec::new());
-        let sequence = Sequence { name, on, pages, size, init, lines, assertions };
-        self.open = Some(Open { sequence, rule: None, span: words.span.clone() });
+        sequence.size = size.unwrap_or(u64::from(sequence.pages) * PAGE);
         Ok(())
     }
 
@@ -128,15 +168,16 @@ impl Reader<'_> {
         let mut parts = self.text[span.clone()].splitn(3, ' ').skip(1);
         let (name, text) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         let problem = |message: &str| Problem::at(span.clone(), message.to_string());
-        let Some(open) = &mut self.open else {
-            return Err(problem("a rule outside of a sequence"));
-        };
+        let Some(open) = &mut self.open else { return Ok(()) };
         if name.is_empty() || text.is_empty() {
             return Err(problem("a rule without a name or without words")
                 .help("write `rule NAME what it says`"));
         }
-        if self.suite.rules.iter().any(|r| r.name == name) {
-            return Err(problem(&format!("a second rule '{name}'")));
+        let twice = self.suite.rules.iter().any(|r| r.name == name);
+        // A sequence that is there twice has its rules twice.
+        if twice && !open.wrong {
+            return Err(problem(&format!("a second rule '{name}'"))
+                .help("give each rule a name of its own"));
         }
         open.rule = Some(self.suite.rules.len());
         let sequence = self.suite.sequences.len();
@@ -147,9 +188,7 @@ impl Reader<'_> {
 
     /// `! EXPR`
     fn assertion(&mut self, span: Range<usize>) -> Result<(), Problem> {
-        let Some(open) = &mut self.open else {
-            return Err(Problem::at(span, "an assertion outside of a sequence"));
-        };
+        let Some(open) = &mut self.open else { return Ok(()) };
         let text = self.text[span.clone()].trim();
         let start = span.end - self.text[span.clone()].trim_start().len();
         let expr = Expr::parse(text).map_err(|error| {
@@ -160,6 +199,36 @@ impl Reader<'_> {
         open.sequence.assertions.push(Assertion { step, rule, text: text.to_string(), expr });
         Ok(())
     }
+}
+
+/// A line that belongs to no sequence.
+fn outside(word: &str, span: Range<usize>) -> Problem {
+    let what = match word {
+        "rule" => "a rule",
+        word if word.starts_with('!') => "an assertion",
+        _ => "an operation",
+    };
+    let problem = Problem::at(span, format!("{what} outside of a sequence"));
+    problem.help("begin one with `seq NAME`")
+}
+
+/// `ext4,tmpfs`
+fn file_systems(value: &Words) -> Result<Vec<String>, Problem> {
+    let mut at = value.span.start;
+    let mut on = Vec::new();
+    for fs in value.get(0).split(',') {
+        if !FILE_SYSTEMS.contains(&fs) {
+            let what = match fs {
+                "" => "the name of a file system is missing".to_string(),
+                fs => format!("unknown file system '{fs}'"),
+            };
+            let problem = Problem::at(at..at + fs.len(), what);
+            return Err(problem.help(suggest::cure(fs, FILE_SYSTEMS.iter().copied(), "")));
+        }
+        at += fs.len() + 1;
+        on.push(fs.to_string());
+    }
+    Ok(on)
 }
 
 pub(super) const INITS: &[(&str, Init)] =

@@ -1,12 +1,17 @@
 //! What a comparison with recordings found, as text and as JSON.
 
+mod json;
+
 use super::compare::{self, Comparison, View};
+use super::gaps::Gaps;
 use super::record::Recording;
 use super::rules;
 use super::sequence::{Sequence, Suite};
 use super::source::{Lacks, Observed, Offer, Source, Trace};
+use crate::report::verdicts::grouped;
 use indexmap::IndexMap;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// What became of one recorded run.
@@ -51,9 +56,10 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn wants(&self, offer: &Offer) -> bool {
-        let seq = self.seq.as_ref().is_none_or(|prefix| offer.seq.starts_with(prefix.as_str()));
-        seq && self.fs.as_ref().is_none_or(|fs| offer.fs == *fs)
+    /// Whether it lets a run of a sequence on a file system through.
+    pub fn wants(&self, seq: &str, fs: &str) -> bool {
+        let begins = self.seq.as_ref().is_none_or(|prefix| seq.starts_with(prefix.as_str()));
+        begins && self.fs.as_ref().is_none_or(|wanted| fs == *wanted)
     }
 }
 
@@ -68,7 +74,8 @@ pub fn runs(
 ) -> Vec<Compared> {
     let mut all = Vec::new();
     let over = || filter.over.is_some_and(|over| over());
-    let offers = expected.offers(suite).into_iter().filter(|offer| filter.wants(offer));
+    let offers =
+        expected.offers(suite).into_iter().filter(|offer| filter.wants(&offer.seq, &offer.fs));
     for offer in offers.take_while(|_| !over()) {
         let Some(sequence) = suite.sequence(&offer.seq) else { continue };
         let view = expected.view(&offer);
@@ -179,6 +186,19 @@ pub struct Report {
     pub runs: Vec<Compared>,
     /// Rules of the recordings, by name: predicted wherever they ran, or not.
     pub rules: IndexMap<String, bool>,
+    /// Sequences without a recording, and the other way round.
+    pub gaps: Gaps,
+}
+
+/// A field that would be compared if it had been recorded.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Unseen {
+    /// Its name, without indices.
+    pub field: String,
+    /// How often.
+    pub fields: usize,
+    /// In how many runs.
+    pub runs: usize,
 }
 
 impl Report {
@@ -238,6 +258,36 @@ impl Report {
         table
     }
 
+    /// What was not recorded of the runs that are compared, by name.
+    pub fn unseen(&self) -> Vec<Unseen> {
+        let mut table: BTreeMap<&str, Unseen> = BTreeMap::new();
+        for (field, n) in self.runs.iter().flat_map(|run| &run.comparison.unrecorded) {
+            let nothing = || Unseen { field: field.clone(), fields: 0, runs: 0 };
+            let unseen = table.entry(field).or_insert_with(nothing);
+            unseen.fields += n;
+            unseen.runs += 1;
+        }
+        table.into_values().collect()
+    }
+
+    /// How many fields are compared, and which could not be.
+    fn fields(&self, out: &mut String) -> std::fmt::Result {
+        const COLUMNS: usize = 100;
+        let mut line = format!("Compared {} fields", grouped(self.total().fields as u64));
+        for (n, Unseen { field, fields, runs }) in self.unseen().into_iter().enumerate() {
+            let lead = if n == 0 { "; not recorded:" } else { "," };
+            let (fields, each) = (grouped(fields as u64), if runs == 1 { "run" } else { "runs" });
+            let next = format!("{fields} of {field} in {runs} {each}");
+            line.push_str(lead);
+            if line.len() + next.len() + 2 > COLUMNS {
+                write!(out, "\n{line}")?;
+                line = " ".to_string();
+            }
+            line = format!("{line} {next}");
+        }
+        writeln!(out, "\n{line}.")
+    }
+
     /// Whether anything differs.
     pub fn mismatched(&self) -> bool {
         self.runs.iter().any(|run| run.fate == Fate::Mismatched)
@@ -275,9 +325,11 @@ impl Report {
             )?;
         }
         let c = self.total();
+        self.fields(out)?;
+        self.gaps.text(out)?;
         writeln!(
             out,
-            "\n{} runs are compared only up to where the outcome depends on timing; {} \
+            "{} runs are compared only up to where the outcome depends on timing; {} \
                        steps are not to be compared.\n{} runs have a race that ends in one of two \
                        ways, both of which are predicted, and show one of them.",
             c.stopped, c.skipped, c.either
@@ -303,27 +355,6 @@ impl Report {
         }
         Ok(())
     }
-
-    /// The report as JSON.
-    pub fn json(&self) -> String {
-        let runs: Vec<Json> = self.runs.iter().map(Json::of).collect();
-        let table = self.by_file_system();
-        let tables: Vec<Table> = table
-            .iter()
-            .map(|((recording, fs), counts)| Table { recording, fs, counts: *counts })
-            .collect();
-        let document = Document {
-            format: "gupsim-conform-1",
-            preset: &self.preset,
-            total: self.total(),
-            by_file_system: tables,
-            rules: &self.rules,
-            missing: self.missing().into_iter().collect(),
-            runs,
-        };
-        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-        text + "\n"
-    }
 }
 
 fn mismatch(out: &mut String, run: &Compared, trace: bool) -> std::fmt::Result {
@@ -342,81 +373,4 @@ fn mismatch(out: &mut String, run: &Compared, trace: bool) -> std::fmt::Result {
         }
     }
     writeln!(out)
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    format: &'static str,
-    preset: &'a str,
-    total: Counts,
-    by_file_system: Vec<Table<'a>>,
-    rules: &'a IndexMap<String, bool>,
-    missing: IndexMap<String, usize>,
-    runs: Vec<Json<'a>>,
-}
-
-#[derive(Serialize)]
-struct Table<'a> {
-    recording: &'a str,
-    fs: &'a str,
-    #[serde(flatten)]
-    counts: Counts,
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    recording: &'a str,
-    seq: &'a str,
-    fs: &'a str,
-    fate: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    either: bool,
-    steps: usize,
-    fields: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stopped: Option<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    mismatches: Vec<Field<'a>>,
-}
-
-#[derive(Serialize)]
-struct Field<'a> {
-    step: usize,
-    op: &'a str,
-    field: &'a str,
-    expected: &'a str,
-    found: &'a str,
-}
-
-impl Json<'_> {
-    fn of(run: &Compared) -> Json<'_> {
-        let c = &run.comparison;
-        let (fate, why) = match &run.fate {
-            Fate::Predicted => ("predicted", None),
-            Fate::OutOfScope(why) => ("out of scope", Some(*why)),
-            Fate::Mismatched => ("mismatched", None),
-            Fate::Unsupported(_, what) => ("unsupported", Some(what.as_str())),
-        };
-        let mismatches = c.mismatches.iter().map(|m| Field {
-            step: m.step,
-            op: &m.op,
-            field: &m.field,
-            expected: &m.expected,
-            found: &m.found,
-        });
-        Json {
-            recording: &run.recording,
-            seq: &run.seq,
-            fs: &run.fs,
-            fate,
-            why,
-            either: c.either,
-            steps: c.steps,
-            fields: c.fields,
-            stopped: c.stopped.map(|(_, why)| why),
-            mismatches: mismatches.collect(),
-        }
-    }
 }

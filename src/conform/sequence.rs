@@ -10,9 +10,15 @@ pub const SLOTS: usize = 4;
 /// Pages of a file or a mapping that are observed.
 pub const PAGES: u32 = 8;
 
+/// The file systems on which sequences run, by the names that the recorder has for them.
+pub const FILE_SYSTEMS: &[&str] =
+    &["ext4", "xfs", "btrfs", "tmpfs", "memfd", "gate", "gatej", "gatex", "gateb", "dax4", "daxx"];
+
 /// A file of sequences with the rules that they show.
 #[derive(Clone, Debug, Default)]
 pub struct Suite {
+    /// The name of the file, or of the bundled suite.
+    pub name: String,
     /// The sequences, in the order of the file.
     pub sequences: Vec<Sequence>,
     /// The rules, in the order of the file.

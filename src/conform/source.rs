@@ -7,7 +7,7 @@
 use super::compare::{Remark, View};
 use super::observation::Run;
 use super::record::Recording;
-use super::sequence::{Sequence, Suite};
+use super::sequence::{FILE_SYSTEMS, Sequence, Suite};
 use super::sim::{self, Simulated};
 use crate::kernel::strategy::Strategy;
 use std::borrow::Cow;
@@ -130,7 +130,7 @@ pub struct Simulator {
 impl Source for Simulator {
     fn offers(&self, suite: &Suite) -> Vec<Offer> {
         let of = |s: &Sequence| {
-            let on = sim::FILE_SYSTEMS.iter().filter(|fs| s.runs_on(fs));
+            let on = FILE_SYSTEMS.iter().filter(|fs| s.runs_on(fs));
             let seq = s.name.clone();
             on.map(move |fs| Offer { seq: seq.clone(), fs: fs.to_string(), nth: 0 })
                 .collect::<Vec<_>>()

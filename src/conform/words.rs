@@ -71,12 +71,21 @@ impl<'a> Words<'a> {
 
     /// A number up to a greatest one.
     pub fn number(&self, n: usize, most: u64) -> Result<u64, Problem> {
-        let most = most.min(MOST);
-        let value = self.get(n).parse().ok().filter(|&v: &u64| v <= most);
-        value.ok_or_else(|| {
-            let problem = Problem::at(self.place(n), format!("'{}' is no number", self.get(n)));
-            problem.label(format!("expected a whole number from 0 to {most}"))
-        })
+        self.between(n, 0, most)
+    }
+
+    fn between(&self, n: usize, least: u64, most: u64) -> Result<u64, Problem> {
+        let (word, most) = (self.get(n), most.min(MOST));
+        let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+        let what = match word.parse::<u64>() {
+            Ok(value) if digits && (least..=most).contains(&value) => return Ok(value),
+            Ok(value) if digits && value < least => format!("'{word}' is too small"),
+            _ if digits => format!("'{word}' is too large"),
+            _ if word.is_empty() => "a number is missing".to_string(),
+            _ => format!("'{word}' is no number"),
+        };
+        let limits = format!("expected a whole number from {least} to {most}");
+        Err(Problem::at(self.place(n), what).label(limits))
     }
 
     /// A value: what a page is filled with.
@@ -96,10 +105,7 @@ impl<'a> Words<'a> {
 
     /// A number of pages.
     pub fn pages(&self, n: usize) -> Result<u32, Problem> {
-        match self.number(n, u64::from(PAGES))? {
-            0 => Err(Problem::at(self.place(n), "no pages").label("expected at least 1")),
-            pages => Ok(pages as u32),
-        }
+        Ok(self.between(n, 1, u64::from(PAGES))? as u32)
     }
 
     /// Slot and page.
@@ -110,10 +116,15 @@ impl<'a> Words<'a> {
     /// Bytes: a number, or `Kp`, `Kp+N`, `Kp-N`.
     pub fn bytes(&self, n: usize) -> Result<u64, Problem> {
         let word = self.get(n);
-        bytes(word).filter(|&b| b <= MOST).ok_or_else(|| {
-            let problem = Problem::at(self.place(n), format!("'{word}' is no number of bytes"));
-            problem.label("expected a number of bytes").help("such as 2048, 1p, 2p-1024 or 1p+512")
-        })
+        let what = match bytes(word) {
+            Some(value) if value <= MOST => return Ok(value),
+            Some(_) => format!("'{word}' is too large"),
+            None if word.is_empty() => "a number of bytes is missing".to_string(),
+            None => format!("'{word}' is no number of bytes"),
+        };
+        let problem = Problem::at(self.place(n), what);
+        let limits = format!("expected a number of bytes from 0 to {MOST}");
+        Err(problem.label(limits).help("such as 2048, 1p, 2p-1024 or 1p+512"))
     }
 
     /// Offset and length.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The text of a scenario and where it came from.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Source {
     /// File name, or the name of a bundled scenario.
     pub name: String,
@@ -132,6 +132,7 @@ pub struct Problems {
     /// What is wrong, in the order of the text; at most [`limits::PROBLEMS`].
     pub list: Vec<Problem>,
     shown: Vec<Shown>,
+    kind: &'static str,
 }
 
 impl Problems {
@@ -142,7 +143,13 @@ impl Problems {
         let source = Arc::new(source);
         let shown = list.iter().map(|p| Shown { source: source.clone(), problem: p.clone() });
         let shown = shown.collect();
-        Problems { source, list, shown }
+        Problems { source, list, shown, kind: "scenario" }
+    }
+
+    /// The text is of another kind than a scenario.
+    #[must_use]
+    pub fn of(self, kind: &'static str) -> Problems {
+        Problems { kind, ..self }
     }
 
     /// The whole report as plain text of at most `width` columns, without colour.
@@ -164,7 +171,7 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let many = if self.list.len() == 1 { "problem" } else { "problems" };
-        write!(f, "{} {many} in scenario {}", self.list.len(), self.source.name)
+        write!(f, "{} {many} in {} {}", self.list.len(), self.kind, self.source.name)
     }
 }
 

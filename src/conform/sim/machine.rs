@@ -33,10 +33,6 @@ const BLOCKS: u32 = 64;
 /// Bios in flight at once: more than any sequence needs, held ones included.
 const TAGS: u32 = 8;
 
-/// The file systems that can be simulated.
-pub const FILE_SYSTEMS: &[&str] =
-    &["ext4", "xfs", "btrfs", "tmpfs", "memfd", "gate", "gatej", "gatex", "gateb", "dax4", "daxx"];
-
 /// The kind of a file system of this name; none if there is none.
 pub fn kind(fs: &str) -> Option<FsKind> {
     match fs {
@@ -77,22 +73,30 @@ impl Sources {
     }
 }
 
-/// Pages that the file may come to have.
-fn capacity(sequence: &Sequence) -> u32 {
-    let pages = |bytes: u64| bytes.div_ceil(PAGE) as u32;
-    let most = sequence.lines.iter().map(|line| match &line.op {
+/// Pages of so many bytes.
+fn pages(bytes: u64) -> u32 {
+    bytes.div_ceil(PAGE) as u32
+}
+
+/// Pages that a file has up to the last one that an operation names.
+fn reach(op: &Op) -> u32 {
+    match op {
         Op::Mmap { first, pages, .. } => first + pages,
         Op::Truncate { size } => pages(*size),
         Op::WriteBytes { bytes, .. } | Op::Fallocate { bytes, .. } => pages(bytes.at + bytes.len),
-        Op::Read { page, .. } | Op::Write { page, .. } | Op::Splice { page } => page + 1,
-        Op::Background { op, .. } => match &**op {
-            Op::Truncate { size } => pages(*size),
-            Op::Read { page, .. } | Op::Write { page, .. } => page + 1,
-            _ => 0,
-        },
+        Op::Read { page, .. }
+        | Op::Write { page, .. }
+        | Op::Splice { page }
+        | Op::DirectSelf { page, .. } => page + 1,
+        Op::Background { op, .. } => reach(op),
         _ => 0,
-    });
-    most.max().unwrap_or(0).max(sequence.pages).max(pages(sequence.size))
+    }
+}
+
+/// Pages that the file may come to have.
+fn capacity(sequence: &Sequence) -> u32 {
+    let most = sequence.lines.iter().map(|line| reach(&line.op)).max().unwrap_or(0);
+    most.max(sequence.pages).max(pages(sequence.size))
 }
 
 fn disk(name: &str, kind: DiskKind) -> DiskPlan {

@@ -13,4 +13,4 @@ mod machine;
 pub(super) mod values;
 
 pub use drive::{Simulated, simulate};
-pub use machine::{FILE_SYSTEMS, kind};
+pub use machine::kind;

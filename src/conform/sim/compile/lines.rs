@@ -97,7 +97,8 @@ impl Compiler<'_> {
             },
             Line::Madvise { at, pages, advice } => self.madvise(thread, *at, *pages, *advice),
             Line::Mlock { at, pages, lock } => {
-                let Some(first) = self.at(*at)? else { return Ok(Doing::Known("ENXIO")) };
+                let first = self.range(*at, *pages, "mlock")?;
+                let Some(first) = first else { return Ok(Doing::Known("ENXIO")) };
                 let (pages, lock) = (*pages, *lock);
                 Ok(self.plain(thread, Op::Mlock { first, pages, lock }))
             }
@@ -177,11 +178,20 @@ impl Compiler<'_> {
         }
     }
 
-    fn madvise(&mut self, thread: usize, at: At, pages: u32, advice: Madvice) -> Compile {
-        let Some(first) = self.at(at)? else { return Ok(Doing::Known("ENXIO")) };
-        if self.slots[at.slot].is_some_and(|s| at.page + pages > s.pages) {
-            return missing("madv beyond the end of a mapping");
+    /// Pages of a mapping; none if there is none in the slot. What lies beyond its end, another
+    /// mapping or nothing, is where the recorder's libc put it.
+    fn range(&self, at: At, pages: u32, what: &str) -> Result<Option<VPage>, String> {
+        match self.slots[at.slot] {
+            Some(shown) if at.page + pages > shown.pages => {
+                Err(format!("{what} beyond the end of a mapping"))
+            }
+            _ => self.at(at),
         }
+    }
+
+    fn madvise(&mut self, thread: usize, at: At, pages: u32, advice: Madvice) -> Compile {
+        let first = self.range(at, pages, "madv")?;
+        let Some(first) = first else { return Ok(Doing::Known("ENXIO")) };
         let advice = match advice {
             Madvice::DontNeed => Advice::DontNeed,
             Madvice::PageOut => Advice::PageOut,
@@ -324,6 +334,8 @@ impl Compiler<'_> {
                 self.pipe.push((slot, false));
                 Ok(Doing::Run(self.ops(thread, &[op]), Meaning::Spliced { slot }))
             }
+            // filemap_splice_read and its likes copy there, and hold no page of the file.
+            Line::Splice { .. } if self.fs == FsKind::Dax => missing("splice of a file on pmem"),
             Line::Splice { page } => {
                 let slot = self.slot("pipe", 1);
                 self.pipe.push((slot, true));
@@ -337,7 +349,8 @@ impl Compiler<'_> {
     /// io_uring registers a buffer. As long as GUP does not refuse mappings of files, it calls
     /// pin_user_pages, looks at what it has got, and lets go.
     fn register(&mut self, at: At, pages: u32, thread: usize) -> Compile {
-        let Some(first) = self.at(at)? else { return Ok(Doing::Known("ENXIO")) };
+        let first = self.range(at, pages, "ureg")?;
+        let Some(first) = first else { return Ok(Doing::Known("ENXIO")) };
         let looks = self.strategy.longterm.leaves_files_to_callers();
         let shows = self.slots[at.slot].map(|shown| self.plan.vmas[shown.vma.index()].backing);
         let file = matches!(shows, Some(Backing::File { .. })) && self.fs != FsKind::Tmpfs;

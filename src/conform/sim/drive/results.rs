@@ -101,6 +101,7 @@ impl Driver {
             child,
             pins,
             sd: (!busy).then(|| eye.dirty(&stage.slots)),
+            unrecorded: Vec::new(),
         };
         look::end_row(&mut self.letters, busy);
         seen
@@ -146,7 +147,7 @@ impl Driver {
         let after_evict = self.contents(after);
         let now = Counts::now(&self.sim.world);
         let outstanding_pins = now.acquired as i64 - now.released as i64;
-        Ended { content, fsync, after_evict, outstanding_pins }
+        Ended { content, fsync, after_evict, outstanding_pins, unrecorded: Vec::new() }
     }
 
     /// What reads of the pages gave.
