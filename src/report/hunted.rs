@@ -1,7 +1,9 @@
 //! What came of a hunt for broken claims, as data and as text.
 
 use super::paint::{BROKEN, DIM, HELD, paint, wrap};
-use super::verdicts::{grouped, line};
+use super::runs::{Quickest, counts, share};
+use super::shell;
+use super::verdicts::{grouped, line, steps};
 use serde::Serialize;
 
 /// Version of the shape of the JSON document.
@@ -24,6 +26,12 @@ pub struct Hunted {
     pub runs: u64,
     /// Steps of all runs.
     pub steps: u64,
+    /// Distinct states, those of each scenario.
+    pub states: u64,
+    /// Whether there were more states than memory to count them.
+    pub more_states: bool,
+    /// Runs that were made again and compared step by step.
+    pub checked: u64,
     /// Each invariant.
     pub claims: Vec<Claimed>,
     /// Claims that do not hold.
@@ -35,10 +43,30 @@ pub struct Hunted {
 pub struct Claimed {
     /// The invariant.
     pub invariant: &'static str,
-    /// Scenarios whose design claimed to keep it, and in which it could have been broken.
+    /// Runs in which its premise arose, under whatever design.
+    pub reached: u64,
+    /// Scenarios whose design claimed to keep it, and in which its premise arose.
     pub tested: u64,
+    /// Those of them in which it was broken.
+    pub broken: u64,
+    /// The 95% interval of the probability that such a scenario breaks it. Scenarios are drawn
+    /// independently of each other; the runs of one are not.
+    pub interval: (f64, f64),
+    /// The run that breaks the claim after the fewest steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quickest: Option<Earliest>,
     /// Scenarios in which it was broken and no claim was made.
     pub unclaimed: u64,
+}
+
+/// A run of a made-up scenario that breaks a claim early.
+#[derive(Clone, Debug, Serialize)]
+pub struct Earliest {
+    /// The number of the scenario.
+    pub number: u64,
+    /// The run.
+    #[serde(flatten)]
+    pub run: Quickest,
 }
 
 /// A claim that does not hold.
@@ -73,16 +101,15 @@ impl Hunted {
         );
         wrap(&mut out, width, "", "  ", &how);
         out.push('\n');
-        let (scenarios, runs) = (grouped(self.scenarios), grouped(self.runs));
-        let text = format!("{scenarios} scenarios, {runs} runs, {} steps", grouped(self.steps));
+        let text = format!(
+            "{} scenarios, {} runs, {}",
+            grouped(self.scenarios),
+            grouped(self.runs),
+            counts(self.steps, (self.states, self.more_states), self.checked)
+        );
         line(&mut out, width, "ran", &text);
-        let broken = |c: &&Claimed| self.broken.iter().any(|b| b.invariant == c.invariant);
-        let kept = self.claims.iter().filter(|c| c.tested > 0 && !broken(c));
-        let kept: Vec<String> =
-            kept.map(|c| format!("{} ({})", c.invariant, grouped(c.tested))).collect();
-        if !kept.is_empty() {
-            line(&mut out, width, "kept", &paint(HELD, &kept.join(", ")));
-        }
+        self.premises(&mut out, width);
+        self.kept(&mut out, width);
         let open = self.claims.iter().filter(|c| c.unclaimed > 0);
         let open: Vec<String> =
             open.map(|c| format!("{} ({})", c.invariant, grouped(c.unclaimed))).collect();
@@ -92,28 +119,73 @@ impl Hunted {
         }
         let mut kinds: Vec<&Failed> = self.broken.iter().collect();
         kinds.sort_by_key(|b| (b.invariant, &b.design, b.number));
-        for of_one in kinds.chunk_by(|a, b| (a.invariant, &a.design) == (b.invariant, &b.design)) {
-            claim(&mut out, width, of_one);
+        for claim in self.claims.iter().filter(|c| c.broken > 0) {
+            lost(&mut out, width, claim);
+            let own: Vec<&Failed> =
+                kinds.iter().filter(|b| b.invariant == claim.invariant).copied().collect();
+            own.chunk_by(|a, b| a.design == b.design).for_each(|d| design(&mut out, width, d));
         }
         out
     }
+
+    /// Which premises arose.
+    fn premises(&self, out: &mut String, width: usize) {
+        let (arose, never): (Vec<_>, Vec<_>) = self.claims.iter().partition(|c| c.reached > 0);
+        let mut text = format!("of {} of {} invariants", arose.len(), self.claims.len());
+        if !never.is_empty() {
+            let names: Vec<&str> = never.iter().map(|c| c.invariant).collect();
+            text.push_str(&format!("; never of {}", names.join(", ")));
+        }
+        line(out, width, "premises", &text);
+    }
+
+    /// Which claims held, in how many scenarios in which they could have been broken, and how
+    /// often they may still be.
+    fn kept(&self, out: &mut String, width: usize) {
+        let kept = self.claims.iter().filter(|c| c.tested > 0 && c.broken == 0);
+        let kept = kept.map(|c| {
+            let most = c.interval.1 * 100.0;
+            format!("{} (0 of {}, at most {most:.3}%)", c.invariant, grouped(c.tested))
+        });
+        let kept: Vec<String> = kept.collect();
+        if !kept.is_empty() {
+            let of = "broken in so many of the scenarios whose design claims to keep it and in \
+                      which it was at risk (95%): ";
+            line(out, width, "kept", &(of.to_string() + &paint(HELD, &kept.join(", "))));
+        }
+    }
+}
+
+/// A claim that was broken: how often, and the quickest run that breaks it.
+fn lost(out: &mut String, width: usize, claim: &Claimed) {
+    let name = paint(BROKEN, claim.invariant);
+    let all = "scenarios whose design claims it and in which it was at risk";
+    let share = share(claim.broken, claim.tested, all, claim.interval);
+    let text = format!("{name}: in {share}");
+    let Some(Earliest { number, run }) = &claim.quickest else {
+        return line(out, width, "broken", &text);
+    };
+    let after = steps(run.steps);
+    let text = format!("{text}; quickest: run {} of scenario {number}, after {after}", run.run);
+    line(out, width, "broken", &text);
+    let command = paint(DIM, &shell::join(&run.repeat));
+    wrap(out, width.max(72), "         ", "         ", &command);
 }
 
 /// What broke a claim of one design: in how many ways, and the first of them.
-fn claim(out: &mut String, width: usize, kinds: &[&Failed]) {
+fn design(out: &mut String, width: usize, kinds: &[&Failed]) {
     let Some(first) = kinds.first() else { return };
     let ways = if kinds.len() == 1 { "way" } else { "ways" };
     let text = format!(
-        "{}: claimed by {}, broken in {} {ways}; first: {}",
-        paint(BROKEN, first.invariant),
+        "claimed by {}, broken in {} {ways}; first: {}",
         first.design,
         grouped(kinds.len() as u64),
         first.between
     );
-    line(out, width, "broken", &text);
-    wrap(out, width.max(72), "         ", "         ", &paint(DIM, &first.repeat));
+    wrap(out, width, "         - ", "           ", &text);
+    wrap(out, width.max(72), "           ", "           ", &paint(DIM, &first.repeat));
     for file in kinds.iter().filter_map(|b| b.file.as_ref()) {
         let command = paint(DIM, &format!("gupsim replay {file}"));
-        wrap(out, width.max(72), "         ", "         ", &command);
+        wrap(out, width.max(72), "           ", "           ", &command);
     }
 }
