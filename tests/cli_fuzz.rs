@@ -290,7 +290,7 @@ fn made_up_scenarios_are_the_same_on_any_number_of_threads_and_can_be_printed() 
     assert_eq!(run("1"), run("2"));
     let text = run("1");
     assert!(text.contains("60 scenarios, 2,400 runs, "), "{text}");
-    assert!(text.contains(" distinct states; ") && text.contains("\npremises of "), "{text}");
+    assert!(text.contains(" distinct states; ") && text.contains("\nuse-after-free  "), "{text}");
     let found = json(&args[..4]);
     for claim in found["claims"].as_array().unwrap() {
         let interval: Vec<f64> =

@@ -55,7 +55,8 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
         if let Some(run) = args.run {
             let setting = setting::of(&loaded, &StrategyFlags::default(), loaded.strategy);
             let repeat = repeat(args, number, Some(run));
-            let setting = Setting { seed: args.seed, repeat, ..setting };
+            let scenario = format!("scenario {number}");
+            let setting = Setting { scenario, seed: args.seed, repeat, ..setting };
             return super::fuzz::show(args, &loaded, loaded.strategy, &options.runs, setting);
         }
         out::print(&write::text(&loaded.scenario))?;

@@ -108,15 +108,7 @@ impl Hunted {
             counts(self.steps, (self.states, self.more_states), self.checked)
         );
         line(&mut out, width, "ran", &text);
-        self.premises(&mut out, width);
-        self.kept(&mut out, width);
-        let open = self.claims.iter().filter(|c| c.unclaimed > 0);
-        let open: Vec<String> =
-            open.map(|c| format!("{} ({})", c.invariant, grouped(c.unclaimed))).collect();
-        if !open.is_empty() {
-            let text = format!("broken where no design claims to keep it: {}", open.join(", "));
-            line(&mut out, width, "open", &text);
-        }
+        self.table(&mut out, width);
         let mut kinds: Vec<&Failed> = self.broken.iter().collect();
         kinds.sort_by_key(|b| (b.invariant, &b.design, b.number));
         for claim in self.claims.iter().filter(|c| c.broken > 0) {
@@ -128,30 +120,40 @@ impl Hunted {
         out
     }
 
-    /// Which premises arose.
-    fn premises(&self, out: &mut String, width: usize) {
-        let (arose, never): (Vec<_>, Vec<_>) = self.claims.iter().partition(|c| c.reached > 0);
-        let mut text = format!("of {} of {} invariants", arose.len(), self.claims.len());
-        if !never.is_empty() {
-            let names: Vec<&str> = never.iter().map(|c| c.invariant).collect();
-            text.push_str(&format!("; never of {}", names.join(", ")));
+    /// Each invariant: how often its premise arose, how its claims fared, and what else broke it.
+    fn table(&self, out: &mut String, width: usize) {
+        out.push('\n');
+        let heading = format!(
+            "{:22}{:>10}{:>10}{:>8}  {:21}{:>6}",
+            "rule", "at risk", "claimed", "broken", "of all (95%)", "open"
+        );
+        out.push_str(&(paint(DIM, &heading) + "\n"));
+        for c in &self.claims {
+            let (low, high) = c.interval;
+            let interval = match c.tested {
+                0 => "-".into(),
+                _ => format!("{:.3}% to {:.3}%", low * 100.0, high * 100.0),
+            };
+            let style = if c.broken > 0 { BROKEN } else { HELD };
+            let of = |n: u64| if n == 0 { "-".to_string() } else { grouped(n) };
+            let broken = if c.tested == 0 { "-".into() } else { grouped(c.broken) };
+            let row = format!(
+                "{:22}{:>10}{:>10}{}  {interval:21}{:>6}",
+                c.invariant,
+                of(c.reached),
+                of(c.tested),
+                paint(style, &format!("{broken:>8}")),
+                of(c.unclaimed)
+            );
+            out.push_str(&(row + "\n"));
         }
-        line(out, width, "premises", &text);
-    }
-
-    /// Which claims held, in how many scenarios in which they could have been broken, and how
-    /// often they may still be.
-    fn kept(&self, out: &mut String, width: usize) {
-        let kept = self.claims.iter().filter(|c| c.tested > 0 && c.broken == 0);
-        let kept = kept.map(|c| {
-            let most = c.interval.1 * 100.0;
-            format!("{} (0 of {}, at most {most:.3}%)", c.invariant, grouped(c.tested))
-        });
-        let kept: Vec<String> = kept.collect();
-        if !kept.is_empty() {
-            let of = "broken in so many of the scenarios whose design claims to keep it and in \
-                      which it was at risk (95%): ";
-            line(out, width, "kept", &(of.to_string() + &paint(HELD, &kept.join(", "))));
+        let legend = "at risk: runs in which its premise arose; claimed: scenarios whose design claims \
+                      to keep it, at risk; broken: those of them in which it was, and the probability \
+                      that such a scenario breaks it; open: scenarios in which it was broken and \
+                      nobody claims to keep it";
+        wrap(out, width, "", "  ", &paint(DIM, legend));
+        if !self.broken.is_empty() {
+            out.push('\n');
         }
     }
 }
