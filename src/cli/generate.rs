@@ -292,7 +292,8 @@ mod tests {
         let hunted = hunted(&args, &options, &tally);
         let lost = hunted.claims.iter().find(|c| c.broken > 0).unwrap();
         assert!(lost.interval.0 > 0.0 && lost.interval.1 < 1.0 && lost.broken <= lost.tested);
-        let (text, first) = (hunted.text(1000), lost.quickest.as_ref().unwrap());
+        let text = crate::report::paint::plain(&hunted.text(1000));
+        let first = lost.quickest.as_ref().unwrap();
         let (number, run, after) = (first.number, first.run.run, first.run.steps);
         for part in [
             format!("{}: in {} of {} scenarios whose", lost.invariant, lost.broken, lost.tested),

@@ -147,10 +147,10 @@ impl Hunted {
             );
             out.push_str(&(row + "\n"));
         }
-        let legend = "at risk: runs in which its premise arose; claimed: scenarios whose design claims \
-                      to keep it, at risk; broken: those of them in which it was, and the probability \
-                      that such a scenario breaks it; open: scenarios in which it was broken and \
-                      nobody claims to keep it";
+        let legend = "at risk: runs in which its premise arose; claimed: scenarios whose design \
+                      claims to keep it, at risk; broken: those of them in which it was, and the \
+                      probability that such a scenario breaks it; open: scenarios in which it was \
+                      broken and nobody claims to keep it";
         wrap(out, width, "", "  ", &paint(DIM, legend));
         if !self.broken.is_empty() {
             out.push('\n');

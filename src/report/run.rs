@@ -179,10 +179,10 @@ fn find_move(sim: &Sim, choice: &Choice) -> Result<Move, String> {
     }
 }
 
-/// Plays a schedule leniently: a fault that cannot happen does not, an agent goes up to `ahead` steps
-/// on its own to where it can do what is wanted of it, choices that cannot be made even then are
-/// left out, and it ends with the first move that breaks some of `wanted`. For machines that have
-/// changed since.
+/// Plays a schedule leniently: a fault that cannot happen does not, an agent goes up to `ahead`
+/// steps on its own to where it can do what is wanted of it, choices that cannot be made even then
+/// are left out, and it ends with the first move that breaks some of `wanted`. For machines that
+/// have changed since.
 pub fn lenient(start: &Sim, schedule: &Schedule, wanted: Props, ahead: usize) -> Vec<Move> {
     let mut sim = start.clone();
     let mut moves = Vec::new();

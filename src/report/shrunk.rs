@@ -84,7 +84,8 @@ pub struct Passes {
     pub before: usize,
     /// Whether it comes even later: when nobody else can go on.
     pub waited: bool,
-    /// Its steps, if they were asked for, and those of the failing run, carried on past its failure.
+    /// Its steps, if they were asked for, and those of the failing run, carried on past its
+    /// failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shown: Option<Beside>,
 }
