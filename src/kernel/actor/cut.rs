@@ -136,10 +136,10 @@ impl What {
         let (map, page) = (&cx.map, u64::from(PAGE_SIZE));
         match self {
             What::Tail { file, size } => {
-                let (now, sealed) = (cx.get::<Size>(file).bytes(), |s| seal::sealed(cx, file, s));
+                let now = || cx.get::<Size>(file).bytes();
                 // shmem_setattr()
-                let shrinks = size < now && sealed(Seal::Shrink);
-                let sealed = shrinks || (size > now && sealed(Seal::Grow));
+                let sealed = (seal::sealed(cx, file, Seal::Shrink) && size < now())
+                    || (seal::sealed(cx, file, Seal::Grow) && size > now());
                 let large = size > page * map.pages_of(file).count() as u64;
                 if sealed { Some(-EPERM) } else { large.then_some(-EINVAL) }
             }

@@ -115,7 +115,11 @@ pub fn set_error(w: &mut World, at: FilePage, errno: i32, unwritten: Contents) {
     w.update::<FileState>(file, |s| {
         s.with_wb_err(s.wb_err().wrapping_add(1)).with_wb_nospc(errno == ENOSPC)
     });
-    let (excused, newest) = (w.get::<Excused>(at).0, w.get::<Newest>(at).0);
+    let excused = w.get::<Excused>(at).0;
+    if excused == Contents::ZERO {
+        return w.set(at, Excused(unwritten)); // the first error: nothing to weigh against
+    }
+    let newest = w.get::<Newest>(at).0;
     let all = w.patches.merge([excused, unwritten, newest], |[excused, unwritten, newest]| {
         let still = newest == excused || newest.older_than(excused);
         let keeps = still || unwritten.older_than(excused);

@@ -138,10 +138,12 @@ impl WriteFile {
 
     /// `shmem_write_begin`: the file is sealed against it.
     fn sealed(self, cx: &Step) -> bool {
-        let (file, page) = (cx.map.file_of(self.at), u64::from(PAGE_SIZE));
-        let end = u64::from(cx.map.index_in_file(self.at)) * page + u64::from(self.part.1);
-        let grows = end > cx.get::<Size>(file).bytes();
-        seal::write_sealed(cx, file) || (grows && seal::sealed(cx, file, Seal::Grow))
+        let file = cx.map.file_of(self.at);
+        let grows = || {
+            let start = u64::from(cx.map.index_in_file(self.at)) * u64::from(PAGE_SIZE);
+            start + u64::from(self.part.1) > cx.get::<Size>(file).bytes()
+        };
+        seal::write_sealed(cx, file) || (seal::sealed(cx, file, Seal::Grow) && grows())
     }
 
     fn bytes(self) -> Ret {

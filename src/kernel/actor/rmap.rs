@@ -274,6 +274,9 @@ impl Machine for RmapWalk {
 /// Whether any of these pages of a mapping is locked. Folios are base pages where anything is:
 /// see `mlock`.
 fn locked(w: &World, vma: Vma, first: VPage, pages: u32) -> bool {
+    if !w.map.mlocks {
+        return false;
+    }
     let state = w.get::<VmaState>(vma);
     let start = w.map.vma_pages[vma.0 as usize].start;
     state.locked() != 0 && state.any_locked(first.0 - start, pages)

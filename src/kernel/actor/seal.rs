@@ -127,12 +127,15 @@ fn held(w: &World, at: FilePage) -> bool {
     })
 }
 
-/// Whether a file has a seal.
+/// Whether a file has a seal. Where no program seals anything, nothing is looked at.
+#[inline]
 pub fn sealed(w: &World, file: File, seal: Seal) -> bool {
-    w.map.file(file).fs == FsKind::Tmpfs && w.get::<FileState>(file).seals() & seal.bit() != 0
+    let has = || w.get::<FileState>(file).seals() & seal.bit() != 0;
+    w.map.seals && w.map.file(file).fs == FsKind::Tmpfs && has()
 }
 
 /// Whether a seal forbids new writers (`F_SEAL_WRITE | F_SEAL_FUTURE_WRITE`).
+#[inline]
 pub fn write_sealed(w: &World, file: File) -> bool {
     sealed(w, file, Seal::Write) || sealed(w, file, Seal::FutureWrite)
 }
@@ -150,6 +153,9 @@ fn writably_mapped(w: &World, file: File) -> bool {
 /// EPERM, or whether it can never become writable (VM_MAYWRITE is taken away). Up to 6.6
 /// F_SEAL_WRITE let nobody map the file shared, not even for reading (28464bbb2ddc).
 pub fn may_map(w: &World, file: File, write: bool) -> Result<bool, Ret> {
+    if !w.map.seals {
+        return Ok(false);
+    }
     match write_sealed(w, file) {
         true if write => Err(-EPERM),
         true => Ok(true),

@@ -144,9 +144,9 @@ fn space_leak(w: &World, waits: &dyn Waits, subject: Subject, _: Actor) -> Judge
             BlockUse::Busy => !may_be_released(w, block),
             BlockUse::Owned | BlockUse::Shared => {
                 let owner = w.block_owner(block).filter(|at| at.0 < w.map.file_page_count());
-                let direct = owner.is_some_and(|at| being_written_directly(w, at));
-                let coming = direct || is_target(w, block);
-                !coming && !owner.is_some_and(named) && !file_pages(w).any(named)
+                let coming =
+                    || owner.is_some_and(|at| being_written_directly(w, at)) || is_target(w, block);
+                !owner.is_some_and(named) && !file_pages(w).any(named) && !coming()
             }
         };
         if leaked {
@@ -243,32 +243,32 @@ fn exposed_beyond_eof(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> J
         return Judgement::NotAsked;
     };
     let newest = w.get::<Newest>(at).0;
-    let bytes = bytes_in_file(w, at);
-    if contents == newest && u32::from(bytes) == PAGE_SIZE && !newest.is_patched() {
-        let zero = newest == Contents::ZERO;
-        return if zero { Judgement::Holds } else { Judgement::NotAsked };
+    // What is shown is mostly the newest.
+    if contents != newest && exposed(w, at, [contents, newest], left) {
+        let size = w.cell::<Size>(w.map.file_of(at));
+        return Judgement::Broken([w.cell::<Extent>(at), size]);
     }
+    let asked = u32::from(bytes_in_file(w, at)) < PAGE_SIZE
+        || w.patches.runs(newest).any(|r| r.holds == Contents::ZERO)
+        || contents == Contents::ZERO;
+    if asked { Judgement::Holds } else { Judgement::NotAsked }
+}
+
+/// Whether a byte is shown that is not the file's, or not any more; `left` as in [`Fact::Shown`].
+fn exposed(w: &World, at: FilePage, [shown, newest]: [Contents; 2], left: bool) -> bool {
     let own = w.map.origin_of_file(at);
     let crashed = w.get::<Power>(One(0)).crashed();
     let zeroes_brought =
-        w.get::<Extent>(at).block().is_some() && direct_writes(w, at).next().is_some();
-    let exposed = anywhere(w, [contents, newest], WHOLE, |[shown, newest]| {
+        || w.get::<Extent>(at).block().is_some() && direct_writes(w, at).next().is_some();
+    anywhere(w, [shown, newest], WHOLE, |[shown, newest]| {
         let Some(version) = shown.version() else { return false };
         let same = newest.version().is_some_and(|n| n.origin == version.origin);
         if version.origin != own && !same && !brought(w, at, version.origin) {
             return true;
         }
-        let cut = newest == Contents::ZERO && !zeroes_brought && !left;
-        !crashed && cut && complete(w, version)
-    });
-    if exposed {
-        let size = w.cell::<Size>(w.map.file_of(at));
-        return Judgement::Broken([w.cell::<Extent>(at), size]);
-    }
-    let asked = u32::from(bytes) < PAGE_SIZE
-        || w.patches.runs(newest).any(|r| r.holds == Contents::ZERO)
-        || contents == Contents::ZERO;
-    if asked { Judgement::Holds } else { Judgement::NotAsked }
+        let cut = newest == Contents::ZERO && !left && !crashed;
+        cut && complete(w, version) && !zeroes_brought()
+    })
 }
 
 /// Whether some program writes contents of this origin directly to a page of a file. Until the

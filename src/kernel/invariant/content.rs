@@ -77,13 +77,13 @@ fn excused(lost: Contents, carried: Contents) -> bool {
 
 /// Whether a page of a file would lack something of its newest contents after a final sync.
 fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
-    if being_written_directly(w, at) {
-        return false;
-    }
     let synced = match w.cached(at).filter(|&f| will_be_written(w, at, f)) {
         Some(frame) => w.data(frame),
         None => w.disk_contents(at),
     };
+    if synced == newest {
+        return false;
+    }
     // A page that is locked is in the hands of somebody for whom the run did not wait (a program
     // that goes round for ever): write(2) is about to dirty it, writeback about to write it. Who
     // died with the lock held (BUG) will not.
@@ -92,11 +92,12 @@ fn never_synced(w: &World, at: FilePage, newest: Contents) -> bool {
         |f: &Frame| Actor::unpack(w.get::<FolioLock>(w.head(*f)).owner()).is_some_and(alive);
     let in_hand = w.cached(at).filter(locked).map_or(synced, |frame| w.data(frame));
     let all = [synced, in_hand, newest, w.get::<Excused>(at).0];
-    anywhere(w, all, (0, bytes_in_file(w, at)), |[found, in_hand, newest, carried]| {
+    let lost = |[found, in_hand, newest, carried]: [Contents; 4]| {
         let lacks = |found| found != newest && !newest.older_than(found);
         let lost = newest != Contents::ZERO && lacks(found) && lacks(in_hand);
         lost && !excused(newest, carried)
-    })
+    };
+    anywhere(w, all, (0, bytes_in_file(w, at)), lost) && !being_written_directly(w, at)
 }
 
 /// Whether writeback would find the cached page and write it.
@@ -137,6 +138,9 @@ fn lost_in_crash(w: &World, at: FilePage, promised: Contents) -> bool {
         }
         _ => Contents::ZERO,
     };
+    if durable == promised {
+        return false;
+    }
     let all = [durable, promised, w.get::<Newest>(at).0, w.get::<Excused>(at).0];
     anywhere(w, all, (0, bytes_in_file(w, at)), |[found, promised, now, carried]| {
         let superseded = now == Contents::ZERO || found == now;
@@ -196,7 +200,7 @@ fn clean_but_newer(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judg
         Kind::Flags | Kind::FolioLock => {
             let head = Frame(object);
             let flags = w.get::<Flags>(head);
-            if flags.pmem() || flags.tail() {
+            if flags.pmem() || flags.tail() || !settled(w, head, flags) {
                 return Judgement::NotAsked;
             }
             worst((0..1u32 << flags.order()).map(|n| of_frame(w, head.plus(n))))
@@ -230,6 +234,12 @@ fn worst(all: impl Iterator<Item = Judgement>) -> Judgement {
     worst
 }
 
+/// Whether a folio is clean, and nobody is about to change it or to write it.
+fn settled(w: &World, head: Frame, flags: Flags) -> bool {
+    let clean = flags.uptodate() && !flags.dirty() && !flags.writeback();
+    clean && w.get::<FolioLock>(head).owner() == 0
+}
+
 fn of_frame(w: &World, frame: Frame) -> Judgement {
     match w.get::<Owner>(frame).file_page() {
         Some(at) if w.map.pmem_block(frame).is_none() => of_page(w, at),
@@ -244,9 +254,7 @@ fn of_page(w: &World, at: FilePage) -> Judgement {
         return Judgement::NotAsked;
     }
     let head = w.head(frame);
-    let flags = w.get::<Flags>(head);
-    let settled = flags.uptodate() && !flags.dirty() && !flags.writeback();
-    if !settled || w.get::<FolioLock>(head).owner() != 0 {
+    if !settled(w, head, w.get(head)) {
         return Judgement::NotAsked;
     }
     let (data, disk) = (w.data(frame), w.disk_contents(at));

@@ -5,6 +5,7 @@ use crate::kernel::world::facts::{Fact, FactKind};
 use crate::kernel::world::machine::{BlockState, BlockUse, Pinned, RefType};
 use crate::kernel::world::objects::{Counts, Flags, Holders, MappingPins, Owner};
 use crate::kernel::world::page::ZERO_PAGE;
+use crate::kernel::world::pins::PinCount;
 use crate::kernel::world::{Actor, Block, File, Frame, Kind, SlotPage, World};
 
 /// See its `doc`.
@@ -119,11 +120,13 @@ pub const COUNT_BALANCE: Invariant = Invariant {
 
 fn count_balance(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgement {
     let Subject::Wrote { kind, object, old } = subject else { return Judgement::NotAsked };
+    let of_mapping = w.rules.pin.of_mapping;
     match kind {
         Kind::MappingPins => return mapping_balance(w, File(object)),
+        Kind::Owner if !of_mapping => return Judgement::NotAsked,
         // A page that is freed with its last unpin is no page of its file any more.
         Kind::Owner => {
-            let file = w.home(Owner::from_bits(old)).filter(|_| w.rules.pin.of_mapping);
+            let file = w.home(Owner::from_bits(old));
             return file.map_or(Judgement::NotAsked, |file| mapping_balance(w, file));
         }
         _ => {}
@@ -137,7 +140,7 @@ fn count_balance(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgem
     if taken || !agrees(w, frame, flags) {
         return Judgement::Broken([w.cell::<Counts>(frame), w.cell::<Holders>(frame)]);
     }
-    match w.home_of(frame).filter(|_| w.rules.pin.of_mapping) {
+    match of_mapping.then(|| w.home_of(frame)).flatten() {
         Some(file) => mapping_balance(w, file),
         None => Judgement::Holds,
     }
@@ -151,7 +154,8 @@ fn agrees(w: &World, head: Frame, flags: Flags) -> bool {
         (true, false) => (0, 1),
         _ => (holders.ptes(), 0),
     };
-    let (adds, pins) = (w.pin_adds(head), i64::from(holders.pins()));
+    let pins = i64::from(holders.pins());
+    let adds = if pins == 0 { PinCount::default() } else { w.pin_adds(head) };
     let plain = base
         + i64::from(holders.cache())
         + i64::from(holders.private())

@@ -50,13 +50,14 @@ fn foreign_dma(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -> Judgemen
         };
     }
     if is_private(w, shown) && !maps(w.get(shown), frame) {
-        let mapped_by = |own: bool| {
-            let is = |&v: &VPage| (w.map.mm_of(v) == w.map.mm_of(shown)) == own;
-            w.map.kin(shown).filter(is).find(|&v| maps(w.get(v), frame))
-        };
+        let mut mapped = w.map.kin(shown).filter(|&v| maps(w.get(v), frame)).peekable();
+        let first = mapped.peek().copied();
         // What mremap has moved is the program's own under another address.
-        return match (mapped_by(true), mapped_by(false)) {
-            (None, Some(other)) => Judgement::Broken([w.cell::<Pte>(other), w.cell::<Pte>(shown)]),
+        let own = |v: VPage| w.map.mm_of(v) == w.map.mm_of(shown);
+        return match first {
+            Some(other) if !mapped.any(own) => {
+                Judgement::Broken([w.cell::<Pte>(other), w.cell::<Pte>(shown)])
+            }
             _ => Judgement::Holds,
         };
     }

@@ -205,6 +205,13 @@ impl World {
     /// not, is led to the first (`xas_find_marked` goes from a sibling entry back to the head).
     #[inline]
     pub fn folio_slots(&self, at: FilePage) -> Range<u32> {
+        match self.map.large_folios {
+            true => self.slots_of_large(at),
+            false => at.0..at.0 + 1,
+        }
+    }
+
+    fn slots_of_large(&self, at: FilePage) -> Range<u32> {
         let alone = at.0..at.0 + 1;
         if self.map.file(self.map.file_of(at)).folio_order == 0 {
             return alone;

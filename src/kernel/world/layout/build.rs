@@ -63,7 +63,9 @@ impl Layout {
         layout.index_programs();
         layout.find_syncers();
         let programs = || layout.plan.threads.iter().flat_map(|t| &t.program);
+        layout.large_folios = layout.plan.files.iter().any(|f| f.folio_order > 0);
         layout.reflinks = programs().any(|op| matches!(op, Op::Reflink { .. }));
+        layout.seals = programs().any(|op| matches!(op, Op::AddSeal { .. }));
         layout.mlocks = programs().any(|op| matches!(op, Op::Mlock { .. }));
         layout
     }

@@ -65,8 +65,12 @@ pub struct Layout {
     synced: Vec<Vec<(File, u32)>>,
     /// Number of asked pages.
     asked: u32,
+    /// Whether any file has folios of more than one page.
+    pub large_folios: bool,
     /// Whether any program makes files share blocks (xfs: `xfs_is_cow_inode`).
     pub reflinks: bool,
+    /// Whether any program seals a memfd.
+    pub seals: bool,
     /// Whether any program locks memory.
     pub mlocks: bool,
 }
@@ -255,6 +259,7 @@ impl Layout {
     /// The virtual pages that an anonymous page may be mapped by through fork and mremap: the same
     /// place in the mapping, in its copies, ancestors and descendants, and in what it was or may
     /// be moved to.
+    #[inline]
     pub fn kin(&self, page: VPage) -> impl Iterator<Item = VPage> + '_ {
         let vma = self.vma_of(page);
         let offset = page.0 - self.vma_pages[vma.index()].start;
