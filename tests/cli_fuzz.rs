@@ -147,6 +147,62 @@ fn what_cannot_be_avoided_is_nobodys_fault() {
     assert!(text.contains("blame    every run breaks it, in whatever order"), "{text}");
 }
 
+#[test]
+fn what_is_shrunk_is_one_json_document_with_the_odds_of_every_step() {
+    let out = dir("shrink-json").join("small.json");
+    let out = out.to_str().unwrap();
+    let args = ["shrink", ORPHAN, "--out", out, "--nearest-pass"];
+    let found = json(&args);
+    assert_eq!(found["format"], 1);
+    assert_eq!((&found["finding"], &found["shrink"]["scenario"]), (&ORPHAN.into(), &out.into()));
+    assert_eq!(found["fingerprint"]["invariant"], "silent-orphan-dma");
+    let keys = ["threads", "operations", "pages", "faults", "steps", "preemptions"];
+    for key in keys {
+        let (before, after) = (found["before"][key].as_u64(), found["after"][key].as_u64());
+        assert!(after.is_some() && after <= before, "{key}: {before:?} -> {after:?}");
+    }
+    let steps = found["after"]["steps"].as_u64().unwrap() as usize;
+    let odds = found["blame"]["after_steps"].as_array().unwrap();
+    let odds: Vec<f64> = odds.iter().map(|p| p.as_f64().unwrap()).collect();
+    assert_eq!((odds.len(), odds.last()), (steps + 1, Some(&1.0)));
+    let from = found["blame"]["inevitable_from"].as_u64().unwrap() as usize;
+    let certain: Vec<bool> = odds.iter().map(|&p| p > 1.0 - 1e-9).collect();
+    assert!(certain[from..].iter().all(|c| *c) && !certain[from - 1], "{from}: {odds:?}");
+    assert_eq!(found["shown"]["steps"].as_array().unwrap().len(), steps);
+    let beside = &found["nearest_pass"]["shown"];
+    assert!(beside["passes"]["findings"].as_array().unwrap().is_empty());
+    assert!(!beside["fails"]["findings"].as_array().unwrap().is_empty());
+    // The text has the odds beside the steps that change them, and only there.
+    let text = stdout(&gupsim(&args[..4]));
+    let mut shown = 0;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some(n) = words.first().and_then(|n| n.parse::<usize>().ok()) else { continue };
+        let Some(percent) = words.get(1).and_then(|w| w.strip_suffix('%')) else { continue };
+        let said: f64 = percent.parse().unwrap();
+        assert!((said - odds[n] * 100.0).abs() < 0.006, "step {n}: {line}");
+        shown += 1;
+    }
+    let changes = odds.windows(2).filter(|w| (w[1] - w[0]).abs() > 1e-9).count();
+    assert!(shown == changes && changes > 5, "{shown} of {changes} changes");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(words.join(" ").matches("<- inevitable from here").count(), 1, "{text}");
+}
+
+#[test]
+fn a_noisy_finding_loses_its_noise_and_a_fault_that_did_no_harm() {
+    let dir = dir("noisy");
+    let out = dir.to_str().unwrap();
+    let found = json(&["fuzz", "tests/cli/noisy.json", "--runs", "300", "--out", out]);
+    let file = found[0]["broken"][0]["kinds"][0]["file"].as_str().unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    for left in ["noise-", "faults", "cpus", "log", "repeat", "..", "\"pages\": 4", "eio"] {
+        assert!(!text.contains(left), "{left} is not needed:\n{text}");
+    }
+    assert!(text.contains("\"register\": { \"at\": \"buf[0]\" }"), "{text}");
+    assert!(text.contains("\"dma_write\": \"mr[0]\""), "{text}");
+}
+
 /// Interrupts a command after a while; what it printed, and its exit code.
 fn interrupted(args: &[&str]) -> (String, Option<i32>) {
     let bin = assert_cmd::cargo::cargo_bin("gupsim");
@@ -212,7 +268,19 @@ fn made_up_scenarios_are_the_same_on_any_number_of_threads_and_can_be_printed() 
     let args = ["fuzz", "--generate=60", "--seed", "5", "--jobs"];
     let run = |jobs: &str| stdout(&gupsim(&[&args[..], &[jobs]].concat()));
     assert_eq!(run("1"), run("2"));
-    assert!(run("1").contains("60 scenarios, 2,400 runs"), "{}", run("1"));
+    let text = run("1");
+    assert!(text.contains("60 scenarios, 2,400 runs, "), "{text}");
+    assert!(text.contains(" distinct states; ") && text.contains("\nuse-after-free  "), "{text}");
+    let found = json(&args[..4]);
+    for claim in found["claims"].as_array().unwrap() {
+        let interval: Vec<f64> =
+            claim["interval"].as_array().unwrap().iter().map(|p| p.as_f64().unwrap()).collect();
+        let (broken, tested) = (&claim["broken"], claim["tested"].as_u64().unwrap());
+        assert!(*broken == 0 && interval[0] == 0.0, "{claim}");
+        // Wilson's interval of 0 of n ends at z^2 / (n + z^2).
+        let most = 3.8415 / (tested as f64 + 3.8415);
+        assert!((interval[1] - most).abs() < 1e-3, "{claim}: {most}");
+    }
     let print = ["fuzz", "--generate", "--seed", "5", "--number", "7"];
     let text = stdout(&gupsim(&print));
     let title = "\"title\": \"made up, seed 5, number 7: ";
@@ -220,6 +288,10 @@ fn made_up_scenarios_are_the_same_on_any_number_of_threads_and_can_be_printed() 
     let file = dir("made").join("seven.json");
     std::fs::write(&file, text).unwrap();
     assert!(code(&["replay", file.to_str().unwrap()]) < 2, "it is a scenario like any other");
+    let shown = stdout(&gupsim(&[&print[..], &["--run", "3"]].concat()));
+    let again = "repeat   gupsim fuzz --generate --seed 5 --number 7 --run 3\n";
+    assert!(shown.contains("made up, seed 5, number 7: ") && shown.contains(again), "{shown}");
+    assert_eq!(code(&["fuzz", "--generate", "--run", "3"]), 2, "of which scenario?");
 }
 
 /// Shrinks into a file; its exit code and what it said.

@@ -5,10 +5,12 @@ use gupsim::engine::model::{Model, Props};
 use gupsim::fuzz;
 use gupsim::generate::hunt::{self, Design, Options, Tally};
 use gupsim::generate::options::Feature;
+use gupsim::judged::Judged;
 use gupsim::kernel::invariant::TABLE;
 use gupsim::kernel::sim::Sim;
 use gupsim::kernel::strategy::claims::CLAIMS;
-use gupsim::kernel::strategy::{Guard, Preset};
+use gupsim::kernel::strategy::{Guard, Preset, Strategy};
+use gupsim::report::signature::failures;
 use gupsim::scenario::write;
 use gupsim::schedule::{Kind, Params};
 
@@ -25,7 +27,7 @@ fn options(scenarios: u64, jobs: usize) -> Options {
         steps: 2_000,
         jobs: 1,
         check_every: 20,
-        bytes: 0,
+        bytes: 1 << 24,
     };
     Options { seed: 0, scenarios, designs: designs(), without: None, runs, jobs }
 }
@@ -73,10 +75,12 @@ fn every_invariant_has_one_claim_and_every_claim_an_invariant() {
     assert_eq!(CLAIMS.len(), TABLE.len());
 }
 
-fn numbers(tally: &Tally) -> (u64, u64, u64, [u64; 32], [u64; 32], Vec<String>) {
-    let Tally { scenarios, runs, steps, tested, unclaimed, broken, .. } = tally;
-    let broken = broken.values().map(|b| format!("{b:?}")).collect();
-    (*scenarios, *runs, *steps, *tested, *unclaimed, broken)
+fn numbers(tally: &Tally) -> (Vec<u64>, [[u64; 32]; 4], Vec<String>) {
+    let Tally { scenarios, runs, steps, states, checked, .. } = *tally;
+    let Tally { reached, tested, failed, unclaimed, .. } = *tally;
+    let broken = tally.broken.values().map(|b| format!("{b:?}")).collect();
+    let counts = vec![scenarios, runs, steps, states, checked];
+    (counts, [reached, tested, failed, unclaimed], broken)
 }
 
 #[test]
@@ -96,6 +100,32 @@ fn no_preset_breaks_what_it_claims_to_keep() {
         Props((0..TABLE.len()).filter(|&i| tally.tested[i] > 0).fold(0, |s, i| s | 1 << i));
     assert!(tested.iter().count() > 12, "{tested:?}");
     assert!(tally.unclaimed.iter().any(|&n| n > 0));
+}
+
+#[test]
+fn the_quickest_run_that_breaks_a_claim_can_be_made_again() {
+    let options = Options { without: Some(Guard::MkwriteTruncated), ..options(200, 2) };
+    let tally = hunt::hunt(&options, &());
+    let quickest = tally.quickest.iter().enumerate().filter_map(|(i, q)| Some((i, (*q)?)));
+    let mut some = 0;
+    for (invariant, (steps, number, run)) in quickest {
+        let made = hunt::make(options.seed, number, &options.designs).unwrap();
+        let strategy = Strategy { without: options.without, ..made.loaded.strategy };
+        let start = Judged::new(Sim::new(made.loaded.plan, strategy), Vec::new());
+        let (moves, _) = fuzz::one(&start, &options.runs, run);
+        let all = failures(start.sim(), &moves);
+        let failed = all.iter().find(|f| f.signature.invariant == invariant).unwrap();
+        assert_eq!(failed.steps, steps, "{} in {number}, run {run}", TABLE[invariant].name);
+        assert!((1..=tally.tested[invariant]).contains(&tally.failed[invariant]));
+        some += 1;
+    }
+    assert!(some > 0);
+    for (i, invariant) in TABLE.iter().enumerate() {
+        let sorted = tally.broken.keys().any(|(signature, _)| signature.invariant == i);
+        let failed = tally.failed[i] > 0;
+        assert_eq!((failed, failed), (tally.quickest[i].is_some(), sorted), "{}", invariant.name);
+    }
+    assert!(tally.states > tally.scenarios && !tally.full);
 }
 
 /// Ends a hunt with its first success.

@@ -44,11 +44,11 @@ pub struct Args {
     /// Make up scenarios, so many (see below), and see whether each design keeps what it claims
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true,
           value_parser = clap::value_parser!(u64).range(1..),
-          default_missing_value = generate::SCENARIOS, conflicts_with_all = ["scenarios", "run"])]
+          default_missing_value = generate::SCENARIOS, conflicts_with = "scenarios")]
     generate: Option<u64>,
-    // What is required is not asked for where it would conflict with what is there: so these do.
-    /// With --generate: print this scenario and run none
-    #[arg(long, value_name = "N", requires = "generate", conflicts_with_all = ["scenarios", "run"])]
+    // What is required is not asked for where it would conflict with what is there: so this does.
+    /// With --generate: print this scenario and run none, or only one run of it (--run)
+    #[arg(long, value_name = "N", requires = "generate", conflicts_with = "scenarios")]
     pub(super) number: Option<u64>,
     /// Runs of each scenario [default: 10000, or without end under --time; of a made-up one 40]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -82,7 +82,7 @@ pub struct Args {
     self_check: u64,
     /// Show this run, step by step, and make no other
     #[arg(long, value_name = "N", conflicts_with_all = ["runs", "time", "out"])]
-    run: Option<u64>,
+    pub(super) run: Option<u64>,
     /// How the result is written
     #[arg(long, value_enum, default_value_t = Style::Text)]
     pub(super) format: Style,
@@ -150,7 +150,14 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     if let Some(number) = args.run {
         return match loaded.as_slice() {
-            [(name, scenario, strategy)] => show(args, name, scenario, *strategy, number),
+            [(name, scenario, strategy)] => {
+                let setting = Setting {
+                    seed: args.seed,
+                    repeat: repeat(args, name, Some(number)),
+                    ..setting::of(scenario, &args.strategy, *strategy)
+                };
+                show(args, scenario, *strategy, &options(args), setting)
+            }
             _ => Err(Failure::usage("--run shows a run of one scenario", "name one scenario")),
         };
     }
@@ -290,7 +297,7 @@ fn of_scenario(
         failed: Mutex::default(),
     };
     let tally = fuzz::fuzz(&start, &options, &outside);
-    let elapsed = outside.began.elapsed().as_secs_f64().max(1e-6);
+    let elapsed = outside.began.elapsed().as_secs_f64();
     if let Some((run, step)) = tally.diverged {
         outside.bar.finish_and_clear();
         return Err(Failure::Internal(format!(
@@ -301,13 +308,7 @@ fn of_scenario(
     outside.simplify(&options, &tally);
     outside.bar.finish_and_clear();
     let failed = outside.failed.into_inner().unwrap_or_else(|e| e.into_inner());
-    let rate = |n: u64| grouped((n as f64 / elapsed) as u64);
-    out::say(&format!(
-        "{}: {} runs/s, {} steps/s",
-        loaded.name,
-        rate(tally.runs),
-        rate(tally.steps)
-    ));
+    out::say(&format!("{}: {}", loaded.name, rates(tally.runs, tally.steps, elapsed)));
     let guarantee = match tally.runs {
         0 => None,
         _ => fuzz::one(&start, &options, 0).1,
@@ -322,6 +323,12 @@ fn of_scenario(
     };
     let found = result(&start, args, setting, &tally, Shown { repeat, file, simple });
     Ok((Runs { guarantee, ..found }, failed))
+}
+
+/// How fast it went.
+pub(super) fn rates(runs: u64, steps: u64, seconds: f64) -> String {
+    let rate = |n: u64| grouped((n as f64 / seconds.max(1e-6)) as u64);
+    format!("{} runs/s, {} steps/s", rate(runs), rate(steps))
 }
 
 /// A run of these, up to where it breaks an invariant, made as simple as it gets.
@@ -411,10 +418,22 @@ fn result(
     }
 }
 
-/// The command that repeats the runs, or shows one of them.
+/// The command that repeats the runs of a scenario, or shows one of them.
 fn repeat(args: &Args, scenario: &str, run: Option<u64>) -> Vec<String> {
     let mut words = vec!["gupsim".into(), "fuzz".into(), scenario.to_string()];
-    words.extend(args.strategy.typed());
+    words.extend(how(args));
+    match run {
+        Some(run) => words.extend(["--run".into(), run.to_string()]),
+        None => {
+            words.extend(args.runs.into_iter().flat_map(|n| ["--runs".to_string(), n.to_string()]))
+        }
+    }
+    words
+}
+
+/// What was typed that decides what happens in a run.
+pub(super) fn how(args: &Args) -> Vec<String> {
+    let mut words = args.strategy.typed();
     if args.scheduler != Kind::Random {
         words.extend(["--scheduler".into(), args.scheduler.name().into()]);
     }
@@ -426,34 +445,23 @@ fn repeat(args: &Args, scenario: &str, run: Option<u64>) -> Vec<String> {
     number("seed", args.seed, 0);
     number("bug-depth", args.bug_depth.into(), 3);
     number("steps", args.steps, 20_000);
-    match run {
-        Some(run) => words.extend(["--run".into(), run.to_string()]),
-        None => {
-            words.extend(args.runs.into_iter().flat_map(|n| ["--runs".to_string(), n.to_string()]))
-        }
-    }
     words
 }
 
-/// Shows one run.
-fn show(
+/// Shows the run that was asked for.
+pub(super) fn show(
     args: &Args,
-    name: &str,
     loaded: &Loaded,
     strategy: Strategy,
-    number: u64,
+    options: &fuzz::Options,
+    setting: Setting,
 ) -> Result<Exit, Failure> {
     let start = Judged::new(Sim::new(loaded.plan.clone(), strategy), Vec::new());
-    let (moves, _) = fuzz::one(&start, &options(args), number);
+    let (moves, _) = fuzz::one(&start, options, args.run.unwrap_or_default());
     let sim = start.sim();
     let choices = schedule(sim, &moves);
     let choose = Choose { schedule: Some(&choices), steps: moves.len(), ..Choose::default() };
     let (run, _) = record(sim, &choose);
-    let setting = Setting {
-        seed: args.seed,
-        repeat: repeat(args, name, Some(number)),
-        ..setting::of(loaded, &args.strategy, strategy)
-    };
     let every = Show { steps: moves.len() <= super::replay::SMALL, ..Show::default() };
     let report = trace::report(sim, &run, setting, every);
     let format = if args.format == Style::Json { Format::Json } else { Format::Text };

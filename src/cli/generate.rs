@@ -2,14 +2,18 @@
 
 use super::explore::Style;
 use super::failure::Failure;
-use super::fuzz::Args;
-use super::{Exit, findings, out, watch};
+use super::fuzz::{Args, rates};
+use super::strategy::StrategyFlags;
+use super::{Exit, findings, out, setting, watch};
 use crate::generate::hunt::{self, Broken, Control, Design, Made, Options, Tally};
 use crate::judged::Judged;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{Preset, Strategy};
-use crate::report::hunted::{Claimed, FORMAT, Failed, Hunted};
+use crate::litmus::stats::interval_95;
+use crate::report::data::Setting;
+use crate::report::hunted::{Claimed, Earliest, FORMAT, Failed, Hunted};
+use crate::report::runs::Quickest;
 use crate::report::shell;
 use crate::report::verdicts::grouped;
 use crate::scenario::write;
@@ -24,6 +28,8 @@ use std::time::{Duration, Instant};
 const RUNS: u64 = 40;
 /// Most steps of a run: some programs go round for ever.
 const STEPS: usize = 2_000;
+/// Bytes that the set of a scenario's states may take.
+const BYTES: usize = 1 << 26;
 /// Scenarios if nothing says how many.
 pub const SCENARIOS: &str = "1000";
 
@@ -39,16 +45,25 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
             jobs: 1,
             runs: args.runs.unwrap_or(RUNS),
             steps: runs.steps.min(STEPS),
-            // How many states were seen of each is of no interest.
-            bytes: 0,
+            bytes: BYTES,
             ..runs
         },
     };
     if let Some(number) = args.number {
         let made = hunt::make(args.seed, number, &options.designs);
-        let made = made.map_err(|e| refused(number, &e.to_string()))?;
-        out::print(&write::text(&made.loaded.scenario))?;
+        let Made { loaded, .. } = made.map_err(|e| refused(number, &e.to_string()))?;
+        if let Some(run) = args.run {
+            let setting = setting::of(&loaded, &StrategyFlags::default(), loaded.strategy);
+            let repeat = repeat(args, number, Some(run));
+            let scenario = format!("scenario {number}");
+            let setting = Setting { scenario, seed: args.seed, repeat, ..setting };
+            return super::fuzz::show(args, &loaded, loaded.strategy, &options.runs, setting);
+        }
+        out::print(&write::text(&loaded.scenario))?;
         return Ok(Exit::Clean);
+    }
+    if args.run.is_some() {
+        return Err(Failure::usage("--run shows a run of one scenario", "say which: --number N"));
     }
     if let Some(dir) = &args.out {
         super::file::directory(dir)?;
@@ -73,8 +88,7 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
             args.seed
         )));
     }
-    let rate = tally.steps as f64 / outside.began.elapsed().as_secs_f64().max(1e-6);
-    out::say(&format!("{} steps/s", grouped(rate as u64)));
+    out::say(&rates(tally.runs, tally.steps, outside.began.elapsed().as_secs_f64()));
     let hunted = hunted(args, &options, &tally);
     out::print(&match args.format {
         Style::Text => hunted.text(out::stdout_width()),
@@ -148,7 +162,7 @@ fn save(dir: &Path, broken: &Broken, made: &Made) -> Result<(), Failure> {
     let signature = broken.signature;
     let Ok(Made { loaded, .. }) = hunt::of(&made.loaded.scenario) else { return Ok(()) };
     let start = Judged::new(Sim::new(loaded.plan.clone(), loaded.strategy), Vec::new());
-    let Some(moves) = simplify::search(&start, signature, 0, simplify::TRIES * 16) else {
+    let Some(moves) = simplify::search(&start, signature, simplify::TRIES * 4) else {
         // It takes longer than that to come about; the number makes it again.
         return Ok(());
     };
@@ -162,16 +176,16 @@ fn save(dir: &Path, broken: &Broken, made: &Made) -> Result<(), Failure> {
     findings::save(&file(dir, broken), &result)
 }
 
+/// The command that prints a scenario, or shows one of its runs.
+fn repeat(args: &Args, number: u64, run: Option<u64>) -> Vec<String> {
+    let mut words: Vec<String> = ["gupsim", "fuzz", "--generate"].map(String::from).to_vec();
+    words.extend(super::fuzz::how(args));
+    words.extend(["--number".into(), number.to_string()]);
+    words.extend(run.into_iter().flat_map(|run| ["--run".to_string(), run.to_string()]));
+    words
+}
+
 fn hunted(args: &Args, options: &Options, tally: &Tally) -> Hunted {
-    let repeat = |number: u64| {
-        let mut words = vec!["gupsim".to_string(), "fuzz".into(), "--generate".into()];
-        words.extend(args.strategy.typed());
-        if args.seed != 0 {
-            words.extend(["--seed".into(), args.seed.to_string()]);
-        }
-        words.extend(["--number".into(), number.to_string()]);
-        shell::join(&words)
-    };
     let failed = |((signature, design), b): (&(_, String), &Broken)| {
         let signature: &crate::report::signature::Signature = signature;
         let file = args.out.as_deref().map(|dir| file(dir, b)).filter(|f| f.exists());
@@ -181,16 +195,23 @@ fn hunted(args: &Args, options: &Options, tally: &Tally) -> Hunted {
             design: design.clone(),
             scenarios: b.scenarios,
             number: b.number,
-            repeat: repeat(b.number),
+            repeat: shell::join(&repeat(args, b.number, None)),
             file: file.map(|f| f.display().to_string()),
         }
     };
-    let claimed = |(i, tested): (usize, &u64)| Claimed {
+    let earliest = |(steps, number, run)| {
+        let repeat = repeat(args, number, Some(run));
+        Earliest { number, run: Quickest { run, steps, repeat } }
+    };
+    let claimed = |i: usize| Claimed {
         invariant: TABLE[i].name,
-        tested: *tested,
+        reached: tally.reached[i],
+        tested: tally.tested[i],
+        broken: tally.failed[i],
+        interval: interval_95(tally.failed[i], tally.tested[i]),
+        quickest: tally.quickest[i].map(earliest),
         unclaimed: tally.unclaimed[i],
     };
-    let of_table = tally.tested.iter().enumerate().take(TABLE.len());
     Hunted {
         format: FORMAT,
         seed: args.seed,
@@ -199,7 +220,10 @@ fn hunted(args: &Args, options: &Options, tally: &Tally) -> Hunted {
         scenarios: tally.scenarios,
         runs: tally.runs,
         steps: tally.steps,
-        claims: of_table.map(claimed).collect(),
+        states: tally.states,
+        more_states: tally.full,
+        checked: tally.checked,
+        claims: (0..TABLE.len()).map(claimed).collect(),
         broken: tally.broken.iter().map(failed).collect(),
     }
 }
@@ -207,6 +231,7 @@ fn hunted(args: &Args, options: &Options, tally: &Tally) -> Hunted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::strategy::Guard;
     use crate::kernel::strategy::claims::CLAIMS;
     use crate::schedule::{Kind, Params};
 
@@ -235,5 +260,51 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
         assert!(found.schedule.is_some_and(|s| !s.0.is_empty()));
         assert_eq!(found.scenario.expect[0].invariant.as_deref(), Some(signature.invariant()));
+    }
+
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_broken_claim_comes_with_its_share_and_the_line_that_shows_its_quickest_run() {
+        let typed = ["fuzz", "--generate", "--seed", "3", "--preset", "linux-6.18"];
+        let args = <Typed as clap::Parser>::parse_from(typed).args;
+        let options = Options {
+            seed: 3,
+            scenarios: 60,
+            designs: designs(&args).unwrap(),
+            without: Some(Guard::MkwriteTruncated),
+            jobs: 1,
+            runs: fuzz::Options {
+                kind: Kind::Random,
+                params: Params { seed: 3, depth: 3, steps: None },
+                runs: RUNS,
+                steps: STEPS,
+                jobs: 1,
+                check_every: 0,
+                bytes: BYTES,
+            },
+        };
+        let tally = hunt::hunt(&options, &());
+        let hunted = hunted(&args, &options, &tally);
+        let lost = hunted.claims.iter().find(|c| c.broken > 0).unwrap();
+        assert!(lost.interval.0 > 0.0 && lost.interval.1 < 1.0 && lost.broken <= lost.tested);
+        let text = crate::report::paint::plain(&hunted.text(1000));
+        let first = lost.quickest.as_ref().unwrap();
+        let (number, run, after) = (first.number, first.run.run, first.run.steps);
+        for part in [
+            format!("{}: in {} of {} scenarios whose", lost.invariant, lost.broken, lost.tested),
+            format!("; quickest: run {run} of scenario {number}, after {after} steps\n"),
+            format!(
+                " gupsim fuzz --generate --preset linux-6.18 --seed 3 --number {number} --run \
+                 {run}\n"
+            ),
+            "         - claimed by linux-6.18, broken in ".to_string(),
+        ] {
+            assert!(text.contains(&part), "no {part:?} in:\n{text}");
+        }
     }
 }

@@ -1,24 +1,25 @@
 //! `gupsim shrink`: a failing run made as simple as it gets, scenario and schedule together.
 
+use super::explore::Style;
 use super::strategy::StrategyFlags;
 use super::watch::{self, Watch};
 use super::{Exit, failure::Failure, file, findings, out, search, setting};
-use crate::engine::blame::{Blame, blame};
+use crate::engine::blame::blame;
 use crate::engine::model::{Model, Props};
 use crate::engine::run::{Limits, Runner};
-use crate::engine::shrink::{NearestPass, nearest_pass, preemptions};
+use crate::engine::shrink::{nearest_pass, preemptions};
 use crate::judged::Judged;
 use crate::kernel::sim::{Move, Sim};
+use crate::report::agents;
 use crate::report::data::{Report, Setting};
-use crate::report::paint::{BROKEN, HELD, STEP, WAIT, command, paint, wrap};
 use crate::report::run::{Choose, record, schedule};
+use crate::report::shrunk::{Beside, FORMAT, Measures, Odds, Passes, Shrunk};
 use crate::report::signature::{Failed, Signature, failures};
 use crate::report::trace::{self, Show};
-use crate::report::verdicts::line;
-use crate::report::{agents, text};
 use crate::scenario::types::{Scenario, Verdict};
 use crate::scenario::{Loaded, load, open, write};
 use crate::schedule::random::RandomWalk;
+use crate::simplify::reduce::size;
 use crate::simplify::{self, Failing};
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,9 @@ pub struct Args {
     /// Show the steps of the nearest run that does not fail, too
     #[arg(long)]
     nearest_pass: bool,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Style::Text)]
+    format: Style,
 }
 
 const EXAMPLES: &str = "\
@@ -87,12 +91,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let signature = failed.signature;
     let moves = moves[..failed.steps].to_vec();
-    let before = (simplify::size(&loaded.scenario), cost(&start, &moves));
+    let before = measures(&loaded.scenario, &start, &moves);
     let given = simplify::scenario(&loaded.scenario, start.sim(), &moves, signature);
     let bar = watch::line();
     let first = Failing { loaded: Loaded { scenario: given, ..loaded }, start, moves };
     let small = simplify::simplify(first, signature, |f| {
-        let [threads, operations, ..] = simplify::size(&f.loaded.scenario);
+        let [threads, operations, ..] = size(&f.loaded.scenario);
         let length = f.moves.len();
         bar.set_message(format!("{threads} threads, {operations} operations, {length} steps"));
         !watch::interrupted()
@@ -103,8 +107,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let name = path.display().to_string();
     verify(&name, &write::text(&result), signature)?;
     findings::save(&path, &result)?;
-    let after = (simplify::size(&result), cost(&small.start, &small.moves));
-    out::print(&show(args, &path, &small, signature, before, after))?;
+    let sizes = [before, measures(&result, &small.start, &small.moves)];
+    let shrunk = shrunk(args, &path, &small, signature, sizes);
+    out::print(&match args.format {
+        Style::Text => shrunk.text(out::stdout_width()),
+        Style::Json => shrunk.json(),
+    })?;
     Ok(Exit::Violated)
 }
 
@@ -165,9 +173,9 @@ fn named(scenario: &Scenario) -> Props {
     found.fold(Props::NONE, |s, (i, _)| s.union(Props::one(i)))
 }
 
-/// Steps and preemptions.
-fn cost(start: &Judged, moves: &[Move]) -> [u64; 2] {
-    [moves.len() as u64, preemptions(start, moves) as u64]
+/// How large a scenario and a run of it are.
+fn measures(scenario: &Scenario, start: &Judged, moves: &[Move]) -> Measures {
+    Measures::new(size(scenario), [moves.len() as u64, preemptions(start, moves) as u64])
 }
 
 /// Where a result is written by default.
@@ -193,120 +201,48 @@ fn verify(name: &str, text: &str, signature: Signature) -> Result<(), Failure> {
     Err(Failure::Internal(format!("{name} does not fail as it should")))
 }
 
-fn show(
+/// What was made of a finding, and what explains it.
+fn shrunk(
     args: &Args,
     path: &Path,
     small: &Failing,
     signature: Signature,
-    before: ([u64; 4], [u64; 2]),
-    after: ([u64; 4], [u64; 2]),
-) -> String {
-    let width = out::stdout_width().max(40);
-    let mut text = String::new();
-    let name = path.display().to_string();
-    let report = report(small, &name, &small.moves);
-    let title = format!("{}: {}", paint(STEP, &name), report.setting.title);
-    wrap(&mut text, width, "", "  ", &title);
-    wrap(&mut text, width, "", "  ", &text::design(&report.setting));
-    text.push('\n');
-    let failure = format!("{}: {}", paint(BROKEN, signature.invariant()), signature.steps());
-    line(&mut text, width, "failure", &failure);
-    let keys = ["threads", "operations", "pages", "faults", "steps", "preemptions"];
-    let flat = |(a, b): ([u64; 4], [u64; 2])| a.into_iter().chain(b);
-    let sizes = keys.iter().zip(flat(before).zip(flat(after)));
-    let sizes: Vec<String> = sizes
-        .map(|(key, (from, to))| match from == to {
-            true => format!("{key} {to}"),
-            false => format!("{key} {from} -> {to}"),
-        })
-        .collect();
-    line(&mut text, width, "size", &sizes.join(", "));
-    let shown = explain(&mut text, args, small, signature, width);
-    text.push('\n');
-    text::trace(&mut text, &self::report(small, &name, &shown), width);
-    text::summary(&mut text, &report, width);
-    command(&mut text, "repeat   ", STEP, &report.command());
-    text
-}
-
-/// What explains a failure: how little would have saved it, and where it was lost. Gives the run
-/// that is to be shown after it.
-fn explain(
-    out: &mut String,
-    args: &Args,
-    small: &Failing,
-    signature: Signature,
-    width: usize,
-) -> Vec<Move> {
-    let (start, moves) = (&small.start, &small.moves);
-    let words = in_words(start.sim(), moves);
+    [before, after]: [Measures; 2],
+) -> Shrunk {
+    let (start, moves, name) = (&small.start, &small.moves, path.display().to_string());
+    let blame = blame(start, signature.invariant, moves, SMALL, &Watch::new(None, None));
+    let odds = blame.map(|blame| Odds::new(blame, &in_words(start.sim(), moves)));
+    let report = |moves: &[Move]| report(small, &name, moves);
+    let failing = |moves: &[Move]| {
+        let mut report = report(moves);
+        odds.iter().for_each(|odds| odds.beside(&mut report));
+        report
+    };
+    let limits = [NEIGHBOURS, NEIGHBOURS + CARRY_ON];
     let wanted = Props::one(signature.invariant);
     let near = match moves.len() {
-        0..=NEIGHBOURS => {
-            let limits = [NEIGHBOURS, NEIGHBOURS + CARRY_ON];
-            nearest_pass(start, moves, wanted, limits, watch::interrupted)
-        }
+        0..=NEIGHBOURS => nearest_pass(start, moves, wanted, limits, watch::interrupted),
         _ => None,
     };
-    match &near {
-        None if watch::interrupted() => {}
-        None => line(out, width, "passes", "no run that differs by one stretch of one agent"),
-        Some(near) => {
-            let words = in_words(start.sim(), &near.failing);
-            line(out, width, "passes", &paint(HELD, &moved(near, &words)));
-        }
+    let interrupted = near.is_none() && watch::interrupted();
+    let near = near.map(|near| {
+        let both = || Beside { passes: report(&near.moves), fails: failing(&near.failing) };
+        let words = in_words(start.sim(), &near.failing);
+        Passes::new(&near, &words, args.nearest_pass.then(both))
+    });
+    let shown = failing(moves);
+    Shrunk {
+        format: FORMAT,
+        setting: shown.setting.clone(),
+        finding: args.finding.clone(),
+        fingerprint: signature.into(),
+        before,
+        after,
+        nearest_pass: near,
+        interrupted,
+        blame: odds,
+        shown,
     }
-    if let Some(blame) = blame(start, signature.invariant, moves, SMALL, &Watch::new(None, None)) {
-        line(out, width, "blame", &paint(WAIT, &blamed(&blame, &words)));
-    }
-    if let (Some(near), true) = (near, args.nearest_pass) {
-        out.push_str("\nThe nearest run that does not fail:\n\n");
-        text::trace(out, &report(small, &small.loaded.name, &near.moves), width);
-        let on = match near.failing.len() > moves.len() {
-            true => format!(", at step {}, carried on", moves.len()),
-            false => String::new(),
-        };
-        out.push_str(&format!("The run that does{on}:\n"));
-        return near.failing;
-    }
-    moves.clone()
-}
-
-/// Which stretch of a run was moved, in words.
-fn moved(near: &NearestPass<Move>, words: &[String]) -> String {
-    let (from, end) = (near.moved.start, near.moved.end);
-    let stretch = match end - from {
-        1 => format!("step {} ({})", from + 1, words[from]),
-        _ => format!("steps {} to {end} ({} to {})", from + 1, words[from], words[end - 1]),
-    };
-    match near.before {
-        _ if near.waited => format!("if {stretch} came only when nobody else could go on"),
-        to if to < from => format!("if {stretch} came before step {} ({})", to + 1, words[to]),
-        to => format!("if {stretch} came only after step {to} ({})", words[to - 1]),
-    }
-}
-
-/// Where a failure was lost, in words.
-fn blamed(blame: &Blame, words: &[String]) -> String {
-    let percent = |p: f64| match p {
-        p if p > 0.0 && p < 0.001 => format!("1 in {:.0}", 1.0 / p),
-        p => format!("{:.2}%", p * 100.0),
-    };
-    let first = blame.after.first().copied().unwrap_or(0.0);
-    if first > 1.0 - 1e-9 {
-        return "every run breaks it, in whatever order".into();
-    }
-    let mut text = format!("of random runs {} break it", percent(first));
-    let rises = blame.after.windows(2).map(|w| w[1] - w[0]).enumerate();
-    if let Some((most, _)) = rises.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))) {
-        let (from, to) = (percent(blame.after[most]), percent(blame.after[most + 1]));
-        let step = &words[most];
-        text.push_str(&format!("; step {} ({step}) raises that from {from} to {to}", most + 1));
-    }
-    if let Some(n) = blame.inevitable_from {
-        text.push_str(&format!("; after step {} it is inevitable", n + 1));
-    }
-    text
 }
 
 /// Each step of a run: who, and which step.
@@ -328,6 +264,7 @@ fn report(small: &Failing, name: &str, moves: &[Move]) -> Report {
     let (run, _) = record(sim, &choose);
     let words = ["gupsim", "replay", name];
     let setting = Setting {
+        scenario: name.to_string(),
         scheduled: moves.len(),
         repeat: words.map(String::from).to_vec(),
         ..setting::of(&small.loaded, &StrategyFlags::default(), sim.strategy)

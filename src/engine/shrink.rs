@@ -58,8 +58,24 @@ fn switches<M: Model>(start: &M, run: &[M::Move]) -> usize {
     run.windows(2).filter(|w| start.agent(w[0]) != start.agent(w[1])).count()
 }
 
-/// A simpler run for the same failure, to a fixpoint: first fewer preemptions, then shorter, then
-/// fewer switches. `fails` judges a run that can be made as it stands (the moves after the
+/// A run's moves for which the outside world could have decided in the ordinary way (which is an
+/// agent's first move), with that move.
+fn unusual<M: Model>(start: &M, run: &[M::Move]) -> Vec<(usize, M::Move)> {
+    let mut model = start.clone();
+    let mut enabled = Vec::new();
+    let mut found = Vec::new();
+    for (i, &mv) in run.iter().enumerate() {
+        model.moves(&mut enabled);
+        let first = enabled.iter().find(|m| model.agent(**m) == model.agent(mv));
+        found.extend(first.filter(|m| **m != mv).map(|&m| (i, m)));
+        model.apply(mv);
+    }
+    found
+}
+
+/// A simpler run for the same failure, to a fixpoint: first with fewer moves that an outside party
+/// decided in an unusual way (faults), then fewer preemptions, then shorter, then fewer switches.
+/// `fails` judges a run that can be made as it stands (the moves after the
 /// failure left out) and says whether it is the same failure.
 ///
 /// `run` is returned as it is if it does not fail itself.
@@ -69,7 +85,10 @@ pub fn shrink<M: Model>(
     wanted: Props,
     mut fails: impl FnMut(&[M::Move]) -> bool,
 ) -> Vec<M::Move> {
-    let cost = |r: &[M::Move]| (preemptions(start, r), r.len(), switches(start, r));
+    let cost = |r: &[M::Move]| {
+        let faults = unusual(start, r).len();
+        (faults, preemptions(start, r), r.len(), switches(start, r))
+    };
     let mut attempt = |schedule: &[M::Move]| {
         let done = replay(start, schedule, wanted);
         (done.broken.0 & wanted.0 != 0 && fails(&done.moves)).then_some(done.moves)
@@ -89,8 +108,9 @@ pub fn shrink<M: Model>(
     }
 }
 
-/// Schedules near a run, those that would help most first: without a stretch of it, and with a
-/// stretch of one agent moved up to that agent's last or next stretch.
+/// Schedules near a run, those that would help most first: with a move decided in the ordinary way,
+/// without a stretch of it, and with a stretch of one agent moved up to that agent's last or next
+/// stretch.
 fn candidates<'a, M: Model>(
     start: &'a M,
     run: &'a [M::Move],
@@ -117,7 +137,12 @@ fn candidates<'a, M: Model>(
         let near = [join(start, run, &blocks, i, false), join(start, run, &blocks, i, true)];
         near.into_iter().flatten()
     });
-    agents.chain(moved).chain(without)
+    let ordinary = unusual(start, run).into_iter().map(|(i, mv)| {
+        let mut changed = run.to_vec();
+        changed[i] = mv;
+        changed
+    });
+    ordinary.chain(agents).chain(moved).chain(without)
 }
 
 /// Stretches of a run that belong to one agent each, as ranges.

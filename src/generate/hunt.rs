@@ -5,6 +5,7 @@
 //! number of threads; of failures of one kind under one design the lowest number is kept.
 
 use super::scenario;
+use crate::engine::explore::visited::Seen;
 use crate::fuzz;
 use crate::judged::Judged;
 use crate::kernel::invariant::TABLE;
@@ -130,10 +131,22 @@ pub struct Tally {
     pub runs: u64,
     /// Steps of all runs.
     pub steps: u64,
-    /// For each invariant, the scenarios for which it was claimed and its premise arose.
+    /// Distinct states: those of each scenario, all together.
+    pub states: u64,
+    /// Whether some states were not counted because the memory for them was full.
+    pub full: bool,
+    /// Runs that were made twice.
+    pub checked: u64,
+    /// For each invariant, the runs in which its premise arose.
+    pub reached: [u64; 32],
+    /// For each invariant, the scenarios for which it was claimed and in which its premise arose.
     pub tested: [u64; 32],
+    /// For each invariant, the scenarios in which it was broken although it was claimed.
+    pub failed: [u64; 32],
     /// For each invariant, the scenarios in which it was broken and nobody had claimed it.
     pub unclaimed: [u64; 32],
+    /// For each broken claim the fewest steps to it, the scenario and the run.
+    pub quickest: [Option<(usize, u64, u64)>; 32],
     /// Claims that do not hold, by how and under which design.
     pub broken: BTreeMap<(Signature, String), Broken>,
     /// The first scenario that could not be compiled, and why.
@@ -147,10 +160,20 @@ impl Tally {
         self.scenarios += other.scenarios;
         self.runs += other.runs;
         self.steps += other.steps;
-        for (mine, theirs) in
-            [(&mut self.tested, other.tested), (&mut self.unclaimed, other.unclaimed)]
-        {
+        self.states += other.states;
+        self.full |= other.full;
+        self.checked += other.checked;
+        let sums = [
+            (&mut self.reached, other.reached),
+            (&mut self.tested, other.tested),
+            (&mut self.failed, other.failed),
+            (&mut self.unclaimed, other.unclaimed),
+        ];
+        for (mine, theirs) in sums {
             mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+        }
+        for (mine, theirs) in self.quickest.iter_mut().zip(other.quickest) {
+            *mine = mine.iter().copied().chain(theirs).min();
         }
         for (key, theirs) in other.broken {
             match self.broken.get_mut(&key) {
@@ -224,13 +247,22 @@ fn one(options: &Options, number: u64, control: &impl Control, lowest: &Lowest, 
     tally.scenarios += 1;
     tally.runs += found.runs;
     tally.steps += found.steps;
+    tally.states += found.states.len() as u64;
+    tally.full |= found.full;
+    tally.checked += found.checked;
     if let Some((run, step)) = found.diverged {
         tally.diverged = [tally.diverged, Some((number, run, step))].into_iter().flatten().min();
     }
     for i in 0..TABLE.len() {
         let claims = made.claims(i);
-        tally.tested[i] += u64::from(claims && found.reached[i] > 0);
-        tally.unclaimed[i] += u64::from(!claims && found.broken[i] > 0);
+        let broken = found.broken[i] > 0;
+        tally.reached[i] += found.reached[i];
+        tally.tested[i] += u64::from(claims && (found.reached[i] > 0 || broken));
+        tally.failed[i] += u64::from(claims && broken);
+        tally.unclaimed[i] += u64::from(!claims && broken);
+        let quickest = found.quickest[i].filter(|_| claims);
+        let quickest = quickest.map(|(steps, run)| (steps, number, run));
+        tally.quickest[i] = tally.quickest[i].into_iter().chain(quickest).min();
     }
     for (signature, run) in found.kinds {
         if !made.claims(signature.invariant) {

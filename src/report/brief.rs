@@ -5,7 +5,7 @@
 //! halves of the race, what its second party had done just before, the last changes of the
 //! evidence, and for waits who took what is waited for. Numbers say how much is left out.
 
-use super::columns::Columns;
+use super::columns::{Columns, micros};
 use super::data::*;
 use super::paint::*;
 use super::text;
@@ -135,7 +135,8 @@ fn drawn(report: &Report, lines: &[Line], width: usize) -> String {
     let mut out = String::new();
     wrap(&mut out, width, "", "      ", &columns.heading());
     for line in lines {
-        let first = columns.before_step(line.agent, line.step, line.time_ns);
+        let time = line.time_ns.map(micros).unwrap_or_default();
+        let first = columns.before_step(line.agent, line.step, &time);
         let hang = format!("{}  ", columns.before_rest(line.agent));
         let mut text = line.text.clone();
         if line.times > 1 {

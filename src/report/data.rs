@@ -81,6 +81,10 @@ pub struct Step {
     /// When it was made, in simulated nanoseconds; absent in untimed runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_ns: Option<u64>,
+    /// Where the report is about a violation, and the step changes how likely it is: the
+    /// probability that it still comes.
+    #[serde(skip)]
+    pub odds: Option<f64>,
     /// The agent.
     pub agent: String,
     /// The operation that begins with this step, as its caller would write it.

@@ -28,6 +28,7 @@ pub mod run;
 pub mod runs;
 pub mod sarif;
 pub mod shell;
+pub mod shrunk;
 pub mod signature;
 pub mod text;
 pub mod trace;

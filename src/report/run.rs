@@ -179,20 +179,44 @@ fn find_move(sim: &Sim, choice: &Choice) -> Result<Move, String> {
     }
 }
 
-/// Plays a schedule leniently: choices that cannot be made are left out, and it ends with the
-/// first move that breaks some of `wanted`. For machines that have changed since.
-pub fn lenient(start: &Sim, schedule: &Schedule, wanted: Props) -> Vec<Move> {
+/// Plays a schedule leniently: a fault that cannot happen does not, an agent goes up to `ahead`
+/// steps on its own to where it can do what is wanted of it, choices that cannot be made even then
+/// are left out, and it ends with the first move that breaks some of `wanted`. For machines that
+/// have changed since.
+pub fn lenient(start: &Sim, schedule: &Schedule, wanted: Props, ahead: usize) -> Vec<Move> {
     let mut sim = start.clone();
     let mut moves = Vec::new();
     for choice in &schedule.0 {
-        let Ok(mv) = find_move(&sim, choice) else { continue };
-        let stepped = sim.apply(mv);
-        moves.push(mv);
-        if stepped.broken.0 & wanted.0 != 0 || sim.ready() == 0 {
-            break;
+        for mv in catch_up(&sim, choice, ahead) {
+            let stepped = sim.apply(mv);
+            moves.push(mv);
+            if stepped.broken.0 & wanted.0 != 0 || sim.ready() == 0 {
+                return moves;
+            }
         }
     }
     moves
+}
+
+/// The moves of an agent up to the one that a choice means; none if it does not come to that.
+fn catch_up(sim: &Sim, choice: &Choice, ahead: usize) -> Vec<Move> {
+    let ordinary = Choice { outcome: None, ..choice.clone() };
+    let meant = |sim: &Sim| find_move(sim, choice).or_else(|_| find_move(sim, &ordinary));
+    if let Ok(mv) = meant(sim) {
+        return vec![mv];
+    }
+    let any = Choice { who: choice.who.clone(), step: None, outcome: None };
+    let (mut sim, mut moves) = (sim.clone(), Vec::new());
+    for _ in 0..ahead {
+        let Ok(mv) = find_move(&sim, &any) else { break };
+        sim.apply(mv);
+        moves.push(mv);
+        if let Ok(mv) = meant(&sim) {
+            moves.push(mv);
+            return moves;
+        }
+    }
+    Vec::new()
 }
 
 /// A run as a schedule, which carries the operation beside each choice.

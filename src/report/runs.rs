@@ -114,6 +114,23 @@ pub struct Held {
     pub reached: u64,
 }
 
+/// What was counted beside runs: steps, distinct states (and whether there were more than memory to
+/// count them), runs that were made again.
+pub(super) fn counts(steps: u64, (states, more): (u64, bool), checked: u64) -> String {
+    let more = if more { "at least " } else { "" };
+    let again = match checked {
+        0 => String::new(),
+        n => format!("; {} made again, step by step the same", grouped(n)),
+    };
+    format!("{} steps, {more}{} distinct states{again}", grouped(steps), grouped(states))
+}
+
+/// So many of all, and what that says of those that were not made.
+pub(super) fn share(some: u64, all: u64, of: &str, (low, high): (f64, f64)) -> String {
+    let (some, all, low, high) = (grouped(some), grouped(all), low * 100.0, high * 100.0);
+    format!("{some} of {all} {of}, {low:.3}% to {high:.3}% of all (95%)")
+}
+
 impl Runs {
     /// Whether anything was broken: in a run, or over all of them.
     pub fn violated(&self) -> bool {
@@ -154,17 +171,8 @@ impl Runs {
     }
 
     fn counts(&self, out: &mut String, width: usize) {
-        let more = if self.more_states { "at least " } else { "" };
-        let again = match self.checked {
-            0 => String::new(),
-            n => format!("; {} made again, step by step the same", grouped(n)),
-        };
-        let text = format!(
-            "{}, {} steps, {more}{} distinct states{again}",
-            grouped(self.runs),
-            grouped(self.steps),
-            grouped(self.states)
-        );
+        let counts = counts(self.steps, (self.states, self.more_states), self.checked);
+        let text = format!("{}, {counts}", grouped(self.runs));
         line(out, width, "runs", &text);
         let kinds = ["finished", "in a deadlock", "in a stall", "cut", "at the limit of steps"];
         let some = self.ends.iter().zip(kinds).filter(|(n, _)| **n > 0);
@@ -177,15 +185,8 @@ impl Runs {
     }
 
     fn failure(&self, out: &mut String, width: usize, broken: &Broken) {
-        let (low, high) = broken.interval;
-        let mut text = format!(
-            "{}: in {} of {} runs, {:.3}% to {:.3}% of all (95%)",
-            paint(BROKEN, broken.invariant),
-            grouped(broken.runs),
-            grouped(self.runs),
-            low * 100.0,
-            high * 100.0
-        );
+        let share = share(broken.runs, self.runs, "runs", broken.interval);
+        let mut text = format!("{}: in {share}", paint(BROKEN, broken.invariant));
         if let Some(quickest) = &broken.quickest {
             let after = steps(quickest.steps);
             text.push_str(&format!("; quickest: run {}, after {after}", quickest.run));

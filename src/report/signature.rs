@@ -28,11 +28,16 @@ impl Signature {
 
     /// The two steps in words.
     pub fn steps(&self) -> String {
-        match (self.first, self.second) {
-            ("", "") => "at the end".into(),
-            ("", second) => second.into(),
-            (first, second) => format!("{first} / {second}"),
-        }
+        between(self.first, self.second)
+    }
+}
+
+/// The two steps of a [`Signature`] in words.
+pub fn between(first: &str, second: &str) -> String {
+    match (first, second) {
+        ("", "") => "at the end".into(),
+        ("", second) => second.into(),
+        (first, second) => format!("{first} / {second}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The report for a terminal: a column per agent, a line per step, violations where they happen.
 
-use super::columns::{Columns, micros};
+use super::columns::{Columns, is_certain, micros, percent};
 use super::data::*;
 use super::paint::*;
 use super::trace::{in_words, step_words};
@@ -89,7 +89,8 @@ fn step_lines(out: &mut String, report: &Report, columns: &Columns, step: &Step)
         let first = columns.before_call(&step.agent);
         wrap(out, width, &first, &hang, &paint(CALL, &format!("> {call}")));
     }
-    let first = columns.before_step(&step.agent, step.n, step.time_ns);
+    let margin = step.time_ns.map(micros).or_else(|| step.odds.map(percent)).unwrap_or_default();
+    let first = columns.before_step(&step.agent, step.n, &margin);
     wrap(out, width, &first, &hang, &does(report, step));
     for wait in &step.blocks {
         let who = if wait.agent == step.agent { String::new() } else { format!("{} ", wait.agent) };
@@ -121,6 +122,9 @@ fn does(report: &Report, step: &Step) -> String {
     }
     if !step.wakes.is_empty() {
         text.push_str(&paint(WAIT, &format!(" [wakes {}]", step.wakes.join(", "))));
+    }
+    if step.odds.is_some_and(is_certain) {
+        text.push_str(&paint(WAIT, " <- inevitable from here"));
     }
     for finding in &report.findings {
         let half = |n: u8| paint(HALF, &format!(" <- ({n}) {}", finding.invariant));

@@ -272,6 +272,7 @@ fn blank(sim: &Sim, mv: Move, n: usize, time_ns: Option<u64>) -> Step {
     Step {
         n,
         time_ns,
+        odds: None,
         agent: agents::name(sim, mv.agent),
         begins: None,
         id: label.map_or("", |l| l.id),

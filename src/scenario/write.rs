@@ -9,25 +9,27 @@ use serde::Deserialize;
 const WIDTH: usize = 100;
 
 /// JSON that keeps the order of members, which is the order of threads.
-#[derive(Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(untagged)]
-enum Node {
+pub enum Node {
+    /// `null`
     Null(()),
+    /// `true` or `false`
     Flag(bool),
+    /// A number.
     Number(serde_json::Number),
+    /// A string.
     Text(String),
+    /// An array.
     List(Vec<Node>),
+    /// An object.
     Object(IndexMap<String, Node>),
 }
 
 /// The text of a scenario, with a newline at its end.
 pub fn text(scenario: &Scenario) -> String {
-    // The types of the format have string keys and finite numbers only: neither step can fail.
-    let plain = serde_json::to_string(scenario).unwrap_or_default();
     let mut out = String::new();
-    if let Ok(node) = serde_json::from_str::<Node>(&plain) {
-        node.write(&mut out, 0, 0, true);
-    }
+    Node::of(scenario).write(&mut out, 0, 0, true);
     out.push('\n');
     out
 }
@@ -37,8 +39,20 @@ fn quoted(text: &str) -> String {
 }
 
 impl Node {
+    /// A scenario as it is written: without what has its default.
+    pub fn of(scenario: &Scenario) -> Node {
+        // The types of the format have string keys and finite numbers only: neither step can fail.
+        let plain = serde_json::to_string(scenario).unwrap_or_default();
+        serde_json::from_str(&plain).unwrap_or(Node::Null(()))
+    }
+
+    /// The scenario that is written so, if it is one; no name in it is resolved.
+    pub fn scenario(&self) -> Option<Scenario> {
+        serde_json::from_str(&self.flat()).ok()
+    }
+
     /// The node on one line.
-    fn flat(&self) -> String {
+    pub fn flat(&self) -> String {
         let join = |items: Vec<String>| items.join(", ");
         match self {
             Node::Null(()) => "null".into(),
