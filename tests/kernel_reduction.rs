@@ -44,7 +44,7 @@ fn reduced_and_full_search_agree_on_the_bundled_scenarios() {
 #[test]
 fn a_reduction_that_saves_next_to_nothing_is_given_up_and_one_that_pays_is_not() {
     let search = |name: &str, options: Options| {
-        let (_, text) = bundled::bundled().into_iter().find(|(n, _)| *n == name).expect("bundled");
+        let (_, text) = bundled::bundled().iter().find(|(n, _)| *n == name).expect("bundled");
         let loaded = load::text(name, text).expect("a bundled scenario");
         explore(&Sim::new(loaded.plan, loaded.strategy), &options, &())
     };
