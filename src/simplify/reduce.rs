@@ -9,6 +9,7 @@ use crate::scenario::op::{Do, Step};
 use crate::scenario::types::{File, Generate, Mapping, Named, Scenario, Thread};
 use crate::scenario::write::Node;
 use indexmap::IndexMap;
+use std::ops::Range;
 
 /// A way to make a scenario simpler by one thing.
 #[derive(Debug)]
@@ -28,11 +29,21 @@ pub const REDUCTIONS: &[Reduction] = &[
     Reduction { what: "leave out a page of a file or of anonymous memory", of: pages::fewer },
 ];
 
-/// Scenarios that are simpler by one thing, the simplest first.
+/// Nodes of the largest scenario that all of them are tried on: its candidates together are as
+/// large as the square of that.
+const LARGE: usize = 600;
+
+/// What is tried on a larger one.
+const COARSE: &[Reduction] =
+    &[Reduction { what: "leave out a stretch of what is there, a 64th of the whole", of: much }];
+
+/// Scenarios that are simpler by one thing, the simplest first. A large scenario is first to become
+/// smaller in large steps.
 pub fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     let bare = Scenario { schedule: Vec::new(), ..scenario.clone() };
     let (node, now) = (Node::of(&bare), weight(&bare));
-    let changed = REDUCTIONS.iter().flat_map(|r| (r.of)(&node));
+    let all = if nodes(&node) > LARGE { COARSE } else { REDUCTIONS };
+    let changed = all.iter().flat_map(|r| (r.of)(&node));
     let read = changed.filter_map(|n| n.scenario()).map(|s| (weight(&s), s));
     let mut simpler: Vec<(Weight, Scenario)> = read.filter(|(w, _)| *w < now).collect();
     simpler.sort_by_key(|(weight, _)| *weight);
@@ -98,13 +109,31 @@ fn sum(node: &Node) -> u64 {
 const KEPT: [&str; 9] =
     ["title", "preset", "strategy", "schedule", "expect", "kind", "fs", "file", "call"];
 
+/// How many nodes a tree has.
+fn nodes(node: &Node) -> usize {
+    match node {
+        Node::List(list) => list.iter().map(nodes).sum::<usize>() + 1,
+        Node::Object(map) => map.values().map(nodes).sum::<usize>() + 1,
+        Node::Null(()) | Node::Flag(_) | Node::Number(_) | Node::Text(_) => 1,
+    }
+}
+
 /// Every tree in which `here` has changed one node.
 fn anywhere(node: &Node, here: &dyn Fn(&Node) -> Vec<Node>) -> Vec<Node> {
+    within(node, &|_| true, here)
+}
+
+/// The same without nodes that are not `worth` looking into.
+fn within(
+    node: &Node,
+    worth: &dyn Fn(&Node) -> bool,
+    here: &dyn Fn(&Node) -> Vec<Node>,
+) -> Vec<Node> {
     let mut out = here(node);
     match node {
         Node::List(list) => {
-            for (i, inner) in list.iter().enumerate() {
-                out.extend(anywhere(inner, here).into_iter().map(|changed| {
+            for (i, inner) in list.iter().enumerate().filter(|(_, inner)| worth(inner)) {
+                out.extend(within(inner, worth, here).into_iter().map(|changed| {
                     let mut list = list.clone();
                     list[i] = changed;
                     Node::List(list)
@@ -112,10 +141,10 @@ fn anywhere(node: &Node, here: &dyn Fn(&Node) -> Vec<Node>) -> Vec<Node> {
             }
         }
         Node::Object(map) => {
-            for (key, inner) in map.iter().filter(|(key, _)| !KEPT.contains(&key.as_str())) {
-                out.extend(
-                    anywhere(inner, here).into_iter().map(|changed| with(map, key, changed)),
-                );
+            let loose = map.iter().filter(|(key, _)| !KEPT.contains(&key.as_str()));
+            for (key, inner) in loose.filter(|(_, inner)| worth(inner)) {
+                let changed = within(inner, worth, here).into_iter();
+                out.extend(changed.map(|changed| with(map, key, changed)));
             }
         }
         Node::Null(()) | Node::Flag(_) | Node::Number(_) | Node::Text(_) => {}
@@ -146,6 +175,38 @@ fn without(root: &Node) -> Vec<Node> {
                 Node::Object(map)
             };
             map.keys().filter(loose).map(rest).collect()
+        }
+        Node::Null(()) | Node::Flag(_) | Node::Number(_) | Node::Text(_) => Vec::new(),
+    })
+}
+
+/// Without a half, a quarter ... of a list or of an object's members, if that is much of the whole.
+fn much(root: &Node) -> Vec<Node> {
+    let least = nodes(root) / 64;
+    let stretches = |len: usize| {
+        let sizes = (0..5).map(move |n| len >> n).take_while(|&size| size > 0);
+        sizes.flat_map(move |size| (0..len).step_by(size).map(move |at| at..(at + size).min(len)))
+    };
+    within(root, &|inner| nodes(inner) >= least, &|node| match node {
+        Node::List(list) => {
+            let large =
+                |r: &Range<usize>| list[r.clone()].iter().map(nodes).sum::<usize>() >= least;
+            let rest = |r: Range<usize>| Node::List([&list[..r.start], &list[r.end..]].concat());
+            stretches(list.len()).filter(large).map(rest).collect()
+        }
+        Node::Object(map) => {
+            let loose = |key: &str| !KEPT.contains(&key) && key != "times";
+            let goes = |r: &Range<usize>, (i, key): (usize, &str)| r.contains(&i) && loose(key);
+            let members = || map.iter().enumerate();
+            let large = |r: &Range<usize>| {
+                let gone = members().filter(|(i, (key, _))| goes(r, (*i, key)));
+                gone.map(|(_, (_, inner))| nodes(inner)).sum::<usize>() >= least
+            };
+            let rest = |r: Range<usize>| {
+                let kept = members().filter(|(i, (key, _))| !goes(&r, (*i, key)));
+                Node::Object(kept.map(|(_, (k, inner))| (k.clone(), inner.clone())).collect())
+            };
+            stretches(map.len()).filter(large).map(rest).collect()
         }
         Node::Null(()) | Node::Flag(_) | Node::Number(_) | Node::Text(_) => Vec::new(),
     })
@@ -211,6 +272,21 @@ mod tests {
             };
             assert!(all.iter().any(simpler), "{}", reduction.what);
         }
+    }
+
+    #[test]
+    fn a_large_scenario_becomes_smaller_in_few_large_steps() {
+        let mut large = load::text("truncate/orphan-rdma", bundled_text()).unwrap().scenario;
+        let program = &mut large.threads.get_mut("app").unwrap().program;
+        let step = program[0].clone();
+        program.extend(std::iter::repeat_n(step, 5_000));
+        let all = candidates(&large);
+        assert!(all.len() < 200, "{}", all.len());
+        assert!(size(&all[0])[1] * 2 < size(&large)[1]);
+    }
+
+    fn bundled_text() -> &'static str {
+        bundled().iter().find(|(name, _)| *name == "truncate/orphan-rdma").unwrap().1
     }
 
     #[test]
