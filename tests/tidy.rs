@@ -133,7 +133,10 @@ fn arrows_run_down_only() {
             continue;
         };
         // Tests may look wherever they like.
-        if ["_tests.rs", "testkit.rs", "tests/mod.rs"].iter().any(|end| name.ends_with(end)) {
+        if ["_tests.rs", "/tests.rs", "testkit.rs", "tests/mod.rs"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
             continue;
         }
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
