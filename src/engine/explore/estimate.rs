@@ -6,6 +6,7 @@
 //! where a depth-first search stands.
 
 use super::Options;
+use super::search::preemptions;
 use crate::engine::hash::mix2;
 use crate::engine::model::Model;
 use crate::engine::reduce::guide::Guide;
@@ -18,12 +19,17 @@ const PICKS: u64 = 4;
 /// Most moves that are looked at in all of them together: a state of a large machine has thousands.
 const WORK: usize = 1 << 18;
 
-/// What some of the states are known by that a search will see.
-pub(super) fn sample<M: Model>(start: &M, options: &Options, guide: Option<&Guide>) -> Vec<u64> {
-    let (mut model, mut guide) = (start.clone(), guide.cloned());
+/// What some of the states are known by that a search will see. The model is at the start, and in
+/// the end it is there again.
+pub(super) fn sample<M: Model>(
+    model: &mut M,
+    options: &Options,
+    guide: Option<&Guide>,
+) -> Vec<u64> {
+    let mut guide = guide.cloned();
     let (mut sample, mut work) = (Vec::new(), WORK);
     for run in 0..RUNS {
-        let states = walk(&mut model, options, guide.as_mut(), run, &mut work);
+        let states = walk(model, options, guide.as_mut(), run, &mut work);
         let pick = |n| states.get((mix2(!run, n) % (states.len() as u64).max(1)) as usize);
         sample.extend((0..PICKS).filter_map(pick));
     }
@@ -43,22 +49,21 @@ fn walk<M: Model>(
     while states.len() < options.depth.unwrap_or(MOVES).min(MOVES) {
         model.moves(&mut moves);
         *work = work.saturating_sub(moves.len().max(model.agents()));
-        let able = moves.iter().any(|&m| Some(model.agent(m)) == last);
-        let switch = |agent| u32::from(able && Some(agent) != last);
+        let preempts = preemptions(model, &moves, last);
         if let Some(guide) = &mut guide {
             let enabled = moves.iter().fold(0, |all, &m| all | 1 << model.agent(m));
             let set = guide.look(model, enabled);
             moves.retain(|&m| set >> model.agent(m) & 1 == 1);
         }
         if let Some(most) = options.preemptions {
-            moves.retain(|&m| used + switch(model.agent(m)) <= most);
+            moves.retain(|&m| used + preempts(model.agent(m)) <= most);
         }
         if moves.is_empty() || *work == 0 {
             break;
         }
         let mv = moves[(mix2(run, states.len() as u64) % moves.len() as u64) as usize];
         let agent = model.agent(mv);
-        used += switch(agent);
+        used += preempts(agent);
         last = Some(agent);
         trail.push(model.apply(mv));
         states.push(options.key(model, last, used, states.len() + 1));

@@ -53,7 +53,6 @@ struct Frame<Mv> {
 
 /// One thread's share of a search.
 pub(super) struct Worker<'a, M: Model, S> {
-    start: M,
     pub(super) model: M,
     options: &'a Options,
     pub(super) seen: S,
@@ -93,7 +92,6 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         let mut model = start.clone();
         model.record_footprints(guide.is_some());
         Worker {
-            start: start.clone(),
             model,
             options,
             seen,
@@ -204,8 +202,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
         let (last, used) = self.position();
         self.model.moves(&mut self.moves);
-        let able = self.moves.iter().any(|&m| Some(self.model.agent(m)) == last);
-        used + u32::from(able && Some(self.model.agent(mv)) != last)
+        used + preemptions(&self.model, &self.moves, last)(self.model.agent(mv))
     }
 
     /// Goes on to the next claimed state and looks at it; `false` when there is none.
@@ -362,9 +359,9 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
             return;
         }
         let (last, used) = self.position();
-        let able = moves.iter().any(|&m| Some(self.model.agent(m)) == last);
+        let preempts = preemptions(&self.model, moves, last);
         for mv in self.order(moves) {
-            let used = used + u32::from(able && Some(self.model.agent(mv)) != last);
+            let used = used + preempts(self.model.agent(mv));
             if self.options.preemptions.is_some_and(|p| used > p) {
                 self.tally.cut_by(Bound::Preemptions);
                 continue;
@@ -472,11 +469,32 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         let now = self.tally.transitions;
         if now - self.guess.0 >= GUESS_EVERY {
             if self.sample.is_empty() {
-                self.sample = sample(&self.start, self.options, self.guide.as_deref());
+                self.sample = self.sample();
             }
             let seen = self.sample.iter().filter(|&&key| self.seen.has(key)).count();
             self.guess = (now, seen as f64 / self.sample.len().max(1) as f64);
         }
         self.guess.1
     }
+    /// Some of the states to come: the model goes back to the start for them, and returns.
+    fn sample(&mut self) -> Vec<u64> {
+        self.retreat();
+        self.frames.iter().rev().for_each(|frame| self.model.undo(frame.stepped));
+        let sample = sample(&mut self.model, self.options, self.guide.as_deref());
+        for frame in &mut self.frames {
+            frame.stepped = self.model.apply(frame.mv);
+        }
+        sample
+    }
+}
+
+/// The preemptions that a move of an agent is, where these are the moves: one if the agent that
+/// moved last could have gone on.
+pub(super) fn preemptions<M: Model>(
+    model: &M,
+    moves: &[M::Move],
+    last: Option<Agent>,
+) -> impl Fn(Agent) -> u32 + use<M> {
+    let able = moves.iter().any(|&mv| Some(model.agent(mv)) == last);
+    move |agent| u32::from(able && Some(agent) != last)
 }
