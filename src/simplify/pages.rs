@@ -72,11 +72,10 @@ fn range(text: &str, lengths: &BTreeMap<&str, u32>) -> Option<(String, Range<u32
     Some((place.name.to_string(), from..to))
 }
 
-/// How many pages the operations speak of.
-pub fn spoken_of(root: &Node) -> u64 {
+/// How many pages the operations of a scenario, which is written so, speak of.
+pub fn spoken_of(scenario: &Scenario, root: &Node) -> u64 {
     let (mut root, mut total) = (root.clone(), 0u64);
-    let Some(scenario) = root.scenario() else { return 0 };
-    let lengths = lengths(&scenario);
+    let lengths = lengths(scenario);
     let mut count = |text: &mut String| {
         let pages = range(text, &lengths).map_or(0, |(_, pages)| pages.len() as u64);
         total = total.saturating_add(pages);

@@ -89,7 +89,7 @@ type Weight = ([u64; 4], u64, u64, usize);
 /// Each accepted reduction makes it less, so that they come to an end.
 fn weight(scenario: &Scenario) -> Weight {
     let node = Node::of(scenario);
-    (size(scenario), pages::spoken_of(&node), sum(&node), node.flat().len())
+    (size(scenario), pages::spoken_of(scenario, &node), sum(&node), node.flat().len())
 }
 
 fn sum(node: &Node) -> u64 {
@@ -159,40 +159,33 @@ fn with(map: &IndexMap<String, Node>, key: &str, value: Node) -> Node {
     Node::Object(map)
 }
 
-/// Without one member or element. What loses the number of its rounds would go round for ever.
+/// Without one member or element.
 fn without(root: &Node) -> Vec<Node> {
-    anywhere(root, &|node| match node {
-        Node::List(list) => {
-            let rest = |i: usize| list.iter().enumerate().filter(move |(j, _)| *j != i);
-            let rest = |i| Node::List(rest(i).map(|(_, n)| n.clone()).collect());
-            (0..list.len()).map(rest).collect()
-        }
-        Node::Object(map) => {
-            let loose = |key: &&String| !KEPT.contains(&key.as_str()) && *key != "times";
-            let rest = |key: &String| {
-                let mut map = map.clone();
-                map.shift_remove(key);
-                Node::Object(map)
-            };
-            map.keys().filter(loose).map(rest).collect()
-        }
-        Node::Null(()) | Node::Flag(_) | Node::Number(_) | Node::Text(_) => Vec::new(),
-    })
+    left_out(root, 1, &|len| (0..len).map(|i| i..i + 1).collect())
 }
 
 /// Without a half, a quarter ... of a list or of an object's members, if that is much of the whole.
 fn much(root: &Node) -> Vec<Node> {
-    let least = nodes(root) / 64;
-    let stretches = |len: usize| {
-        let sizes = (0..5).map(move |n| len >> n).take_while(|&size| size > 0);
-        sizes.flat_map(move |size| (0..len).step_by(size).map(move |at| at..(at + size).min(len)))
-    };
+    left_out(root, nodes(root) / 64, &|len| {
+        let sizes = (0..5).map(|n| len >> n).take_while(|&size| size > 0);
+        let stretch = |size: usize| (0..len).step_by(size).map(move |at| at..(at + size).min(len));
+        sizes.flat_map(stretch).collect()
+    })
+}
+
+/// Without one of the stretches of a list, or of an object's members, that have at least so many
+/// nodes. What loses the number of its rounds would go round for ever.
+fn left_out(
+    root: &Node,
+    least: usize,
+    stretches: &dyn Fn(usize) -> Vec<Range<usize>>,
+) -> Vec<Node> {
     within(root, &|inner| nodes(inner) >= least, &|node| match node {
         Node::List(list) => {
             let large =
                 |r: &Range<usize>| list[r.clone()].iter().map(nodes).sum::<usize>() >= least;
             let rest = |r: Range<usize>| Node::List([&list[..r.start], &list[r.end..]].concat());
-            stretches(list.len()).filter(large).map(rest).collect()
+            stretches(list.len()).into_iter().filter(large).map(rest).collect()
         }
         Node::Object(map) => {
             let loose = |key: &str| !KEPT.contains(&key) && key != "times";
@@ -206,7 +199,7 @@ fn much(root: &Node) -> Vec<Node> {
                 let kept = members().filter(|(i, (key, _))| !goes(&r, (*i, key)));
                 Node::Object(kept.map(|(_, (k, inner))| (k.clone(), inner.clone())).collect())
             };
-            stretches(map.len()).filter(large).map(rest).collect()
+            stretches(map.len()).into_iter().filter(large).map(rest).collect()
         }
         Node::Null(()) | Node::Flag(_) | Node::Number(_) | Node::Text(_) => Vec::new(),
     })
