@@ -15,6 +15,7 @@ use crate::kernel::strategy::Strategy;
 use crate::litmus::stats::interval_95;
 use crate::report::data::Setting;
 use crate::report::format::Format;
+use crate::report::json;
 use crate::report::run::{Choose, record, schedule};
 use crate::report::runs::{self, Broken, Held, Quickest, Runs, Simple};
 use crate::report::signature::{Signature, failures};
@@ -180,8 +181,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         all.push(found);
     }
     if args.format == Style::Json {
-        // Strings, numbers and lists only: writing them out cannot fail.
-        out::print(&(serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"))?;
+        out::print(&json::document(&all))?;
     }
     match failed {
         Some(failure) => Err(failure),

@@ -13,6 +13,7 @@ use crate::kernel::strategy::{Preset, Strategy};
 use crate::litmus::stats::interval_95;
 use crate::report::data::Setting;
 use crate::report::hunted::{Claimed, Earliest, FORMAT, Failed, Hunted};
+use crate::report::json;
 use crate::report::runs::Quickest;
 use crate::report::shell;
 use crate::report::verdicts::grouped;
@@ -92,8 +93,7 @@ pub fn run(args: &Args, scenarios: u64, runs: fuzz::Options) -> Result<Exit, Fai
     let hunted = hunted(args, &options, &tally);
     out::print(&match args.format {
         Style::Text => hunted.text(out::stdout_width()),
-        // Strings, numbers and lists only: writing them out cannot fail.
-        Style::Json => serde_json::to_string_pretty(&hunted).unwrap_or_default() + "\n",
+        Style::Json => json::document(&hunted),
     })?;
     if let Some(failure) = outside.failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
         return Err(failure);

@@ -78,8 +78,7 @@ fn json(entries: &[Entry]) -> String {
         Item { kind: topic.label(), name, axis: *axis, text, sources }
     };
     let items: Vec<Item> = entries.iter().map(item).collect();
-    // Strings only: writing them out cannot fail.
-    serde_json::to_string_pretty(&items).unwrap_or_default() + "\n"
+    crate::report::json::document(&items)
 }
 
 /// Widest column of names; longer names get a line of their own.

@@ -203,8 +203,7 @@ pub fn groups(columns: &[Column], cells: &[Cell]) -> Vec<Group> {
 impl Comparison {
     /// As one JSON document.
     pub fn json(&self) -> String {
-        // Strings, numbers and lists only: writing them out cannot fail.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        super::json::document(self)
     }
 
     /// As CSV: a line for each design, a field for each verdict, number of the verdict, and price.

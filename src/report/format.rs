@@ -29,7 +29,7 @@ formats! {
     /// columns for a terminal
     Text = "text": text::render,
     /// one JSON document
-    Json = "json": |report, _| json::render(report),
+    Json = "json": |report, _| json::document(report),
     /// one JSON object per line
     Jsonl = "jsonl": |report, _| jsonl::render(report),
     /// plain text of at most 72 columns, for a reply on a mailing list

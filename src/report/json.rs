@@ -1,11 +1,9 @@
-//! The report as one JSON document; fields always come in the same order.
+//! Reports as JSON documents; fields always come in the same order.
 
-use super::data::Report;
+use serde::Serialize;
 
 /// The document, with a newline at its end.
-pub fn render(report: &Report) -> String {
+pub fn document(of: &impl Serialize) -> String {
     // Strings, numbers and lists only: writing them out cannot fail.
-    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
-    text.push('\n');
-    text
+    serde_json::to_string_pretty(of).unwrap_or_default() + "\n"
 }

@@ -1,7 +1,7 @@
 //! What many random runs say, as data and as text.
 
 use super::data::Setting;
-use super::paint::{BROKEN, DIM, HELD, STEP, command, paint, wrap};
+use super::paint::{BROKEN, DIM, HELD, command, paint, wrap};
 use super::verdicts::{grouped, line, searched, steps};
 use super::{shell, text};
 use crate::kernel::invariant::{self, TABLE};
@@ -141,12 +141,8 @@ impl Runs {
     pub fn text(&self, width: usize) -> String {
         let width = width.max(40);
         let mut out = String::new();
-        let setting = &self.setting;
-        let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
-        wrap(&mut out, width, "", "  ", &title);
-        let design = text::design(setting);
-        let how = format!("{design}; scheduler {}, seed {}", self.scheduler, self.seed);
-        wrap(&mut out, width, "", "  ", &how);
+        let how = format!("; scheduler {}, seed {}", self.scheduler, self.seed);
+        text::title(&mut out, width, &self.setting, &how);
         out.push('\n');
         self.counts(&mut out, width);
         for broken in &self.broken {

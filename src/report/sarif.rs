@@ -38,8 +38,7 @@ pub fn render(checks: &Checks) -> String {
             "results": results,
         }],
     });
-    // Strings, numbers and lists only: writing them out cannot fail.
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    super::json::document(&document)
 }
 
 fn result(checked: &Checked) -> Option<Value> {

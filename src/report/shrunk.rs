@@ -2,7 +2,7 @@
 
 use super::columns::{is_certain, percent};
 use super::data::{Report, Setting};
-use super::paint::{BROKEN, HELD, STEP, WAIT, command, paint, wrap};
+use super::paint::{BROKEN, HELD, STEP, WAIT, command, paint};
 use super::signature::Signature;
 use super::text;
 use super::verdicts::{line, searched};
@@ -210,18 +210,14 @@ fn blamed(blame: &Blame, words: &[String]) -> String {
 impl Shrunk {
     /// As one JSON document.
     pub fn json(&self) -> String {
-        // Strings, numbers and lists only: writing them out cannot fail.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        super::json::document(self)
     }
 
     /// As text in lines of at most `width` columns.
     pub fn text(&self, width: usize) -> String {
         let width = width.max(40);
         let mut out = String::new();
-        let setting = &self.setting;
-        let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
-        wrap(&mut out, width, "", "  ", &title);
-        wrap(&mut out, width, "", "  ", &text::design(setting));
+        text::title(&mut out, width, &self.setting, "");
         out.push('\n');
         let Fingerprint { invariant, first, second } = self.fingerprint;
         let between = super::signature::between(first, second);
@@ -258,7 +254,7 @@ impl Shrunk {
         out.push('\n');
         text::trace(&mut out, shown, width);
         text::summary(&mut out, &self.shown, width);
-        command(&mut out, "repeat   ", STEP, &super::shell::join(&setting.repeat));
+        command(&mut out, "repeat   ", STEP, &super::shell::join(&self.setting.repeat));
         out
     }
 }

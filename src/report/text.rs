@@ -26,17 +26,21 @@ pub fn render(report: &Report, width: usize) -> String {
 /// What was run.
 pub fn heading(out: &mut String, report: &Report, width: usize) {
     let setting = &report.setting;
-    let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
-    wrap(out, width, "", "  ", &title);
-    let mut how = design(setting);
-    how.push_str(&match (setting.scheduled, setting.timed) {
+    let moves = match (setting.scheduled, setting.timed) {
         (0, false) => format!("; seed {}, moves in any order", setting.seed),
         (0, true) => format!("; seed {}, moves when they are due", setting.seed),
         (n, false) if n >= report.end.steps => "; moves as scheduled".into(),
         (n, _) => format!("; the first {n} moves as scheduled, then seed {}", setting.seed),
-    });
-    wrap(out, width, "", "  ", &how);
+    };
+    title(out, width, setting, &moves);
     out.push('\n');
+}
+
+/// The scenario, and the design with how it was put to the test.
+pub fn title(out: &mut String, width: usize, setting: &Setting, how: &str) {
+    let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
+    wrap(out, width, "", "  ", &title);
+    wrap(out, width, "", "  ", &(design(setting) + how));
 }
 
 /// The design: a preset, and the axes that differ from it.

@@ -182,19 +182,14 @@ impl Verdicts {
 
     /// As one JSON document.
     pub fn json(&self) -> String {
-        // Strings, numbers and lists only: writing them out cannot fail.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        super::json::document(self)
     }
 
     /// As text in lines of at most `width` columns.
     pub fn text(&self, width: usize) -> String {
         let width = width.max(40);
         let mut out = String::new();
-        let setting = &self.setting;
-        let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
-        wrap(&mut out, width, "", "  ", &title);
-        let how = format!("{}; {}", text::design(setting), self.method);
-        wrap(&mut out, width, "", "  ", &how);
+        text::title(&mut out, width, &self.setting, &format!("; {}", self.method));
         out.push('\n');
         self.counts(&mut out, width);
         self.verdicts(&mut out, width);
@@ -218,10 +213,7 @@ impl Verdicts {
     pub fn brief(&self, width: usize) -> String {
         let width = brief::within(width);
         let mut out = String::new();
-        let setting = &self.setting;
-        let title = format!("{}: {}", paint(STEP, &setting.scenario), setting.title);
-        wrap(&mut out, width, "", "  ", &title);
-        wrap(&mut out, width, "", "  ", &text::design(setting));
+        text::title(&mut out, width, &self.setting, "");
         let states = format!("{}; {}", grouped(self.states), self.reach());
         line(&mut out, width, "states", &states);
         for v in self.of("refuted") {

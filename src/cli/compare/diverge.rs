@@ -6,6 +6,7 @@ use crate::cli::{Exit, failure::Failure, out};
 use crate::compare::{self, Pair, Parting};
 use crate::kernel::invariant::TABLE;
 use crate::report::data::{Report, Step};
+use crate::report::json;
 use crate::report::paint::{BROKEN, DIM, STEP, WAIT, command, fit, paint, wrap};
 use crate::report::trace::step_words;
 use crate::scenario::strategy as words;
@@ -73,8 +74,7 @@ impl Shown<'_> {
             "parts": self.parting.parts.map(|n| n + 1),
             "runs": runs,
         });
-        // Strings, numbers and lists only: writing them out cannot fail.
-        serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+        json::document(&document)
     }
 
     fn text(&self, opened: &Opened, width: usize) -> String {

@@ -12,6 +12,7 @@ use crate::jobs;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::strategy::Strategy;
 use crate::report::comparison::Comparison;
+use crate::report::json;
 use crate::report::paint::{BROKEN, STEP, paint, wrap};
 use crate::scenario::strategy as words;
 use serde_json::json;
@@ -82,8 +83,7 @@ impl Report<'_> {
             "tried": self.tried,
             "comparison": self.table,
         });
-        // Strings, numbers and lists only: writing them out cannot fail.
-        serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+        json::document(&document)
     }
 
     fn text(&self, width: usize) -> String {

@@ -26,8 +26,7 @@ impl Report {
             without_sequence: &self.gaps.unknown,
             runs,
         };
-        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-        text + "\n"
+        crate::report::json::document(&document)
     }
 }
 
