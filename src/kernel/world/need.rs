@@ -4,7 +4,6 @@
 //! when a cell of that object is written.
 
 use super::door::World;
-use super::facts::Page;
 use super::ids::*;
 use super::machine::*;
 use super::objects::*;
@@ -259,7 +258,8 @@ impl Need {
             Need::MappingUnpinned(f) => {
                 let pinned = (0..w.map.frames())
                     .map(Frame)
-                    .filter(|&p| w.home_of(p) == Some(f) && w.get::<Holders>(w.head(p)).pins() > 0);
+                    .filter(|&p| w.head(p) == p && w.home_of(p) == Some(f))
+                    .filter(|&p| w.get::<Holders>(p).pins() > 0);
                 pinned.flat_map(|p| pinners(w, p)).collect()
             }
             Need::DaxEntry(at) => packed(w.get::<CacheSlot>(at).dax_owner()),
@@ -388,16 +388,18 @@ fn transferring(w: &World, region: Region) -> Vec<Actor> {
     whoever(w, |a| w.get::<Engaged>(a).region() == Region::pack(Some(region)))
 }
 
-/// Who can drop the references to a frame: the disks that transfer it, and for each slot that
-/// holds it the threads that release the slot, or the worker to whom that has been left.
+/// Who can drop the references to a frame's folio: the disks that transfer it, and for each slot
+/// that holds a page of it the threads that release the slot, or the worker to whom that has been
+/// left.
 fn pinners(w: &World, frame: Frame) -> Vec<Vec<Actor>> {
-    let page: Page = w.page(frame);
+    let head = w.head(frame);
     let mut found: Vec<Vec<Actor>> = bios_of(w, frame).into_iter().map(|a| vec![a]).collect();
     for (slot, pages) in w.map.slot_pages.iter().enumerate() {
         let slot = Slot(slot as u32);
         let holds = |p: u32| {
             let pinned = w.get::<Pinned>(SlotPage(p));
-            pinned.kind() != RefType::None && Frame::unpack(pinned.frame_bits()) == Some(page.frame)
+            let kept = Frame::unpack(pinned.frame_bits());
+            pinned.kind() != RefType::None && kept.is_some_and(|f| w.head(f) == head)
         };
         if pages.clone().any(holds) {
             let mut group = w.map.slot_releasers(slot).to_vec();

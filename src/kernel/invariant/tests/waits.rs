@@ -171,6 +171,29 @@ fn a_pin_that_somebody_else_can_release_is_no_deadlock() {
     b.breaks("deadlock", blocked(Actor(2)));
 }
 
+/// The folio is counted as a whole, the slot keeps the page of it that was asked for.
+#[test]
+fn the_pin_of_a_tail_page_keeps_the_whole_folio_waiting() {
+    let mut plan = plan();
+    plan.files[0].folio_order = 1;
+    let slot = Slot(plan.slots.len() as u32);
+    plan.slots.push(SlotPlan { name: "own".into(), pages: 1 });
+    let unpin = Op::Unpin { slot, dirty: false, how: None, context: Context::Process };
+    plan.threads.push(thread(Role::Kernel, OpId(6), vec![unpin]));
+    let mut b = Bench::of(plan);
+    let (head, tail) = (b.cached(DATA), b.cached(FilePage(DATA.0 + 1)));
+    assert_eq!((b.w.head(tail), tail == head), (head, false));
+    let at = b.w.map.slot_page(slot, 0);
+    b.needs[2] = Need::Unpinned(head);
+    b.step(|w| w.add_refs(head, 1024));
+    assert_eq!(b.needs[2].holders(&b.w), []);
+    b.holds("deadlock", blocked(Actor(2)));
+    let kept = Pinned::new().with_kind(RefType::Pin).with_frame_bits(Frame::pack(Some(tail)));
+    b.step(|w| w.set(at, kept));
+    assert!(b.needs[2].holders(&b.w).contains(&Actor(2)));
+    b.breaks("deadlock", blocked(Actor(2)));
+}
+
 /// A thread holds i_rwsem and waits for something that another one has, who waits for i_rwsem.
 #[test]
 fn a_cycle_through_what_is_only_counted_is_a_deadlock() {
