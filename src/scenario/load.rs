@@ -285,7 +285,7 @@ fn schedule(
 
 /// Whether a name is that of an agent that the machine brings: a tag of a disk (`disk0`, or
 /// `disk0.1` where it has several) or a worker (`kworker/0`), as
-/// [`Layout::actor_name`](crate::kernel::world::Layout::actor_name) has them.
+/// [`Layout::actor_name`](crate::kernel::world::layout::Layout::actor_name) has them.
 fn is_service(who: &str, tables: &Tables, plan: &Plan) -> bool {
     let below = |n: &str, end: u32| n.parse::<u32>().is_ok_and(|n| n < end);
     if let Some(n) = who.strip_prefix("kworker/") {

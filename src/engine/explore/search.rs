@@ -351,7 +351,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.todo.truncate(kept);
     }
 
-    /// Like [`expand_plain`](Self::expand_plain), within `preemptions` and `depth`.
+    /// Like [`expand_near`](Self::expand_near), within `preemptions` and `depth`.
     fn expand_bounded(&mut self, moves: &[M::Move]) {
         let depth = self.frames.len();
         if self.options.depth.is_some_and(|d| depth >= d) {
@@ -476,6 +476,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
         self.guess.1
     }
+
     /// Some of the states to come: the model goes back to the start for them, and returns.
     fn sample(&mut self) -> Vec<u64> {
         self.retreat();

@@ -4,7 +4,7 @@
 //! that moves leave behind. What an agent may *still* do, which they need to know, is learned
 //! while searching: a search that learns something is repeated with what it learned, and only a
 //! search that learned nothing counts. docs/exploration.md has the argument why nothing is missed
-//! then. The search itself is the one of [`explore`](super::explore), which asks a [`guide`] for
+//! then. The search itself is the one of [`explore`](super::explore), which asks a `guide` for
 //! the moves to try.
 
 mod futures;

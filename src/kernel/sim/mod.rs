@@ -1,4 +1,4 @@
-//! World + actors + strategy + invariants = a [`Model`].
+//! World + actors + strategy + invariants = a [`Model`](crate::engine::model::Model).
 
 mod judge;
 mod meter;

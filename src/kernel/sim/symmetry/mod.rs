@@ -126,7 +126,8 @@ impl Symmetry {
 }
 
 impl Sim {
-    /// Takes states that differ by these symmetries for one, in [`Model::canonical`].
+    /// Takes states that differ by these symmetries for one, in
+    /// [`Model::canonical`](crate::engine::model::Model::canonical).
     pub fn set_symmetry(&mut self, symmetry: &Symmetry) {
         self.symmetry = Arc::new(symmetry.clone());
     }
