@@ -44,7 +44,7 @@ pub fn measure(start: &Judged, seed: u64, run: u64, pace: Pace) -> Measured {
     clock.begin(&model, run);
     let (mut steps, mut broken, mut reached) = (0, Props::NONE, Props::NONE);
     let mut broken_at = BTreeMap::new();
-    while steps < MOST_STEPS && model.ready() > 0 {
+    while steps < MOST_STEPS {
         let Some(mv) = clock.pick(&model) else { break };
         let stepped = model.apply(mv);
         steps += 1;

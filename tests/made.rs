@@ -2,6 +2,7 @@
 //! claims to keep.
 
 use gupsim::engine::model::{Model, Props};
+use gupsim::engine::run::{Limits, Runner};
 use gupsim::fuzz;
 use gupsim::generate::hunt::{self, Design, Options, Tally};
 use gupsim::generate::options::Feature;
@@ -10,9 +11,10 @@ use gupsim::kernel::invariant::TABLE;
 use gupsim::kernel::sim::Sim;
 use gupsim::kernel::strategy::claims::CLAIMS;
 use gupsim::kernel::strategy::{Guard, Preset, Strategy};
+use gupsim::report::run::{self, Choose, record};
 use gupsim::report::signature::failures;
 use gupsim::scenario::write;
-use gupsim::schedule::{Kind, Params};
+use gupsim::schedule::{self, Kind, Params};
 
 fn designs() -> Vec<Design> {
     let of = |p: &Preset| Design { preset: p.name.into(), differs: Vec::new() };
@@ -63,6 +65,36 @@ fn every_feature_is_drawn_and_can_be_left_out() {
         };
         let times = (0..60).filter(|&n| drawn(n)).count();
         assert!((1..60).contains(&times), "{}: {times} of 60", feature.name());
+    }
+}
+
+/// A scheduler that is asked for a run again gives it again, whatever it has run before, and its
+/// choices, written down by name, make it once more: to the same end, and not beyond it.
+#[test]
+fn a_run_of_any_scheduler_is_repeated_by_its_number_and_by_its_choices() {
+    let limits = Limits { steps: 400, stop_at: Props::NONE };
+    for number in 0..60 {
+        let made = hunt::make(5, number, &designs()).unwrap();
+        let start = Judged::new(Sim::new(made.loaded.plan, made.loaded.strategy), Vec::new());
+        for (kind, name, _) in schedule::TABLE {
+            let params = Params { seed: 5, depth: 3, steps: None };
+            let mut scheduler = kind.build(params);
+            let mut runner = Runner::new(start.clone());
+            for n in 0..3 {
+                let outcome = runner.run(scheduler.as_mut(), n, limits, |_, _, _| ());
+                let what = format!("scenario {number}, {name}, run {n}");
+                let mut alone = Runner::new(start.clone());
+                let again = alone.run(kind.build(params).as_mut(), n, limits, |_, _, _| ());
+                assert_eq!((outcome, runner.schedule()), (again, alone.schedule()), "{what}");
+                let Some(outcome) = outcome else { continue };
+                let choices = run::schedule(start.sim(), runner.schedule());
+                let steps = outcome.steps;
+                let by_name = Choose { schedule: Some(&choices), steps, ..Choose::default() };
+                let (made, diverged) = record(start.sim(), &by_name);
+                assert_eq!(diverged, None, "{what}");
+                assert_eq!((made.ending, made.moves.len()), (outcome.ending, steps), "{what}");
+            }
+        }
     }
 }
 

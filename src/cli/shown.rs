@@ -10,7 +10,7 @@ use crate::judged::Judged;
 use crate::kernel::invariant::TABLE;
 use crate::kernel::sim::{Move, Sim};
 use crate::report::data::{Report, Setting};
-use crate::report::run::{Choose, Run, record, schedule};
+use crate::report::run::again;
 use crate::report::trace::{self, Show};
 use crate::scenario::Loaded;
 use crate::scenario::expect::Expected;
@@ -65,13 +65,6 @@ impl Showing<'_> {
         }));
         Some(report)
     }
-}
-
-/// The run of these moves and no others.
-fn again(start: &Sim, moves: &[Move]) -> Run {
-    let schedule = schedule(start, moves);
-    let choose = Choose { schedule: Some(&schedule), steps: moves.len(), ..Choose::default() };
-    record(start, &choose).0
 }
 
 /// A witness to show: the shortest as it is; one that only happened to be seen, made shorter.

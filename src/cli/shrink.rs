@@ -12,7 +12,7 @@ use crate::judged::Judged;
 use crate::kernel::sim::{Move, Sim};
 use crate::report::agents;
 use crate::report::data::{Report, Setting};
-use crate::report::run::{Choose, record, schedule};
+use crate::report::run::{Choose, again, record};
 use crate::report::shrunk::{Beside, FORMAT, Measures, Odds, Passes, Shrunk};
 use crate::report::signature::{Failed, Signature, failures};
 use crate::report::trace::{self, Show};
@@ -259,9 +259,7 @@ fn in_words(start: &Sim, moves: &[Move]) -> Vec<String> {
 
 fn report(small: &Failing, name: &str, moves: &[Move]) -> Report {
     let sim = small.start.sim();
-    let choices = schedule(sim, moves);
-    let choose = Choose { schedule: Some(&choices), steps: moves.len(), ..Choose::default() };
-    let (run, _) = record(sim, &choose);
+    let run = again(sim, moves);
     let words = ["gupsim", "replay", name];
     let setting = Setting {
         scenario: name.to_string(),

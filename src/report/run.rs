@@ -94,7 +94,7 @@ pub fn record(start: &Sim, choose: &Choose) -> (Run, Option<Divergence>) {
     if choose.timed {
         let mut clock = EventQueue::new(choose.seed, Pace::Exact);
         clock.begin(&sim, 0);
-        while goes_on(&run) && sim.ready() > 0 {
+        while goes_on(&run) {
             let Some(mv) = clock.pick(&sim) else { break };
             // Moves of the schedule happened before the clock was started.
             run.times_ns.resize(run.moves.len(), 0);
@@ -110,13 +110,26 @@ pub fn record(start: &Sim, choose: &Choose) -> (Run, Option<Divergence>) {
             make(&mut sim, mv, &mut run);
         }
     }
+    finish(&sim, &mut run);
+    (run, None)
+}
+
+/// The run of these moves, which were made from this start before, and no others.
+pub fn again(start: &Sim, moves: &[Move]) -> Run {
+    let (mut sim, mut run) = (start.clone(), Run::default());
+    moves.iter().for_each(|&mv| make(&mut sim, mv, &mut run));
+    finish(&sim, &mut run);
+    run
+}
+
+/// If nothing more can happen: how the run has ended, and what the end breaks.
+fn finish(sim: &Sim, run: &mut Run) {
     if sim.ready() == 0 {
         run.ending = Some(sim.ending());
         let (broken, reached) = sim.judge_end();
         run.broken = run.broken.union(broken).union(broken_by(sim.ending()));
         run.reached = run.reached.union(reached).union(run.broken);
     }
-    (run, None)
 }
 
 /// The invariant that an ending breaks by itself, whether or not a step did: agents that wait

@@ -112,6 +112,10 @@ impl<M: Timed> Scheduler<M> for EventQueue {
     }
 
     fn pick(&mut self, model: &M) -> Option<M::Move> {
+        // A run can be over while somebody is still due: nobody was told.
+        if model.ready() == 0 {
+            return None;
+        }
         if self.begun {
             for &agent in model.changed() {
                 self.update(model, agent);

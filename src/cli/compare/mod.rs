@@ -18,7 +18,7 @@ use crate::kernel::sim::{Move, Sim};
 use crate::report::Format;
 use crate::report::brief;
 use crate::report::data::Setting;
-use crate::report::run::{Choose, record, schedule};
+use crate::report::run::again;
 use crate::report::trace::{self, Show};
 use crate::scenario::suggest;
 use std::time::Duration;
@@ -287,9 +287,7 @@ fn report(
     start: &Sim,
     moves: &[Move],
 ) -> crate::report::data::Report {
-    let choices = schedule(start, moves);
-    let choose = Choose { schedule: Some(&choices), steps: moves.len(), ..Choose::default() };
-    let (run, _) = record(start, &choose);
+    let run = again(start, moves);
     let flags = StrategyFlags::described(design);
     let setting = Setting {
         scheduled: moves.len(),
