@@ -93,6 +93,7 @@ pub const KILLED: &[(Guard, &str)] = &[
     (Guard::ReadUptodate, "reclaim/two-reads-one-page"),
     (Guard::WriteStable, "writeback/write-waits-for-the-disk"),
     (Guard::ReflinkFlush, "writeback/snapshot-of-a-pinned-page"),
+    (Guard::ReflinkSourceLock, "bugs/2019-reflink-against-faults"),
     (Guard::OdpDirty, "notifier/freed-lazily-then-written"),
     (Guard::RemapNotify, "notifier/mremap-odp"),
     (Guard::RemapLock, "fork/touched-while-it-moves"),

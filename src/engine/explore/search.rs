@@ -74,8 +74,7 @@ pub(super) struct Worker<'a, M: Model, S> {
     /// Transitions when it last looked around, and when it last reported.
     looked: u64,
     reported: u64,
-    /// Some of the states to come; the transitions when it was last looked which of them have, and
-    /// the share.
+    /// Some of the states to come; the transitions when it was last looked, and the share come.
     sample: Vec<u64>,
     guess: (u64, f64),
 }

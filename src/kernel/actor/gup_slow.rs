@@ -34,7 +34,8 @@ pub struct GupSlow {
     /// A fault dropped mmap_lock: this page is tried again without doing so (FOLL_TRIED).
     tried: bool,
     /// FOLL_FORCE: a fault has made the private copy of this page, though its entry is read-only.
-    /// FOLL_WRITE is dropped for it, or FOLL_COW set ([`CowRetry`](crate::kernel::strategy::CowRetry)).
+    /// FOLL_WRITE is dropped for it, or FOLL_COW set
+    /// ([`CowRetry`](crate::kernel::strategy::CowRetry)).
     copied: bool,
     state: State,
 }

@@ -1,29 +1,33 @@
 //! Reflink (`FICLONERANGE`): two ranges of files share blocks until one of them is written
 //! (`generic_remap_file_range_prep`, `xfs_file_remap_range`, `btrfs_remap_file_range`).
 //!
-//! Both files' `i_rwsem` and the destination's `invalidate_lock` are held; the source's, which
-//! the kernel also takes, is left out: a fault that dirties the source meanwhile only makes its
-//! next writeback break the sharing, as it does afterwards.
+//! Both files' `i_rwsem` and `invalidate_lock` are held (`xfs_ilock2_io_mmap`,
+//! `btrfs_double_mmap_lock`): a fault that dirtied the source after it has been written could have
+//! its writeback on the way to the block as it becomes shared.
 
 use super::errno::{EINVAL, EOPNOTSUPP};
-use super::file_io::file_lock;
+use super::extents::unpromise;
 use super::invalidate_pages::InvalidatePages;
 use super::routine::call;
 use super::step::*;
 use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
-use crate::kernel::strategy::Guard;
+use crate::kernel::strategy::{Guard, Strategy};
 use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::{Newest, Promised, Size};
-use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode, WHOLE};
 use crate::kernel::world::storage::Mode;
 use crate::kernel::world::{FilePage, Lock, World};
 
-/// Lets `pages` pages of one file share the blocks of another. Returns 0, -EOPNOTSUPP, or
-/// -EINVAL for files of different filesystems.
+/// An `i_rwsem` and an `invalidate_lock` of each file.
+const LOCKS: u8 = 4;
+
+/// Lets `pages` pages of one file, or as many as there are up to its end, share the blocks of
+/// another. Returns 0, -EOPNOTSUPP, or -EINVAL: for files of different filesystems, behind the end
+/// of the source, or if the block that holds its end would come to lie inside of the destination.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Reflink {
     from: FilePage,
@@ -35,12 +39,8 @@ pub struct Reflink {
 /// The place of a reflink.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Place {
-    /// `lock_two_nondirectories`: the first inode's `i_rwsem`.
-    LockFirst,
-    /// The second one's.
-    LockSecond,
-    /// The destination's `invalidate_lock`.
-    LockInvalidate,
+    /// Takes a lock: `lock_two_nondirectories`, then `filemap_invalidate_lock_two`.
+    Lock(u8),
     /// `filemap_write_and_wait_range` of the source, then of the destination.
     Writing { source: bool },
     /// ... and the wait for it.
@@ -51,25 +51,44 @@ enum Place {
     Dropping,
     /// The extent maps are changed, in one transaction.
     Remap,
-    /// Releases the locks, innermost first.
-    Unlock { step: u8 },
+    /// Releases one, innermost first.
+    Unlock { lock: u8, ret: Ret },
 }
 
 impl Reflink {
     /// A reflink of whole pages.
     pub fn new(from: FilePage, to: FilePage, pages: u32) -> Reflink {
-        Reflink { from, to, pages, place: Place::LockFirst }
+        Reflink { from, to, pages, place: Place::Lock(0) }
     }
 
     fn go(self, place: Place) -> Next {
         Reflink { place, ..self }.into()
     }
 
-    /// The `i_rwsem` of the lower- and of the higher-numbered file; the same if it is one file.
-    fn inodes(self, w: &World) -> (Lock, Lock) {
-        let (a, b) = (w.map.file_of(self.from), w.map.file_of(self.to));
-        let lock = |f| w.map.file_lock(LockClass::IRwsem, f);
-        (lock(a.min(b)), lock(a.max(b)))
+    /// Of each kind of lock the lower-numbered file's comes first, and the other's is none if it is
+    /// one file.
+    fn lock(self, w: &World, strategy: &Strategy, n: u8) -> Option<Lock> {
+        let (from, to) = (w.map.file_of(self.from), w.map.file_of(self.to));
+        let class = if n < 2 { LockClass::IRwsem } else { LockClass::InvalidateLock };
+        let second = n % 2 == 1;
+        let file = if second { from.max(to) } else { from.min(to) };
+        let again = second && from == to;
+        let open = n >= 2 && file != to && !strategy.keeps(Guard::ReflinkSourceLock);
+        (n < LOCKS && !again && !open).then(|| w.map.file_lock(class, file))
+    }
+
+    /// How many pages there are, and where the destination has to end at least: at the source's
+    /// end, if the range reaches it. Refused as in `generic_remap_checks` and
+    /// `generic_remap_check_len`.
+    fn range(self, w: &World) -> Result<(u32, u64), Ret> {
+        let page = u64::from(PAGE_SIZE);
+        let start = |at| u64::from(w.map.index_in_file(at)) * page;
+        let size = |at| w.get::<Size>(w.map.file_of(at)).bytes();
+        let left = size(self.from).saturating_sub(start(self.from));
+        let bytes = left.min(u64::from(self.pages) * page);
+        let end = start(self.to) + bytes;
+        let inside = !bytes.is_multiple_of(page) && end < size(self.to);
+        if bytes == 0 || inside { Err(-EINVAL) } else { Ok((bytes.div_ceil(page) as u32, end)) }
     }
 
     fn refusal(self, w: &World) -> Option<Ret> {
@@ -93,7 +112,8 @@ impl Reflink {
     }
 
     fn remap(self, cx: &mut Step) -> Next {
-        for n in 0..self.pages {
+        let Ok((pages, end)) = self.range(cx) else { return self.unlock(cx, LOCKS, -EINVAL) };
+        for n in 0..pages {
             let (from, to) = (self.from.plus(n), self.to.plus(n));
             let (new, old) = (cx.get::<Extent>(from), cx.get::<Extent>(to));
             if new.block() == old.block() && new.block().is_some() {
@@ -109,43 +129,42 @@ impl Reflink {
             }
             let contents = cx.disk_contents(to);
             cx.set(to, Newest(contents));
+            unpromise(cx, to, WHOLE);
             let kept = cx.get::<Extent>(to).block().map(|b| cx.durable_contents(b));
             cx.set(to, Promised(kept.unwrap_or_default()));
         }
-        let (file, last) = (cx.map.file_of(self.to), self.to.plus(self.pages - 1));
-        let end = u64::from(cx.map.index_in_file(last) + 1) * u64::from(PAGE_SIZE);
+        let file = cx.map.file_of(self.to);
         if end > cx.get::<Size>(file).bytes() {
             cx.set(file, Size::new().with_bytes(end));
         }
-        self.go(Place::Unlock { step: 0 })
+        self.unlock(cx, LOCKS, 0)
     }
 
-    fn unlock(self, cx: &mut Step, step: u8) -> Next {
-        let (me, (first, second)) = (cx.me, self.inodes(cx));
-        let lock = match step {
-            0 => file_lock(cx, LockClass::InvalidateLock, self.to),
-            1 => second,
-            _ => first,
-        };
-        cx.unlock(me, lock);
-        match step {
-            0 => self.go(Place::Unlock { step: 1 }),
-            1 if first != second => self.go(Place::Unlock { step: 2 }),
-            _ => Next::Return(0),
+    /// With all locks held: refuses, or writes what is dirty.
+    fn locked(self, cx: &Step) -> Next {
+        match self.range(cx) {
+            Err(ret) => self.unlock(cx, LOCKS, ret),
+            Ok(_) if cx.strategy.keeps(Guard::ReflinkFlush) => self.write(true),
+            Ok(_) => self.unmap(),
+        }
+    }
+
+    /// Releases the locks below `end`.
+    fn unlock(self, cx: &Step, end: u8, ret: Ret) -> Next {
+        match (0..end).rev().find(|&n| self.lock(cx.w, cx.strategy, n).is_some()) {
+            Some(lock) => self.go(Place::Unlock { lock, ret }),
+            None => Next::Return(ret),
         }
     }
 }
 
 impl Machine for Reflink {
     fn need(self, cx: &Scene) -> Need {
-        let (first, second) = self.inodes(cx.w);
         match self.place {
-            Place::LockFirst if self.refusal(cx.w).is_some() => Need::Nothing,
-            Place::LockFirst => Need::Lock(first, Mode::Exclusive),
-            Place::LockSecond => Need::Lock(second, Mode::Exclusive),
-            Place::LockInvalidate => {
-                let lock = file_lock(cx.w, LockClass::InvalidateLock, self.to);
-                Need::Lock(lock, Mode::Exclusive)
+            Place::Lock(0) if self.refusal(cx.w).is_some() => Need::Nothing,
+            Place::Lock(n) => {
+                let lock = self.lock(cx.w, cx.strategy, n);
+                lock.map_or(Need::Nothing, |lock| Need::Lock(lock, Mode::Exclusive))
             }
             _ => Need::Nothing,
         }
@@ -153,40 +172,38 @@ impl Machine for Reflink {
 
     fn label(self) -> Label {
         match self.place {
-            Place::LockFirst | Place::LockSecond => {
-                Label::new("", "lock_two_nondirectories", Cost::Lock)
+            Place::Lock(0 | 1) => Label::new("", "lock_two_nondirectories", Cost::Lock),
+            Place::Lock(_) => Label::new("", "filemap_invalidate_lock_two", Cost::Lock),
+            Place::Unlock { lock: 0 | 1, .. } => {
+                Label::new("", "unlock_two_nondirectories", Cost::Lock)
             }
-            Place::LockInvalidate => Label::new("", "filemap_invalidate_lock", Cost::Lock),
-            Place::Remap => Label::new("", "remap_file_range", Cost::Journal),
-            _ => Label::new("", "unlock_two_nondirectories", Cost::Lock),
+            Place::Unlock { .. } => Label::new("", "filemap_invalidate_unlock_two", Cost::Lock),
+            _ => Label::new("", "remap_file_range", Cost::Journal),
         }
     }
 
     fn step(self, cx: &mut Step, _outcome: u8) -> Next {
-        let (me, (first, second)) = (cx.me, self.inodes(cx));
+        let me = cx.me;
         match self.place {
-            Place::LockFirst => {
-                if let Some(ret) = self.refusal(cx) {
+            Place::Lock(n) => {
+                if let Some(ret) = self.refusal(cx).filter(|_| n == 0) {
                     return Next::Return(ret);
                 }
-                cx.lock(me, first, Mode::Exclusive);
-                let one = first == second;
-                self.go(if one { Place::LockInvalidate } else { Place::LockSecond })
-            }
-            Place::LockSecond => {
-                cx.lock(me, second, Mode::Exclusive);
-                self.go(Place::LockInvalidate)
-            }
-            Place::LockInvalidate => {
-                let lock = file_lock(cx, LockClass::InvalidateLock, self.to);
-                cx.lock(me, lock, Mode::Exclusive);
-                match cx.strategy.keeps(Guard::ReflinkFlush) {
-                    true => self.write(true),
-                    false => self.unmap(),
+                if let Some(lock) = self.lock(cx.w, cx.strategy, n) {
+                    cx.lock(me, lock, Mode::Exclusive);
+                }
+                match (n + 1..LOCKS).find(|&n| self.lock(cx.w, cx.strategy, n).is_some()) {
+                    Some(next) => self.go(Place::Lock(next)),
+                    None => self.locked(cx),
                 }
             }
             Place::Remap => self.remap(cx),
-            Place::Unlock { step } => self.unlock(cx, step),
+            Place::Unlock { lock, ret } => {
+                if let Some(held) = self.lock(cx.w, cx.strategy, lock) {
+                    cx.unlock(me, held);
+                }
+                self.unlock(cx, lock, ret)
+            }
             // In the hands of another machine; see `resume`.
             _ => Next::Return(0),
         }

@@ -283,6 +283,8 @@ guards! {
     ForkFailedFlush = "fork-failed-flush",
     /// Reflink writes dirty pages of both files before it shares blocks.
     ReflinkFlush = "reflink-flush",
+    /// Reflink holds the source's invalidate_lock: no fault dirties it again before it is shared.
+    ReflinkSourceLock = "reflink-source-lock",
 }
 
 #[cfg(test)]
