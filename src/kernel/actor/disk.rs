@@ -7,6 +7,7 @@
 
 use super::bounce;
 use super::errno::{EIO, ENOSPC};
+use super::extents::unpromise;
 use super::step::*;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
@@ -298,11 +299,27 @@ fn verdict(cx: &mut Step, tag: Tag, fails: bool) {
     cx.write_block(block, data);
     cx.facts.push(Fact::BlockWritten { tag, block });
     if cx.get::<Bio>(tag).kind() == BioKind::DioWrite
-        && let Some(at) = cx.block_owner(block).filter(|&at| !overtaken(cx, at))
+        && let Some(at) = cx.block_owner(block).filter(|&at| leads_to(cx, at, block))
     {
-        // Whoever reads the file from here on may see it, though the extent map may still say
-        // that nothing was written.
-        cx.set(at, Newest(data));
+        landed(cx.w, at);
+    }
+}
+
+/// Whether the extent map leads readers of a page to a block.
+fn leads_to(w: &World, at: FilePage, block: Block) -> bool {
+    let extent = w.get::<Extent>(at);
+    extent.kind() == ExtentKind::Written && extent.block() == Some(block)
+}
+
+/// Ghost: what a direct write has brought is what a page has, as soon as a block is there that
+/// the extent map leads to: by the transfer if it does already, else by the completion.
+fn landed(w: &mut World, at: FilePage) {
+    // What was promised is gone. (What programs store elsewhere is counted elsewhere: which of two
+    // is the older one could not be told.)
+    unpromise(w, at, WHOLE);
+    if !overtaken(w, at) {
+        let now = w.disk_contents(at);
+        w.set(at, Newest(now));
     }
 }
 
@@ -338,7 +355,7 @@ fn complete(cx: &mut Step, tag: Tag) {
         }
         (BioKind::DioRead, Some(frame)) => {
             let data = cx.get::<BioData>(tag).0;
-            cx.completed(frame, WHOLE, data);
+            cx.completed(frame, WHOLE, |shown| shown == data);
             advance(cx, tag, BioStep::Done);
         }
         (BioKind::DioWrite, _) => {
@@ -384,8 +401,9 @@ fn end_failed_delalloc(w: &mut World, at: FilePage, frame: Frame) {
 fn end_direct_write(w: &mut World, at: FilePage, block: Block, error: bool) {
     if error {
         w.cancel_cow_block(block, at);
-    } else {
+    } else if !leads_to(w, at, block) {
         end_io(w, at, block);
+        landed(w, at);
     }
 }
 
@@ -398,10 +416,10 @@ fn end_direct_write(w: &mut World, at: FilePage, block: Block, error: bool) {
 /// cache: until then a power loss brings back what the page had before, not what the new block
 /// had.
 fn end_io(w: &mut World, at: FilePage, block: Block) {
-    let extent = w.get::<Extent>(at);
-    if extent.kind() == ExtentKind::Written && extent.block() == Some(block) {
+    if leads_to(w, at, block) {
         return;
     }
+    let extent = w.get::<Extent>(at);
     let before = match (extent.kind(), extent.block()) {
         (ExtentKind::Written, Some(old)) => w.durable_contents(old),
         _ => Contents::ZERO,

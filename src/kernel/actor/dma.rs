@@ -337,7 +337,7 @@ fn complete(cx: &mut Step, at: RegionPage, to: Option<Page>, version: Contents) 
     if let Some(page) = to {
         cx.facts.push(Fact::DmaDone { at, page, wrote: version });
         if cx.logical_page(page.frame) == meant(cx, at) {
-            cx.completed(page.frame, WHOLE, version);
+            cx.completed(page.frame, WHOLE, |shown| shown == version);
         }
     }
     end(cx, at);

@@ -8,7 +8,7 @@ use crate::kernel::world::machine::*;
 use crate::kernel::world::objects::*;
 use crate::kernel::world::page::Holder;
 use crate::kernel::world::plan::{FsKind, Part};
-use crate::kernel::world::{Block, Contents, Disk, FilePage, Frame, Id, World};
+use crate::kernel::world::{Actor, AskedPage, Block, Contents, Disk, FilePage, Frame, Id, World};
 
 /// Removes pages of a file from its extent map (`ext4_ext_remove_space`, `xfs_bunmapi`) and frees
 /// their blocks, which anybody may be given at once, unless the design keeps busy ones back.
@@ -54,6 +54,10 @@ pub fn collapse(cx: &mut Step, first: FilePage, pages: u32) {
         cx.set(to, extent);
         cx.set(to, newest);
         cx.set(to, promised);
+        for page in asked_pages(cx, to) {
+            let asked = if from.0 < end { cx.get(page.plus(pages)) } else { Asked::default() };
+            cx.set(page, asked);
+        }
         if let Some(block) = extent.block() {
             cx.update::<BlockState>(block, |b| b.with_link(to.0 + 1));
         }
@@ -90,19 +94,38 @@ fn release(cx: &mut Step, block: Block, at: FilePage) {
     cx.put_block(block, at);
 }
 
-/// Ghost: bytes of a page of a file are zero from now on, and no fsync has promised anything
-/// about them.
+/// Ghost: bytes of a page of a file are zero from now on.
 pub fn forget(w: &mut World, at: FilePage, part: Part) {
     let newest = w.get::<Newest>(at).0;
     let zeroed = w.patches.overlay(newest, part, Contents::ZERO);
     if zeroed != newest {
         w.set(at, Newest(zeroed));
     }
+    unpromise(w, at, part);
+}
+
+/// Ghost: something has taken the place of bytes of a page of a file. What fsync had promised about
+/// them is void, and what a call under way would promise: only the next call to begin says
+/// something about what is there now.
+pub fn unpromise(w: &mut World, at: FilePage, part: Part) {
     let promised = w.get::<Promised>(at).0;
-    let zeroed = w.patches.overlay(promised, part, Contents::ZERO);
-    if zeroed != promised {
-        w.set(at, Promised(zeroed));
+    let void = w.patches.overlay(promised, part, Contents::ZERO);
+    if void != promised {
+        w.set(at, Promised(void));
     }
+    for page in asked_pages(w, at) {
+        let asked = w.get::<Asked>(page).0;
+        let void = w.patches.overlay(asked, part, Contents::ZERO);
+        if void != asked {
+            w.set(page, Asked(void));
+        }
+    }
+}
+
+/// A page of a file as each thread's sync call keeps it in mind.
+fn asked_pages(w: &World, at: FilePage) -> Vec<AskedPage> {
+    let threads = (0..w.map.plan.threads.len() as u32).map(Actor);
+    threads.filter_map(|thread| w.map.asked_page(thread, at)).collect()
 }
 
 /// `folio_invalidate` of a whole folio and `folio_cancel_dirty`, under the folio lock: private

@@ -172,7 +172,7 @@ impl WriteFile {
     fn copy(self, cx: &mut Step, folio: Frame) -> Next {
         let Some(frame) = cx.cached(self.at) else { return self.to(WritePlace::Dirty(folio)) };
         let page = cx.page(frame);
-        cx.write_frame(page, self.part, 0, Toucher::Kernel);
+        cx.copy_in(page, self.part, 0, Toucher::Kernel);
         self.to(WritePlace::Dirty(folio))
     }
 
@@ -231,6 +231,10 @@ impl Machine for WriteFile {
                 // iomap_set_range_dirty(), block_commit_write(): of this page, in a larger folio.
                 let frame = cx.cached(self.at).unwrap_or(folio);
                 cx.mark_dirty(frame);
+                // From here on an fsync that begins has something to write.
+                let op = cx.op;
+                let ours = |shown: Contents| shown.version().is_some_and(|v| v.author == op);
+                cx.completed(frame, self.part, ours);
                 match grown(cx, self.at, self.part) {
                     Some(_) => self.to(WritePlace::Grow(folio)),
                     None => self.let_go(folio),

@@ -178,12 +178,17 @@ impl Step<'_> {
 
     /// Writes a new version to a part of a frame, as the CPU or the kernel does: complete at
     /// once. `private` is the logical page if the frame is no page of a file.
-    pub fn write_frame(&mut self, page: Page, part: Part, private: u32, by: Toucher) -> Contents {
+    pub fn write_frame(&mut self, page: Page, part: Part, private: u32, by: Toucher) {
+        let version = self.copy_in(page, part, private, by);
+        self.completed(page.frame, part, |shown| shown == version);
+    }
+
+    /// The same of a write that completes later.
+    pub fn copy_in(&mut self, page: Page, part: Part, private: u32, by: Toucher) -> Contents {
         self.touch(page, true, by);
         let op = self.op;
         let version = self.fresh(page.frame, op, part, private);
         self.fill(page.frame, part, version);
-        self.completed(page.frame, part, version);
         version
     }
 

@@ -108,7 +108,7 @@ impl Fsync {
             let contents = cx.get::<Asked>(asked).0;
             let promised = cx.get::<Promised>(page).0;
             let (new, old) = (cx.patches.max_seq(contents), cx.patches.max_seq(promised));
-            if success && (new == 0 || new >= old) {
+            if success && new >= old {
                 cx.set(page, Promised(contents));
             }
             cx.set(asked, Asked::default());

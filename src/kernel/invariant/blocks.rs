@@ -267,7 +267,7 @@ fn exposed(w: &World, at: FilePage, [shown, newest]: [Contents; 2], left: bool) 
             return true;
         }
         let cut = newest == Contents::ZERO && !left && !crashed;
-        cut && complete(w, version) && !zeroes_brought()
+        cut && complete(w, at, version) && !zeroes_brought()
     })
 }
 
@@ -291,9 +291,18 @@ fn direct_writes(w: &World, at: FilePage) -> impl Iterator<Item = VPage> + '_ {
     })
 }
 
-/// Whether a write is of a kind that is complete as soon as it shows: a store or write(2), or what
-/// was there at the start. A transfer shows before it is complete.
-fn complete(w: &World, version: Version) -> bool {
-    version.author.0 <= 1
-        || matches!(w.map.op(version.author), Some(Op::Store { .. } | Op::Write { .. }))
+/// Whether a write is of a kind that is complete as soon as it shows: a store, or what was there at
+/// the start; or write(2), which shows while its thread has the folio locked. A transfer shows
+/// before it is complete.
+fn complete(w: &World, at: FilePage, version: Version) -> bool {
+    match w.map.op(version.author) {
+        Some(Op::Store { .. }) => true,
+        Some(Op::Write { .. }) => {
+            let writer = w.map.thread_of(version.author).map(|t| t.first_op);
+            let locked_by = w.cached(at).and_then(|f| w.folio_locked_by(f));
+            let thread = locked_by.and_then(|a| w.map.plan.threads.get(a.index()));
+            thread.is_none_or(|t| Some(t.first_op) != writer)
+        }
+        _ => version.author.0 <= 1,
+    }
 }

@@ -430,9 +430,9 @@ impl World {
         self.set(frame, Data(new));
     }
 
-    /// Ghost: a write to a frame has completed as far as its writer is concerned. If the frame
-    /// holds a page of a file and still shows the write, it is the file's newest contents.
-    pub fn completed(&mut self, frame: Frame, part: Part, contents: Contents) {
+    /// Ghost: a write to a frame has completed as far as its writer is concerned. Where the frame
+    /// holds a page of a file and still shows `ours`, that is the file's newest contents.
+    pub fn completed(&mut self, frame: Frame, part: Part, ours: impl Fn(Contents) -> bool) {
         let Some(at) = self.logical_page(frame) else { return };
         let (now, newest) = (self.data(frame), self.get::<Newest>(at).0);
         let mut from = part.0;
@@ -441,8 +441,8 @@ impl World {
         for run in runs {
             let to = run.end.min(part.1);
             if to > from {
-                if run.holds == contents {
-                    result = self.patches.overlay(result, (from, to), contents);
+                if ours(run.holds) {
+                    result = self.patches.overlay(result, (from, to), run.holds);
                 }
                 from = to;
             }

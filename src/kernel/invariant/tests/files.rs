@@ -8,7 +8,7 @@ use crate::kernel::world::objects::*;
 fn write(w: &mut World, at: FilePage, contents: Contents) {
     let frame = w.cached(at).unwrap();
     w.fill(frame, WHOLE, contents);
-    w.completed(frame, WHOLE, contents);
+    w.completed(frame, WHOLE, |shown| shown == contents);
 }
 
 /// A bio has put contents on a block.
@@ -136,7 +136,7 @@ fn bytes_beyond_the_end_are_neither_newer_nor_lost() {
     b.holds("clean-but-newer", |w| {
         let tail = version(DATA, 2, STORE);
         w.fill(frame, (100, 4096), tail);
-        w.completed(frame, (100, 4096), tail);
+        w.completed(frame, (100, 4096), |shown| shown == tail);
     });
     b.holds("lost-write", ended);
     b.breaks("clean-but-newer", |w| w.set(File(0), Size::new().with_bytes(4096)));
@@ -385,7 +385,7 @@ fn what_is_stored_to_the_tail_of_the_last_page_may_be_seen_there() {
     let frame = b.cached(DATA);
     b.step(|w| {
         w.fill(frame, (100, 4096), tail);
-        w.completed(frame, (100, 4096), tail);
+        w.completed(frame, (100, 4096), |shown| shown == tail);
     });
     b.holds("exposed-beyond-eof", |w| {
         let contents = w.data(frame);
