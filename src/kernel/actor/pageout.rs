@@ -205,11 +205,9 @@ impl Machine for PageOut {
     fn label(self) -> Label {
         match (self.place, self.what == What::Free) {
             (Place::Lock, _) => Label::new("", "madvise: mmap_read_lock", Cost::Syscall),
-            (Place::Entry | Place::Split(_), false) => {
+            (Place::Entry, true) => Label::new("", "madvise_free_pte_range", Cost::Walk),
+            (Place::Entry | Place::Split(_), _) => {
                 Label::new("", "madvise_cold_or_pageout_pte_range", Cost::Walk)
-            }
-            (Place::Entry | Place::Split(_), true) => {
-                Label::new("", "madvise_free_pte_range", Cost::Walk)
             }
             (Place::Unlock(_), _) => Label::new("", "mmap_read_unlock", Cost::Lock),
         }
