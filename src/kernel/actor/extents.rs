@@ -51,9 +51,11 @@ pub fn collapse(cx: &mut Step, first: FilePage, pages: u32) {
             true => (cx.get::<Extent>(from), cx.get::<Newest>(from), cx.get::<Promised>(from)),
             false => Default::default(),
         };
+        let excused = if from.0 < end { cx.get::<Excused>(from) } else { Excused::default() };
         cx.set(to, extent);
         cx.set(to, newest);
         cx.set(to, promised);
+        cx.set(to, excused);
         if let Some(block) = extent.block() {
             cx.update::<BlockState>(block, |b| b.with_link(to.0 + 1));
         }

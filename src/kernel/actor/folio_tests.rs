@@ -218,3 +218,29 @@ fn a_split_and_a_pin_and_a_store_meet_in_every_order_without_a_trace() {
     });
     assert_eq!(orders, [0, 1].into(), "the pin comes before the split, or after it");
 }
+
+/// `block_invalidate_folio`: its buffer is discarded, so that no write of the rest of the folio
+/// goes to the block that is about to be freed.
+#[test]
+fn what_is_punched_out_of_a_dirty_folio_is_not_written_until_it_is_written_to() {
+    let punch = Op::Punch { first: DATA.plus(1), pages: 1 };
+    let mut plan = pairs(FsKind::Ext4, &[InitPage::Dirty; 2], Populate::None);
+    thread(&mut plan, &[punch]);
+    let mode = SyncMode::Cleaning;
+    thread(&mut plan, &[Op::Writeback { file: File(0), mode }]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    explore(&mut sim, |s| {
+        assert_at_rest(s);
+        assert_eq!(s.verdict(), Props::NONE, "{:?}", s.findings());
+        assert_eq!(s.world.get::<Extent>(DATA.plus(1)).kind(), ExtentKind::Hole);
+    });
+    let write = Op::Write { at: DATA.plus(1), part: WHOLE };
+    for again in [write, Op::Store { at: VPage(1), part: WHOLE }] {
+        let mut plan = pairs(FsKind::Ext4, &[InitPage::Dirty; 2], Populate::None);
+        thread(&mut plan, &[punch, again, FSYNC]);
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        assert_eq!(run(&mut sim), Ending::Finished);
+        assert_eq!(Some(on_disk(&sim, 1)), in_cache(&sim, 1), "{again:?}");
+        assert_eq!(sim.verdict(), Props::NONE);
+    }
+}

@@ -207,7 +207,7 @@ impl Machine for Reflink {
                 // A larger folio of which a part stays is cut, as truncate does.
                 match cx.map.file(cx.map.file_of(self.to)).folio_order {
                     0 => call(InvalidatePages::discard(self.to, self.pages), then),
-                    _ => call(TruncatePages::new(self.to, self.pages, 0), then),
+                    _ => call(TruncatePages::from_cache(self.to, self.pages), then),
                 }
             }
             _ => self.go(Place::Remap),

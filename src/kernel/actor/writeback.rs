@@ -394,7 +394,7 @@ pub fn disk_of(w: &World, at: FilePage) -> Option<Disk> {
 
 /// Whether a page of a file has somewhere to be written to.
 fn has_target(w: &World, at: FilePage) -> bool {
-    w.get::<Extent>(at).kind() != ExtentKind::Hole
+    w.get::<Extent>(at).kind() != ExtentKind::Hole && !w.get::<CacheSlot>(at).unmapped()
 }
 
 impl Machine for WritePages {
