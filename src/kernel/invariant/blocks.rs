@@ -16,10 +16,11 @@ use crate::kernel::world::{
 
 /// See its `doc`.
 ///
-/// ext4 needs buffers, which punch may have taken from a page of a larger folio; btrfs a reservation and a broken COW (`Flags.prepared`); xfs a block or a
-/// reservation (delalloc) for the page, which of a larger folio is the one that was written to, and
-/// if the block is shared by reflink a reservation in the CoW fork: without it writeback goes to
-/// the shared block (`xfs_map_blocks`). A page that has left its file needs nothing.
+/// ext4 needs buffers, which punch may have taken from a page of a larger folio; btrfs a
+/// reservation and a broken COW (`Flags.prepared`); xfs a block or a reservation (delalloc) for the
+/// page, which of a larger folio is the one that was written to, and if the block is shared by
+/// reflink a reservation in the CoW fork: without it writeback goes to the shared block
+/// (`xfs_map_blocks`). A page that has left its file needs nothing.
 pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
     name: "dirty-without-mkwrite",
     hurts: Hurt::Filesystem,
