@@ -81,7 +81,9 @@ fn orbits(start: &Sim, symmetry: &Symmetry) -> (usize, usize) {
 
 #[test]
 fn the_states_of_a_search_with_symmetry_are_the_orbits() {
-    for (name, orders) in [("pinners", 6), ("own-pages", 2), ("processes", 2), ("pairs", 2)] {
+    for (name, orders) in
+        [("pinners", 6), ("own-pages", 2), ("processes", 2), ("pairs", 2), ("own-folios", 2)]
+    {
         let mut start = sim(name);
         let symmetry = symmetry(&start);
         assert_eq!(symmetry.orders, orders, "{name}: {:?} {:?}", symmetry.groups, symmetry.refused);
@@ -133,6 +135,15 @@ fn what_depends_on_order_is_refused_and_says_why() {
     assert!(why("truncated").contains("Truncate"), "{}", why("truncated"));
     assert!(why("asked").contains("regions are asked in order"), "{}", why("asked"));
     assert!(why("workers").contains("workers by number"), "{}", why("workers"));
+}
+
+/// Each has ends that those with the two writers exchanged have not.
+#[test]
+fn what_shows_a_page_and_what_lies_in_its_folio_goes_along() {
+    for name in ["shown", "folios"] {
+        let found = symmetry(&sim(name));
+        assert_eq!((found.orders, found.groups.len()), (1, 0), "{name}: {:?}", found.refused);
+    }
 }
 
 #[test]

@@ -131,21 +131,19 @@ fn file(dice: &mut Dice, name: &str, fs: FsKind, disk: Option<Disk>) -> FilePlan
         FsKind::Tmpfs => &[Clean, Hole],
         _ => &[Clean, Dirty, Cold, Hole],
     };
-    let large = fs == FsKind::Xfs && dice.below(3) == 0;
+    let large = fs != FsKind::Dax && dice.below(3) == 0;
     let first = dice.one_of(kinds);
-    let page = |n| if large || n == 0 { first } else { dice.one_of(kinds) };
+    let page = |n| if n == 0 { first } else { dice.one_of(kinds) };
     let mut pages: Vec<InitPage> = (0..PAGES).map(page).collect();
     let size = dice.one_of(&[PAGES * PAGE_SIZE, PAGES * PAGE_SIZE, PAGE_SIZE, 6000, 0]);
-    if !large {
-        // There is nothing beyond the end of a file.
-        pages.truncate(size.div_ceil(PAGE_SIZE) as usize);
-    }
+    // There is nothing beyond the end of a file.
+    pages.truncate(size.div_ceil(PAGE_SIZE) as usize);
     FilePlan {
         name: name.into(),
         fs,
         disk,
         pages,
-        size: u64::from(if large { PAGES * PAGE_SIZE } else { size }),
+        size: u64::from(size),
         capacity: PAGES,
         folio_order: u32::from(large),
     }

@@ -2,7 +2,7 @@
 
 use super::errno::{EBUSY, ECANCELED, EFAULT};
 use super::testkit::*;
-use crate::engine::model::Ending;
+use crate::engine::model::{Ending, Props};
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{Longterm, Strategy, Truncate};
 use crate::kernel::world::machine::*;
@@ -227,4 +227,56 @@ fn a_device_closed_to_new_references_is_open_again_afterwards() {
     run_agent(&mut sim, 1, |_| false);
     assert_eq!(result(&sim, refused.plus(1)), Some(1));
     assert_eq!(sim.world.get::<DiskState>(Disk(0)).closed(), 0);
+}
+
+/// What follows is written, leaves the page cache, and is found again one page before.
+#[test]
+fn a_collapse_moves_what_follows_and_forgets_none_of_it() {
+    for fs in [FsKind::Ext4, FsKind::Xfs] {
+        let pages = [InitPage::Clean, InitPage::Dirty, InitPage::Clean];
+        let mut plan = machine(fs, plain_disk(), &pages, Populate::Read);
+        let collapse = Op::CollapseRange { first: FilePage(0), pages: 1 };
+        thread(&mut plan, &[collapse, Op::Load { at: VPage(0) }, Op::Load { at: VPage(1) }]);
+        let mut sim = Sim::new(plan, strategy());
+        let second = in_cache(&sim, 1);
+        assert_eq!(run(&mut sim), Ending::Finished);
+        assert_eq!(sim.verdict(), Props::NONE, "{fs:?}: {:?}", sim.findings());
+        let newest = |n| Some(sim.world.get::<Newest>(FilePage(n)).0);
+        assert_eq!((in_cache(&sim, 0), newest(0)), (second, second));
+        assert_eq!((in_cache(&sim, 1), newest(2)), (newest(1), Some(Contents::ZERO)));
+        assert_eq!(sim.world.get::<Size>(File(0)).bytes(), 2 * u64::from(PAGE_SIZE));
+    }
+}
+
+/// `end_bbio_data_read`
+#[test]
+fn btrfs_zeroes_what_it_reads_beyond_the_end_of_a_file() {
+    let mut plan = machine(FsKind::Btrfs, plain_disk(), &[InitPage::Cold], Populate::None);
+    let size = 100;
+    thread(&mut plan, &[Op::Truncate { file: File(0), size }, Op::Load { at: VPage(0) }]);
+    let mut sim = Sim::new(plan, preset("linux-6.18"));
+    assert_eq!(run(&mut sim), Ending::Finished);
+    let shown = in_cache(&sim, 0).unwrap();
+    assert_eq!(sim.world.patches.at(shown, 100), Contents::ZERO);
+    assert_ne!(sim.world.patches.at(shown, 99), Contents::ZERO);
+    assert_eq!(sim.verdict(), Props::NONE);
+}
+
+/// `block_read_full_folio`: the buffer that was zeroed is uptodate, though its folio is not.
+#[test]
+fn what_was_zeroed_is_not_read_again_while_it_is_being_written() {
+    let mut plan = machine(FsKind::Ext4, plain_disk(), &[InitPage::Cold], Populate::None);
+    let punch = Op::PunchPart { first: FilePage(0), pages: 1, from: 100, to: 300 };
+    thread(&mut plan, &[punch]);
+    let mode = SyncMode::Cleaning;
+    thread(&mut plan, &[Op::Writeback { file: File(0), mode }]);
+    thread(&mut plan, &[Op::Load { at: VPage(0) }]);
+    let mut sim = Sim::new(plan, strategy());
+    run_agent(&mut sim, 0, |_| false);
+    run_until(&mut sim, 1, "submit_bio");
+    run_agent(&mut sim, 2, |_| false);
+    assert_eq!(run(&mut sim), Ending::Finished);
+    let shown = in_cache(&sim, 0).unwrap();
+    assert_eq!(sim.world.patches.at(shown, 100), Contents::ZERO);
+    assert_eq!((Some(on_disk(&sim, 0)), sim.verdict()), (Some(shown), Props::NONE));
 }

@@ -8,6 +8,7 @@
 use super::bounce;
 use super::errno::{EIO, ENOSPC};
 use super::extents::unpromise;
+use super::file_io::bytes_inside;
 use super::step::*;
 use crate::kernel::strategy::Guard;
 use crate::kernel::world::contents::Contents;
@@ -349,6 +350,7 @@ fn complete(cx: &mut Step, tag: Tag) {
             release(cx.w, tag);
         }
         (BioKind::ReadIn, Some(frame)) => {
+            zero_beyond_eof(cx, frame);
             cx.change_flags(frame, |f| f.with_uptodate(true));
             cx.unlock_folio(frame);
             release(cx.w, tag);
@@ -366,6 +368,19 @@ fn complete(cx: &mut Step, tag: Tag) {
             advance(cx, tag, BioStep::Done);
         }
         _ => advance(cx, tag, BioStep::Done),
+    }
+}
+
+/// btrfs leaves what lies beyond the end of a file as it is on the disk, and zeroes it whenever it
+/// has read it (`end_bbio_data_read`). The others have zeroed it there.
+fn zero_beyond_eof(cx: &mut Step, folio: Frame) {
+    for frame in (0..cx.folio_pages(folio)).map(|n| folio.plus(n)) {
+        let at = cx.get::<Owner>(frame).file_page();
+        let Some(at) = at.filter(|&at| cx.map.fs_of(at) == FsKind::Btrfs) else { return };
+        let (inside, end) = (bytes_inside(cx, at), PAGE_SIZE as u16);
+        if inside > 0 && inside < end {
+            cx.fill(frame, (inside, end), Contents::ZERO);
+        }
     }
 }
 

@@ -51,9 +51,11 @@ pub fn collapse(cx: &mut Step, first: FilePage, pages: u32) {
             true => (cx.get::<Extent>(from), cx.get::<Newest>(from), cx.get::<Promised>(from)),
             false => Default::default(),
         };
+        let excused = if from.0 < end { cx.get::<Excused>(from) } else { Excused::default() };
         cx.set(to, extent);
         cx.set(to, newest);
         cx.set(to, promised);
+        cx.set(to, excused);
         for page in asked_pages(cx, to) {
             let asked = if from.0 < end { cx.get(page.plus(pages)) } else { Asked::default() };
             cx.set(page, asked);
@@ -144,19 +146,33 @@ pub fn delete_dax_entry(w: &mut World, at: FilePage) {
     }
 }
 
-/// Splits a larger folio that nothing maps into base pages (`split_folio`): fails, like
-/// `folio_ref_freeze`, if it has references beyond the page cache's and the caller's one, or
-/// private data that cannot be released because the folio is dirty.
-pub fn split_folio(w: &mut World, head: Frame) -> bool {
+/// Whether a locked folio can be split, as far as a look can tell: its filesystem gives up its
+/// private data (`filemap_release_folio`), and only the page cache, page tables and the caller
+/// refer to it (`can_split_folio`). A dirty folio keeps its data: ext4's buffers are busy, and
+/// iomap has for each block of a larger folio whether it is dirty (`iomap_release_folio`: "If the
+/// folio is dirty, we refuse to release our metadata"; `btrfs_release_folio`).
+pub fn may_split(w: &mut World, head: Frame) -> bool {
     let flags = w.flags(head);
-    if flags.buffers() && (flags.dirty() || flags.writeback()) {
+    let fs = w.get::<Owner>(head).file_page().map(|at| w.map.fs_of(at));
+    let private = match fs {
+        Some(FsKind::Xfs | FsKind::Btrfs) => true,
+        _ => flags.buffers(),
+    };
+    if private && (flags.dirty() || flags.writeback()) {
         return false;
     }
     w.strip_buffers(head);
     let (pages, counts) = (w.folio_pages(head), w.counts(head));
-    if counts.maps() != 0 || counts.refs() != pages as i32 + 1 {
+    counts.refs() - i32::from(counts.maps()) == pages as i32 + 1
+}
+
+/// Splits a larger folio into base pages (`split_folio`): fails, like `folio_ref_freeze`, if page
+/// tables or anybody else beyond the page cache and the caller refer to it.
+pub fn split_folio(w: &mut World, head: Frame) -> bool {
+    if !may_split(w, head) || w.counts(head).maps() != 0 {
         return false;
     }
+    let pages = w.folio_pages(head);
     let tags = w.get::<Owner>(head).file_page().map(|at| w.get::<CacheSlot>(at));
     let flags = w.flags(head).with_order(0);
     for frame in (1..pages).map(|n| head.plus(n)) {

@@ -316,10 +316,11 @@ impl FileFault {
 }
 
 /// `block_read_full_folio` of a locked folio of which a part was zeroed and dirtied
-/// ([`ZeroTail`](super::zero_tail::ZeroTail)): its buffers are uptodate, nothing is read.
+/// ([`ZeroTail`](super::zero_tail::ZeroTail)): its buffers are uptodate, nothing is read, be the
+/// folio dirty still, under writeback, or written.
 pub fn buffers_uptodate(cx: &mut Step, frame: Frame) {
     let flags = cx.flags(frame);
-    if flags.dirty() && !flags.uptodate() {
+    if (flags.dirty() || flags.buffers()) && !flags.uptodate() {
         cx.change_flags(frame, |f| f.with_uptodate(true));
     }
 }

@@ -164,6 +164,7 @@ impl WriteFile {
         }
         if fs == FsKind::Ext4 {
             cx.attach_buffers(folio);
+            cx.map_buffer(self.at);
         }
         cx.change_flags(folio, |f| f.with_prepared(true));
         self.to(WritePlace::Copy(folio))

@@ -59,6 +59,7 @@ pub mod rmap;
 pub mod routine;
 pub mod seal;
 pub mod splice;
+pub mod split;
 pub mod step;
 pub mod sync;
 pub mod sync_calls;
@@ -79,6 +80,8 @@ mod cut_tests;
 mod dax_tests;
 #[cfg(test)]
 mod file_tests;
+#[cfg(test)]
+mod folio_tests;
 #[cfg(test)]
 mod fork_tests;
 #[cfg(test)]

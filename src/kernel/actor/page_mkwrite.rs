@@ -103,6 +103,9 @@ pub fn reserve(cx: &mut Step, page: Frame, at: FilePage) {
         let at = FilePage(at.0 - tail + n);
         // Whether the page itself lies inside was looked at with the folio lock.
         let inside = n == tail || !beyond_eof(cx, at);
+        if inside {
+            cx.map_buffer(at);
+        }
         if inside && cx.get::<Extent>(at).kind() == ExtentKind::Hole {
             cx.set(at, Extent::new().with_kind(ExtentKind::Delalloc));
         }

@@ -9,6 +9,7 @@ use super::lazyfree::Discard;
 use super::notifier::{RangeEnd, RangeStart, watched};
 use super::reclaim::Reclaim;
 use super::routine::call;
+use super::split::SplitFolio;
 use super::step::*;
 use super::tlb::FlushTlb;
 use crate::kernel::world::costs::Cost;
@@ -49,6 +50,9 @@ enum Place {
     Lock,
     /// Looks at a page table entry, under the page-table lock.
     Entry,
+    /// A larger folio, of which so many entries have been passed over, is being split; if that
+    /// succeeds they are looked at again.
+    Split(u32),
     /// Releases mmap_lock.
     Unlock(Ret),
 }
@@ -105,6 +109,9 @@ impl PageOut {
         cx.lock_briefly(me, LockClass::Ptl);
         let pte = cx.get::<Pte>(at);
         let Some(frame) = pte.frame().filter(|_| pte.present()) else { return then.on(cx) };
+        if cx.folio_pages(frame) > 1 && self.what != What::Free {
+            return self.large(cx, frame);
+        }
         if self.what == What::Cool {
             cx.set_pte(at, pte.with_young(false));
             cx.change_flags(frame, |f| f.with_referenced(false).with_active(false));
@@ -127,6 +134,60 @@ impl PageOut {
     }
 }
 
+impl PageOut {
+    /// A larger folio (of a file: anonymous memory has none here). One whose pages are all mapped
+    /// here, and nowhere else, is taken as a whole; of one that reaches beyond the range, or is
+    /// not mapped as a whole, nothing is: it is split, unless another address space maps it too.
+    fn large(self, cx: &mut Step, frame: Frame) -> Next {
+        let (me, folio, size) = (cx.me, cx.head(frame), cx.folio_pages(frame));
+        let left = self.pages - self.done;
+        let maps = |&n: &u32| {
+            let pte = cx.get::<Pte>(self.first.plus(self.done + n));
+            pte.present() && pte.frame() == Some(frame.plus(n))
+        };
+        let most = left.min(folio.0 + size - frame.0);
+        let batch = (0..most).take_while(maps).count() as u32; // madvise_folio_pte_batch()
+        let then = PageOut { done: self.done + batch, ..self };
+        let page: Option<FilePage> = cx.get::<Owner>(frame).file_page();
+        if batch < size {
+            if shared(cx, folio, self.first) || cx.folio_locked_by(folio).is_some() {
+                return then.on(cx);
+            }
+            cx.lock_folio(me, folio);
+            cx.take_ref(folio);
+            return call(SplitFolio::new(folio), PageOut { place: Place::Split(batch), ..then });
+        }
+        let alone = u32::try_from(cx.counts(folio).maps()) == Ok(size);
+        match page.filter(|_| alone && cx.flags(folio).lru()) {
+            Some(page) if self.what == What::Reclaim => call(Reclaim::new(page), then),
+            Some(_) => {
+                for n in 0..batch {
+                    let at = self.first.plus(self.done + n);
+                    let pte = cx.get::<Pte>(at);
+                    cx.set_pte(at, pte.with_young(false));
+                }
+                cx.change_flags(folio, |f| f.with_referenced(false).with_active(false));
+                then.on(cx)
+            }
+            None => then.on(cx),
+        }
+    }
+}
+
+/// Whether another address space than that of a mapping maps a folio
+/// (`folio_maybe_mapped_shared`).
+fn shared(w: &World, folio: Frame, at: VPage) -> bool {
+    let Some(first) = w.get::<Owner>(folio).file_page() else { return false };
+    let mm = w.map.mm_of(at);
+    let elsewhere = |page: FilePage| {
+        w.map.rmap(page).filter(|&v| w.map.mm_of(v) != mm).any(|v| {
+            let pte = w.get::<Pte>(v);
+            pte.present() && pte.frame().is_some_and(|f| w.head(f) == folio)
+        })
+    };
+    (0..w.folio_pages(folio)).any(|n| elsewhere(first.plus(n)))
+}
+
 /// Anonymous, given up by MADV_FREE, and mapped once (`folio_mapcount() != 1` is passed over).
 fn lazyfree(w: &World, frame: Frame) -> bool {
     let anon = w.get::<Owner>(frame).kind() == OwnerKind::Anon;
@@ -144,10 +205,10 @@ impl Machine for PageOut {
     fn label(self) -> Label {
         match (self.place, self.what == What::Free) {
             (Place::Lock, _) => Label::new("", "madvise: mmap_read_lock", Cost::Syscall),
-            (Place::Entry, false) => {
+            (Place::Entry, true) => Label::new("", "madvise_free_pte_range", Cost::Walk),
+            (Place::Entry | Place::Split(_), _) => {
                 Label::new("", "madvise_cold_or_pageout_pte_range", Cost::Walk)
             }
-            (Place::Entry, true) => Label::new("", "madvise_free_pte_range", Cost::Walk),
             (Place::Unlock(_), _) => Label::new("", "mmap_read_unlock", Cost::Lock),
         }
     }
@@ -170,7 +231,7 @@ impl Machine for PageOut {
                 }
                 self.on(cx)
             }
-            Place::Entry => self.entry(cx),
+            Place::Entry | Place::Split(_) => self.entry(cx),
             Place::Unlock(ret) => {
                 cx.unlock(me, lock);
                 Next::Return(ret)
@@ -186,6 +247,7 @@ impl Machine for PageOut {
                 self.to(Place::Unlock(ret))
             }
             Place::Unlock(_) => self.into(),
+            Place::Split(passed) if ret == 0 => PageOut { done: self.done - passed, ..self }.on(cx),
             _ => self.on(cx),
         }
     }

@@ -1,7 +1,8 @@
 //! What writeback does with a pinned page, one design at a time, and page_mkwrite at release.
 
 use super::testkit::*;
-use crate::engine::model::Ending;
+use crate::engine::model::{Ending, Props};
+use crate::kernel::invariant;
 use crate::kernel::sim::Sim;
 use crate::kernel::strategy::{Strategy, Writeback};
 use crate::kernel::world::machine::*;
@@ -186,5 +187,36 @@ fn page_mkwrite_at_release_prepares_what_writeback_has_used_up() {
             assert!(flags(&sim).dirty());
             assert_eq!(flags(&sim).prepared(), prepared, "{fs:?} {how:?}");
         }
+    }
+}
+
+/// `xfs_map_blocks`: an extent of the CoW fork, which page_mkwrite has asked for, else in place.
+#[test]
+fn a_shared_block_is_written_over_unless_the_file_system_is_told() {
+    for (how, told) in [(Redirty::SetDirtyLock, false), (Redirty::Mkwrite, true)] {
+        let mut plan = machine(FsKind::Xfs, plain_disk(), &[InitPage::Dirty], Populate::Write);
+        plan.slots.push(SlotPlan { name: "pin".into(), pages: 1 });
+        let snapshot = FilePage(plan.file_pages());
+        let (name, pages) = ("snapshot".into(), vec![InitPage::Clean]);
+        plan.files.push(FilePlan { name, pages, ..plan.files[0].clone() });
+        let fsync = Op::Fsync { file: File(0), data_only: false };
+        let release =
+            Op::Unpin { slot: SLOT, dirty: true, how: Some(how), context: Context::Process };
+        let first = thread(
+            &mut plan,
+            &[
+                pin(VPage(0), 1, SLOT, true, PinCall::PinFast),
+                Op::Reflink { from: PAGE, to: snapshot, pages: 1 },
+                Op::WritePinned { slot: SLOT, page: 0 },
+                release,
+                fsync,
+            ],
+        );
+        let mut sim = Sim::new(plan, preset("linux-6.18"));
+        assert_eq!(run(&mut sim), Ending::Finished);
+        let shown = sim.world.disk_contents(snapshot).version().map(|v| v.author);
+        assert_eq!(shown == Some(first.plus(2)), !told, "{how:?}");
+        let broken = invariant::find("dirty-without-mkwrite").map(|(i, _)| Props::one(i)).unwrap();
+        assert_eq!(sim.verdict().0 & broken.0 != 0, !told, "{how:?}");
     }
 }

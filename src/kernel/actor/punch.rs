@@ -159,7 +159,11 @@ impl Machine for Punch {
             State::Flush => call(WaitPages::range(first, pages), self.at(State::FlushWait)),
             State::FlushWait => self.unmap(cx),
             State::Unmap if pages > 0 => {
-                call(TruncatePages::new(first, pages, 0), self.at(State::Pages))
+                let remove = match self.collapses() {
+                    true => TruncatePages::from_cache(first, pages),
+                    false => TruncatePages::new(first, pages, 0),
+                };
+                call(remove, self.at(State::Pages))
             }
             State::Edge(n) => self.edge(n + 1),
             _ => self.edge(0),

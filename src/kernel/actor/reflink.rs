@@ -10,6 +10,7 @@ use super::extents::unpromise;
 use super::invalidate_pages::InvalidatePages;
 use super::routine::call;
 use super::step::*;
+use super::truncate_pages::TruncatePages;
 use super::writeback::WritePages;
 use super::writeback_wait::WaitPages;
 use super::zap::Zap;
@@ -209,7 +210,7 @@ impl Machine for Reflink {
         }
     }
 
-    fn resume(self, _cx: &mut Step, _ret: Ret) -> Next {
+    fn resume(self, cx: &mut Step, _ret: Ret) -> Next {
         match self.place {
             Place::Writing { source } => {
                 let first = if source { self.from } else { self.to };
@@ -219,8 +220,12 @@ impl Machine for Reflink {
             Place::Waiting { source: true } => self.write(false),
             Place::Waiting { source: false } => self.unmap(),
             Place::Unmapping => {
-                let drop = InvalidatePages::discard(self.to, self.pages);
-                call(drop, Reflink { place: Place::Dropping, ..self })
+                let then = Reflink { place: Place::Dropping, ..self };
+                // A larger folio of which a part stays is cut, as truncate does.
+                match cx.map.file(cx.map.file_of(self.to)).folio_order {
+                    0 => call(InvalidatePages::discard(self.to, self.pages), then),
+                    _ => call(TruncatePages::from_cache(self.to, self.pages), then),
+                }
             }
             _ => self.go(Place::Remap),
         }

@@ -26,6 +26,9 @@ pub enum Purpose {
     Unmap,
     /// `try_to_migrate`: puts migration entries in their place. Returns how many.
     ToMigration,
+    /// `unmap_folio`, before a folio is split: the same, whoever has locked the pages
+    /// (TTU_IGNORE_MLOCK).
+    Split,
     /// `remove_migration_ptes`: lets the migration entries point to a folio. Returns how many.
     FromMigration,
 }
@@ -157,7 +160,7 @@ impl RmapWalk {
             let ours = pte.frame()?.0 == self.folio.0 + u32::from(n);
             let wanted = match self.purpose {
                 Purpose::Clean => pte.present() && (pte.writable() || pte.dirty()),
-                Purpose::Unmap | Purpose::ToMigration => pte.present(),
+                Purpose::Unmap | Purpose::Split | Purpose::ToMigration => pte.present(),
                 Purpose::FromMigration => pte.migration(),
             };
             (ours && wanted && !self.spares(cx, vma, at)).then_some((n, at, pte))
@@ -174,10 +177,10 @@ impl RmapWalk {
                 let write = pte.writable() && !cx.strategy.keeps(Guard::CleanWriteProtect);
                 cx.set_pte(at, pte.with_writable(write).with_dirty(false).with_stale(true));
             }
-            Purpose::Unmap | Purpose::ToMigration => {
+            Purpose::Unmap | Purpose::Split | Purpose::ToMigration => {
                 let entry = match self.purpose {
-                    Purpose::Unmap => Pte::new(),
-                    _ => pte.with_present(false).with_migration(true),
+                    Purpose::ToMigration => pte.with_present(false).with_migration(true),
+                    _ => Pte::new(),
                 };
                 cx.set_pte(at, entry.with_stale(true));
                 if pte.dirty() && cx.strategy.keeps(Guard::UnmapDirty) {
@@ -208,6 +211,7 @@ impl Machine for RmapWalk {
         match (self.place, self.purpose) {
             (Place::Lock, Purpose::Clean) => Label::new("B7", "folio_mkclean", Cost::Lock),
             (Place::Lock, Purpose::Unmap) => Label::new("R5", "try_to_unmap", Cost::Lock),
+            (Place::Lock, Purpose::Split) => Label::new("", "unmap_folio", Cost::Lock),
             (Place::Lock, Purpose::ToMigration) => Label::new("", "try_to_migrate", Cost::Lock),
             (Place::Lock, Purpose::FromMigration) => {
                 Label::new("", "remove_migration_ptes", Cost::Lock)
@@ -216,6 +220,7 @@ impl Machine for RmapWalk {
             (Place::Unlock, _) => Label::new("", "i_mmap_unlock_read", Cost::Lock),
             (_, Purpose::Clean) => Label::new("B7", "page_vma_mkclean_one", Cost::Walk),
             (_, Purpose::Unmap) => Label::new("R5", "try_to_unmap_one", Cost::Walk),
+            (_, Purpose::Split) => Label::new("", "try_to_unmap_one", Cost::Walk),
             (_, Purpose::ToMigration) => Label::new("", "try_to_migrate_one", Cost::Walk),
             (_, Purpose::FromMigration) => Label::new("", "remove_migration_pte", Cost::Walk),
         }

@@ -204,6 +204,8 @@ routines! {
     DropCaches(drop_caches::DropCaches),
     /// `madvise(MADV_PAGEOUT)` and `madvise(MADV_FREE)`.
     PageOut(pageout::PageOut),
+    /// Splitting of a larger folio.
+    SplitFolio(split::SplitFolio),
     /// Reclaim of an anonymous page that MADV_FREE has given up.
     Discard(lazyfree::Discard),
     /// The kernel itself reads or writes a page that a GUP call has returned.

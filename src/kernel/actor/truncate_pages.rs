@@ -14,7 +14,7 @@ use crate::kernel::world::facts::Toucher;
 use crate::kernel::world::machine::LockClass;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{FsKind, Part};
+use crate::kernel::world::plan::{FsKind, Part, WHOLE};
 use crate::kernel::world::{Contents, FilePage, Frame, World};
 
 /// `truncate_inode_pages_range()` of whole pages of a file, and of the last bytes of the page
@@ -26,6 +26,8 @@ pub struct TruncatePages {
     pages: u32,
     /// Bytes of the page before `first` that stay; 0: that page is not concerned.
     tail: u16,
+    /// Only the page cache loses the pages: what they hold is on the disk and stays in the file.
+    in_file: bool,
     state: State,
 }
 
@@ -84,7 +86,13 @@ impl TruncatePages {
     /// Truncation of `pages` whole pages from `first` on and, if `tail` is not 0, of the bytes
     /// from `tail` on of the page before.
     pub fn new(first: FilePage, pages: u32, tail: u16) -> TruncatePages {
-        TruncatePages { first, pages, tail, state: State::Sweep(first) }
+        TruncatePages { first, pages, tail, in_file: false, state: State::Sweep(first) }
+    }
+
+    /// The same of pages that have been written and move to another place of the file
+    /// (COLLAPSE_RANGE), or get other contents by themselves (reflink).
+    pub fn from_cache(first: FilePage, pages: u32) -> TruncatePages {
+        TruncatePages { in_file: true, ..TruncatePages::new(first, pages, 0) }
     }
 
     fn at(self, state: State) -> Next {
@@ -172,7 +180,15 @@ impl TruncatePages {
                 false if page >= self.first && page.0 < self.end() => (0, 4096),
                 false => continue,
             };
-            zero_part(cx, head.plus(n), page, part);
+            zero_frame(cx, head.plus(n), part);
+            if !self.in_file {
+                forget(cx, page, part);
+            }
+            // block_invalidate_folio(); iomap_invalidate_folio() leaves its blocks dirty.
+            let whole = pages > 1 && part == WHOLE;
+            if whole && cx.flags(head).buffers() {
+                cx.update::<CacheSlot>(page, |s| s.with_unmapped(true));
+            }
         }
     }
 
@@ -263,7 +279,7 @@ impl TruncatePages {
             cx.put_refs(head, pages as i32);
             // Pages below the cut, of a clean folio that could not be split, are read again.
             let gone = (at.0.max(self.first.0)..(at.0 + pages).min(self.end())).map(FilePage);
-            gone.for_each(|page| forget(cx, page, (0, 4096)));
+            gone.filter(|_| !self.in_file).for_each(|page| forget(cx, page, (0, 4096)));
         }
         cx.unlock_folio(head);
         cx.drop_ref(head);
@@ -277,10 +293,14 @@ impl TruncatePages {
 
 /// The kernel zeroes bytes of a page of a file in memory.
 pub fn zero_part(cx: &mut Step, frame: Frame, at: FilePage, part: Part) {
+    zero_frame(cx, frame, part);
+    forget(cx, at, part);
+}
+
+fn zero_frame(cx: &mut Step, frame: Frame, part: Part) {
     let page = cx.page(frame);
     cx.touch(page, true, Toucher::Kernel);
     cx.fill(frame, part, Contents::ZERO);
-    forget(cx, at, part);
 }
 
 impl Machine for TruncatePages {

@@ -1,9 +1,8 @@
 //! Writeback of a file's page cache (kernel-facts 3.1, B1 to B10; B11 is the disk's).
 //!
 //! `ext4_writepages` / `iomap_writepages` / `extent_write_cache_pages`: folio by folio, under the
-//! folio lock, until PG_writeback is set. B7 write-protects page table entries, not pins; what
-//! is done about a pin is the business of `--writeback` ([`WritePinned`], [`bounce`]). A DAX page
-//! is its block: there is nothing to be copied or skipped, and it takes another way.
+//! folio lock, until PG_writeback is set. B7 write-protects page table entries, not pins; what is
+//! done about a pin is up to `--writeback` ([`WritePinned`], [`bounce`]). DAX takes another way.
 
 use super::bounce;
 use super::dax_writeback::DaxWriteback;
@@ -23,7 +22,7 @@ use crate::kernel::world::costs::Cost;
 use crate::kernel::world::machine::*;
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::*;
-use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode};
+use crate::kernel::world::plan::{FsKind, PAGE_SIZE, SyncMode, WHOLE};
 use crate::kernel::world::{Disk, File, FilePage, Frame, Id, World};
 
 /// `do_writepages` over pages of a file.
@@ -289,7 +288,8 @@ impl WritePages {
     }
 
     /// B8. What lies beyond the end of the file is zeroed on the way ("on each and every
-    /// writepage invocation because it may be mmapped": `ext4_bio_write_folio`).
+    /// writepage invocation because it may be mmapped": `ext4_bio_write_folio`), to the end of the
+    /// folio, if the file ends in it (`iomap_writepage_handle_eof`).
     fn start(self, cx: &mut Step, job: Job) -> Next {
         let (me, folio) = (cx.me, job.folio);
         cx.lock_briefly(me, LockClass::IPages);
@@ -300,6 +300,9 @@ impl WritePages {
         let mut any = false;
         for (frame, page) in pages(cx, folio, at) {
             let inside = bytes_inside(cx, page);
+            if inside == 0 && bytes_inside(cx, at) > 0 {
+                zero_part(cx, frame, page, WHOLE);
+            }
             if inside == 0 || !has_target(cx, page) {
                 continue;
             }
@@ -376,6 +379,14 @@ fn pages(w: &World, folio: Frame, at: FilePage) -> impl Iterator<Item = (Frame, 
     (0..w.folio_pages(folio)).map(move |n| (folio.plus(n), at.plus(n)))
 }
 
+/// A folio becomes dirty again as a whole, in the name of the first page of it that is written: of
+/// one that has nowhere to be written to nothing is asked (`IOMAP_HOLE`).
+fn redirty(cx: &mut Step, folio: Frame) {
+    let first = cx.get::<Owner>(folio).file_page();
+    let page = first.and_then(|at| pages(cx, folio, at).find(|&(_, page)| has_target(cx, page)));
+    cx.mark_dirty(page.map_or(folio, |(frame, _)| frame));
+}
+
 /// The disk that a page of a file lies on.
 pub fn disk_of(w: &World, at: FilePage) -> Option<Disk> {
     w.map.file(w.map.file_of(at)).disk
@@ -383,7 +394,7 @@ pub fn disk_of(w: &World, at: FilePage) -> Option<Disk> {
 
 /// Whether a page of a file has somewhere to be written to.
 fn has_target(w: &World, at: FilePage) -> bool {
-    w.get::<Extent>(at).kind() != ExtentKind::Hole
+    w.get::<Extent>(at).kind() != ExtentKind::Hole && !w.get::<CacheSlot>(at).unmapped()
 }
 
 impl Machine for WritePages {
@@ -434,14 +445,14 @@ impl Machine for WritePages {
             Place::NoBuffers(folio) => self.no_buffers(cx, folio),
             Place::Map(folio) => self.map(cx, folio),
             Place::Redirty(folio) | Place::Cleaning(folio) => {
-                cx.mark_dirty(folio);
+                redirty(cx, folio);
                 self.cleaned(cx, folio)
             }
             Place::ClearDirty(folio, bounce) => self.clear_dirty(cx, folio, bounce),
             Place::Start(job) => self.start(cx, job),
             Place::StayDirty(job) => {
                 if cx.strategy.keeps(Guard::PinnedStaysDirty) {
-                    cx.mark_dirty(job.folio);
+                    redirty(cx, job.folio);
                 }
                 self.started(cx, job)
             }

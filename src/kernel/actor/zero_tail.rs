@@ -53,6 +53,7 @@ impl ZeroTail {
         let fs = cx.map.fs_of(self.at);
         if fs == FsKind::Ext4 {
             cx.attach_buffers(frame);
+            cx.map_buffer(self.at);
         }
         if fs != FsKind::Tmpfs && cx.get::<Extent>(self.at).kind() == ExtentKind::Hole {
             return;

@@ -8,7 +8,7 @@ use crate::kernel::world::machine::{
     ActorState, Bio, BioEnd, BioStep, BlockState, BlockUse, Extent, ExtentKind, Life, LockClass,
     LockState, Power,
 };
-use crate::kernel::world::objects::{Flags, Newest, Owner, Size};
+use crate::kernel::world::objects::{CacheSlot, Flags, Newest, Owner, Size};
 use crate::kernel::world::plan::{FsKind, InitPage, Op, PAGE_SIZE, WHOLE};
 use crate::kernel::world::{
     Actor, Block, Contents, FilePage, Id, Kind, One, Tag, VPage, Version, World,
@@ -16,9 +16,11 @@ use crate::kernel::world::{
 
 /// See its `doc`.
 ///
-/// ext4 needs buffers; btrfs a reservation and a broken COW (`Flags.prepared`); xfs a block or a
-/// reservation (delalloc) for the page, which of a larger folio is the one that was written to.
-/// A page that has left its file needs nothing.
+/// ext4 needs buffers, which punch may have taken from a page of a larger folio; btrfs a
+/// reservation and a broken COW (`Flags.prepared`); xfs a block or a reservation (delalloc) for the
+/// page, which of a larger folio is the one that was written to, and if the block is shared by
+/// reflink a reservation in the CoW fork: without it writeback goes to the shared block
+/// (`xfs_map_blocks`). A page that has left its file needs nothing.
 pub const DIRTY_WITHOUT_MKWRITE: Invariant = Invariant {
     name: "dirty-without-mkwrite",
     hurts: Hurt::Filesystem,
@@ -40,15 +42,27 @@ fn dirty_without_mkwrite(w: &World, _: &dyn Waits, subject: Subject, _: Actor) -
     let Some(at) = w.get::<Owner>(frame).file_page() else { return Judgement::NotAsked };
     let flags = w.get::<Flags>(head);
     let prepared = match w.map.fs_of(at) {
-        FsKind::Ext4 => flags.buffers(),
+        FsKind::Ext4 => flags.buffers() && !w.get::<CacheSlot>(at).unmapped(),
         FsKind::Btrfs => flags.prepared(),
-        FsKind::Xfs => w.get::<Extent>(at).kind() != ExtentKind::Hole,
+        FsKind::Xfs => {
+            let kind = w.get::<Extent>(at).kind();
+            // A write that is under way and was prepared leaves the page a block of its own.
+            let own = flags.prepared() || flags.writeback() || !shares_block(w, at);
+            kind != ExtentKind::Hole && own
+        }
         FsKind::Tmpfs | FsKind::Dax => return Judgement::NotAsked,
     };
     if prepared {
         return Judgement::Holds;
     }
     Judgement::Broken([w.cell::<Flags>(head), w.cell::<Extent>(at)])
+}
+
+/// Whether a write to a page of a file on xfs would go to a block that is not its alone.
+fn shares_block(w: &World, at: FilePage) -> bool {
+    let Some(block) = w.get::<Extent>(at).block().filter(|_| w.map.reflinks) else { return false };
+    let shared = w.get::<BlockState>(block).state() == BlockUse::Shared;
+    shared && w.cow_block(w.map.disk_of(block), at).is_none()
 }
 
 /// See its `doc`.

@@ -115,7 +115,7 @@ fn will_be_written(w: &World, at: FilePage, frame: Frame) -> bool {
     let dirty = flags.dirty() || w.map.rmap(at).any(through);
     dirty
         && match fs {
-            FsKind::Ext4 => flags.buffers(),
+            FsKind::Ext4 => flags.buffers() && !w.get::<CacheSlot>(at).unmapped(),
             FsKind::Btrfs => flags.prepared() || w.map.plan.workers > 0,
             _ => true,
         }

@@ -24,12 +24,16 @@ pub struct CacheSlot {
     /// cannot be faulted in (`block-refault`).
     pub barred: bool,
     /// Ghost: who holds it, packed.
-    #[bits(31)]
+    #[bits(30)]
     pub dax_owner: u32,
+    /// The buffer of this page of a larger folio is not mapped any more, for the page was punched
+    /// out of it (`discard_buffer`, ext4): nothing of it is written until the filesystem is told of
+    /// a write.
+    pub unmapped: bool,
 }
 facet!(CacheSlot of FilePage {
     frame_bits: frame, tag_dirty: flag, tag_towrite: flag, tag_writeback: flag, dax_locked: flag,
-    barred: flag,
+    barred: flag, unmapped: flag,
 });
 
 impl CacheSlot {

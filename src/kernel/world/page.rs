@@ -255,6 +255,14 @@ impl World {
         }
     }
 
+    /// `ext4_get_block` for a page that is about to be written: its buffer is mapped.
+    pub fn map_buffer(&mut self, at: FilePage) {
+        let slot = self.get::<CacheSlot>(at);
+        if slot.unmapped() {
+            self.set(at, slot.with_unmapped(false));
+        }
+    }
+
     /// Strips buffers (`try_to_free_buffers`), dropping their reference.
     pub fn strip_buffers(&mut self, frame: Frame) {
         if self.flags(frame).buffers() {

@@ -124,8 +124,20 @@ pub struct FilePlan {
     /// Each page at the start; shorter than `capacity` means holes.
     pub pages: Vec<InitPage>,
     /// Order of the folios of its page cache (0: base pages). `capacity` is a multiple of the
-    /// folio's size.
+    /// folio's size. Where not all pages of such a folio are cached at the start, those that are
+    /// have base pages ([`FilePlan::folio`]).
     pub folio_order: u32,
+}
+
+/// The pages of a file that belong into one folio, at the start of the run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct InitFolio {
+    /// The pages, by index.
+    pub pages: Range<u32>,
+    /// All of them are cached, in one folio.
+    pub large: bool,
+    /// One of them is dirty.
+    pub dirty: bool,
 }
 
 /// A file's page at the start of the run.
@@ -360,6 +372,19 @@ impl FilePlan {
     /// The initial state of page `index`.
     pub fn page(&self, index: u32) -> InitPage {
         self.pages.get(index as usize).copied().unwrap_or(InitPage::Hole)
+    }
+
+    /// The folio into which page `index` belongs. None is made that reaches beyond the end of the
+    /// file, or over a page that is there already or is to be left alone (`page_cache_ra_order`:
+    /// "Don't allocate pages past EOF"; `filemap_add_folio`: -EEXIST).
+    pub fn folio(&self, index: u32) -> InitFolio {
+        let size = 1 << self.folio_order;
+        let first = index - index % size;
+        let pages = first..first + size;
+        let cached = |n| matches!(self.page(n), InitPage::Clean | InitPage::Dirty);
+        let large = size > 1 && self.fs != FsKind::Dax && pages.clone().all(cached);
+        let dirty = pages.clone().any(|n| self.page(n) == InitPage::Dirty);
+        InitFolio { pages, large, dirty }
     }
 
     /// Blocks that the file has at the start.

@@ -82,8 +82,13 @@ fn files(w: &mut World) -> (Frame, Vec<Block>) {
     for (i, plan) in map.plan.files.iter().enumerate() {
         let file = File(i as u32);
         w.set(file, Size::new().with_bytes(plan.size));
+        let mut folio = InitFolio::default();
         for at in map.pages_of(file) {
-            let init = plan.page(map.index_in_file(at));
+            let index = map.index_in_file(at);
+            let init = plan.page(index);
+            if !folio.pages.contains(&index) {
+                folio = plan.folio(index);
+            }
             if init == InitPage::Hole {
                 continue;
             }
@@ -93,7 +98,7 @@ fn files(w: &mut World) -> (Frame, Vec<Block>) {
                 block_of(w, at, block);
             }
             if plan.fs != FsKind::Dax && init != InitPage::Cold {
-                cached_page(w, plan, at, frame, init);
+                cached_page(w, plan, at, frame, &folio);
                 frame = frame.plus(1);
             }
         }
@@ -135,11 +140,13 @@ fn block_of(w: &mut World, at: FilePage, block: Block) {
     w.set(disk, DiskState::new().with_epoch(1));
 }
 
-/// A cached page; pages of a larger folio come one after the other, its head first.
-fn cached_page(w: &mut World, plan: &FilePlan, at: FilePage, frame: Frame, init: InitPage) {
-    let pages = 1u32 << plan.folio_order;
-    let offset = w.map.index_in_file(at) % pages;
-    let dirty = init == InitPage::Dirty;
+/// A cached page; pages of a larger folio come one after the other, its head first. What only one
+/// of them makes of the folio, such as dirty, is said by the head.
+fn cached_page(w: &mut World, plan: &FilePlan, at: FilePage, frame: Frame, folio: &InitFolio) {
+    let index = w.map.index_in_file(at);
+    let offset = if folio.large { index - folio.pages.start } else { 0 };
+    let init = plan.page(index);
+    let dirty = if folio.large { folio.dirty } else { init == InitPage::Dirty };
     let contents = match (plan.fs, init) {
         (FsKind::Tmpfs, _) => initial(w, at, Version::INITIAL, 1),
         (_, InitPage::Dirty) => initial(w, at, Version::EARLIER, 2),
@@ -159,12 +166,10 @@ fn cached_page(w: &mut World, plan: &FilePlan, at: FilePage, frame: Frame, init:
                 .with_dirty(dirty || plan.fs == FsKind::Tmpfs)
                 .with_prepared(dirty)
                 .with_swapbacked(plan.fs == FsKind::Tmpfs)
-                .with_order(plan.folio_order as u8),
+                .with_order(if folio.large { plan.folio_order as u8 } else { 0 }),
         );
-        if pages == 1 || offset == 0 {
-            // The rest of a larger folio is filled in by the pages that follow.
-            w.set(frame, Counts::new());
-        }
+        // The rest of a larger folio is filled in by the pages that follow.
+        w.set(frame, Counts::new());
     }
     let head = w.head(frame);
     w.set(frame, Owner::of(OwnerKind::File, at.0 + 1));

@@ -71,11 +71,9 @@ impl World {
         self.set(block, state.with_owners(left).with_state(kind).with_link(link));
     }
 
-    /// One more I/O goes to the block that copy-on-write has allocated for a page of a file on xfs
-    /// and that its extent map does not have yet: an extent of the inode's CoW fork
-    /// (`xfs_find_trim_cow_extent`: "real extent found - no need to allocate"). None: there is
-    /// none.
-    pub fn join_cow_block(&mut self, disk: Disk, at: FilePage) -> Option<Block> {
+    /// The block that copy-on-write has allocated for a page of a file on xfs and that its extent
+    /// map does not have yet: an extent of the inode's CoW fork.
+    pub fn cow_block(&self, disk: Disk, at: FilePage) -> Option<Block> {
         if !self.map.reflinks || self.map.fs_of(at) != FsKind::Xfs {
             return None;
         }
@@ -85,7 +83,13 @@ impl World {
             let ours = state.state() == BlockUse::Owned && state.link() == at.0 + 1;
             ours && own != Some(block)
         };
-        let block = self.map.disk_blocks[disk.index()].clone().map(Block).find(in_fork)?;
+        self.map.disk_blocks[disk.index()].clone().map(Block).find(in_fork)
+    }
+
+    /// One more I/O goes to that block (`xfs_find_trim_cow_extent`: "real extent found - no need to
+    /// allocate"). None: there is none.
+    pub fn join_cow_block(&mut self, disk: Disk, at: FilePage) -> Option<Block> {
+        let block = self.cow_block(disk, at)?;
         self.update::<BlockState>(block, |s| s.with_owners(s.owners() + 1));
         Some(block)
     }

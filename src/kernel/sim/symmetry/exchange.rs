@@ -31,7 +31,14 @@ impl<'a> Exchange<'a> {
         let mut exchange = Exchange { start, names, bound, open: Vec::new() };
         exchange.bind(a, b)?;
         exchange.settle()?;
-        exchange.companions()?;
+        loop {
+            let bound = exchange.bound.len();
+            exchange.companions()?;
+            exchange.entries()?;
+            if exchange.bound.len() == bound {
+                break;
+            }
+        }
         exchange.derive();
         Some(match exchange.obstacle() {
             Some(why) => Err(why),
@@ -205,9 +212,27 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// The frames of a larger folio lie side by side: they go along with each other, and so do the
+    /// pages that they cache.
     fn frames(&mut self, a: Frame, b: Frame) -> Option<()> {
-        let map = &self.start.world.map;
-        match (map.pmem_block(a), map.pmem_block(b)) {
+        let (w, map) = (&self.start.world, &self.start.world.map);
+        let flags = |f| w.word_as::<Flags>(f);
+        let place = |f| (flags(f).tail(), flags(f).head_offset(), flags(f).order());
+        let page = |f| w.word_as::<Owner>(f).file_page();
+        (place(a) == place(b) && page(a).is_some() == page(b).is_some()).then_some(())?;
+        let (pages, blocks) = ((page(a), page(b)), (map.pmem_block(a), map.pmem_block(b)));
+        let (tail, offset, order) = place(a);
+        if tail {
+            let offset = u32::from(offset);
+            self.bind(Frame(a.0 - offset), Frame(b.0 - offset))?;
+        }
+        for n in 1..1u32 << order {
+            self.bind(a.plus(n), b.plus(n))?;
+        }
+        if let (Some(a), Some(b)) = pages {
+            self.bind(a, b)?;
+        }
+        match blocks {
             (Some(a), Some(b)) => self.bind(a, b),
             (None, None) => Some(()),
             _ => None,
@@ -279,6 +304,41 @@ impl<'a> Exchange<'a> {
             self.settle()?;
         }
         Some(())
+    }
+
+    /// The entries of page tables that show pages of files which go along.
+    fn entries(&mut self) -> Option<()> {
+        if !self.names.moves(Sort::FilePage) {
+            return Some(());
+        }
+        let map = self.start.world.map.clone();
+        for at in (0..map.plan.vpages()).map(VPage) {
+            let page = map.backing(at).filter(|&page| self.names.of(page) != page);
+            let Some(page) = page.filter(|_| !self.bound.contains(&(Sort::VPage, at.0))) else {
+                continue;
+            };
+            let there = map.vpage_in(self.names.of(map.vma_of(at)), self.names.of(page))?;
+            self.bind(at, there)?;
+            self.settle()?;
+        }
+        Some(())
+    }
+
+    /// Whether what belongs together by its place does so by the other names: pages of files, the
+    /// entries that show them, the frames of a folio.
+    fn keeps_places(&self) -> bool {
+        let (w, map, names) = (&self.start.world, &self.start.world.map, &self.names);
+        let shows = |at: VPage| {
+            let there = names.of(at);
+            map.backing(there) == map.backing(at).map(|page| names.of(page))
+                && map.vma_of(there) == names.of(map.vma_of(at))
+        };
+        let in_file = |at: FilePage| map.file_of(names.of(at)) == names.of(map.file_of(at));
+        let head = |f: Frame| Frame(f.0 - u32::from(w.word_as::<Flags>(f).head_offset()));
+        let in_folio = |f: Frame| head(names.of(f)) == names.of(head(f));
+        (0..map.plan.vpages()).map(VPage).all(shows)
+            && (0..map.file_page_count()).map(FilePage).all(in_file)
+            && (0..map.frames()).map(Frame).all(in_folio)
     }
 
     /// The names that follow from others: pages that sync calls keep in mind.
@@ -361,6 +421,7 @@ impl<'a> Exchange<'a> {
                 && runs(t).map(|cpu| self.names.of(cpu)) == runs(other)
         };
         threads.into_iter().all(same)
+            && self.keeps_places()
             && self.start.seen(&self.names, self.start.ranks().as_ref()) == self.start.fingerprint()
     }
 }

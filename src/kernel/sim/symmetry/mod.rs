@@ -9,6 +9,8 @@
 //!
 //! - every thread's program, by the other names, is the program of the thread that bears its
 //!   other name, and the first state is the same by the other names;
+//! - what is tied to each other by its place stays so: a page of a file and the entries of page
+//!   tables that would show it, the frames of a larger folio;
 //! - no step depends on the order of what is exchanged. Steps that go through a list take it in
 //!   the order of numbers: such a list (the mappings of a file, the regions that a notifier
 //!   calls, the processors that a flush interrupts) has to be in the same order by the other
