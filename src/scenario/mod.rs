@@ -20,6 +20,7 @@ pub mod schedule;
 pub mod schema;
 pub mod strategy;
 pub mod suggest;
+pub mod typed;
 pub mod types;
 pub mod write;
 
