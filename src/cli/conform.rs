@@ -72,8 +72,7 @@ pub struct Args {
     format: Style,
 }
 
-/// Most random sequences that are written at a time: they are made in memory, and a recorder needs
-/// days for as many.
+/// Most random sequences that are written at a time: they are made in memory.
 const MOST_RANDOM: u64 = 100_000;
 
 const EXAMPLES: &str = "\

@@ -127,8 +127,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Violated)
 }
 
-/// The run of a finding, its failure, and whether it is a long timed run; `None` if the search for one
-/// was interrupted.
+/// The run of a finding, its failure, and whether it is a long timed run; `None` if the search for
+/// one was interrupted.
 fn failing(
     loaded: &Loaded,
     start: &Judged,
