@@ -13,7 +13,7 @@ use crate::engine::shrink;
 use crate::judged::Judged;
 use crate::kernel::sim::{Move, Sim};
 use crate::kernel::strategy::{Preset, Strategy};
-use crate::report::run::{lenient, schedule};
+use crate::report::run::{Choose, lenient, record, schedule};
 use crate::report::signature::{Signature, failures};
 use crate::scenario::schedule::Schedule;
 use crate::scenario::types::{Expect, Scenario, Verdict};
@@ -88,6 +88,8 @@ pub struct Failing {
     pub start: Judged,
     /// The run, up to the step that breaks the invariant.
     pub moves: Vec<Move>,
+    /// Whether it is the timed run, and too long for anything but the timed run of a candidate.
+    pub timed: bool,
 }
 
 impl Failing {
@@ -95,9 +97,7 @@ impl Failing {
     /// what cannot be done any more and doing what has become necessary, or else in one of a few
     /// random runs.
     pub fn of(candidate: &Scenario, hint: &Schedule, signature: Signature) -> Option<Failing> {
-        let bare = Scenario { schedule: Vec::new(), ..candidate.clone() };
-        let loaded = load::text("candidate", &write::text(&bare)).ok()?;
-        let start = Judged::new(Sim::new(loaded.plan.clone(), loaded.strategy), Vec::new());
+        let (loaded, start) = ready(candidate)?;
         let sim = start.sim();
         let wanted = Props::one(signature.invariant);
         let by_hint =
@@ -106,8 +106,33 @@ impl Failing {
         let by_luck = || search_within(&start, signature, TRIES, steps);
         let moves = by_hint(0).or_else(|| by_hint(AHEAD)).or_else(by_luck)?;
         let moves = simpler(&start, &moves, signature);
-        Some(Failing { loaded, start, moves })
+        Some(Failing { loaded, start, moves, timed: false })
     }
+
+    /// A candidate, if it can be compiled and its timed run fails in the same way within so many
+    /// steps.
+    pub fn on_the_clock(
+        candidate: &Scenario,
+        steps: usize,
+        signature: Signature,
+    ) -> Option<Failing> {
+        let (loaded, start) = ready(candidate)?;
+        let choose = Choose { timed: true, steps, ..Choose::default() };
+        let mut moves = record(start.sim(), &choose).0.moves;
+        let found = failures(start.sim(), &moves);
+        moves.truncate(found.iter().find(|f| f.signature == signature)?.steps);
+        let timed = moves.len() > SHRINKABLE;
+        let moves = simpler(&start, &moves, signature);
+        Some(Failing { loaded, start, moves, timed })
+    }
+}
+
+/// A candidate without its schedule, if it can be compiled.
+fn ready(candidate: &Scenario) -> Option<(Loaded, Judged)> {
+    let bare = Scenario { schedule: Vec::new(), ..candidate.clone() };
+    let loaded = load::text("candidate", &write::text(&bare)).ok()?;
+    let start = Judged::new(Sim::new(loaded.plan.clone(), loaded.strategy), Vec::new());
+    Some((loaded, start))
 }
 
 /// The first of some random runs that shows a failure, up to the step that does.
@@ -164,7 +189,10 @@ pub fn simplify_while(
         let n = candidates.len();
         let order = (0..n).map(|i| (from + i) % n.max(1));
         let better = order.take_while(|_| told(&best)).find_map(|i| {
-            let failing = Failing::of(&candidates[i], &hint, signature)?;
+            let failing = match best.timed {
+                true => Failing::on_the_clock(&candidates[i], hint.0.len(), signature)?,
+                false => Failing::of(&candidates[i], &hint, signature)?,
+            };
             same(&failing.loaded).then_some((i, failing))
         });
         let Some((at, failing)) = better else { return best };

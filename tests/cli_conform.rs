@@ -189,11 +189,12 @@ fn an_unknown_field_is_refused_where_it_stands() {
     let (code, _, said) = Pair::new().rows(spelt).held("unknown-field", &[]);
     assert_eq!(code, 2);
     assert!(said.starts_with("error: 1 problem in recording x.jsonl\n"), "{said}");
-    for what in ["[x.jsonl:7:", "unknown field 'minfault'", "`minflt`?", "and in 5 more rows"] {
+    for what in ["[x.jsonl:7:", "unknown field `minfault`", "`minflt`?", "and in 5 more rows"] {
         assert!(said.contains(what), "{what}: {said}");
     }
     let (code, _, said) = Pair::new().once("\"mc\":", "\"mapcount\":").held("unknown-field", &[]);
-    assert!(code == 2 && said.contains("[x.jsonl:2:") && said.contains("'mapcount'"), "{said}");
+    assert!(code == 2 && said.contains("[x.jsonl:2:") && said.contains("`mapcount`"), "{said}");
+    assert!(said.contains("at pages[0].mapcount"), "{said}");
 }
 
 #[test]
@@ -267,8 +268,12 @@ fn whatever_is_wrong_with_files_is_said_in_their_own_words() {
             "`in\\u{1b}it` here and `init`",
         ),
         (pair().once("\"ret\":0", "\"ret\":\"0\""), 1, "expected a whole number"),
-        (pair().once("\"ret\":0", "\"ret\":1e400"), 1, "number out of range"),
-        (pair().once("\"ret\":0", "\"ret\":0,\"ret\":0"), 1, "duplicate field `ret`"),
+        (pair().rec("\"ret\":0", "\"ret\":{}"), 1, "expected a whole number, and in"),
+        (pair().once("\"ret\":0", "\"ret\":1e400"), 1, "larger than any number"),
+        (pair().once("\"ret\":0", "\"ret\":0,\"ret\":0"), 1, "duplicate key `ret`"),
+        (pair().once("\"fs\"", "\"sf\""), 1, "unknown field `sf`"),
+        (pair().once("\"pages\":[", "\"pages\":[5,"), 1, "expected an object"),
+        (pair().once("\"ret\":0", "\"ret\":"), 1, "one JSON object a line"),
     ];
     for (pair, problems, what) in cases {
         let (code, out, said) = pair.held("their-own-words", &[]);

@@ -139,6 +139,17 @@ fn the_nearest_pass_may_take_what_the_failure_kept_from_happening() {
     assert!(line.contains("came only when nobody else could go on"), "{line}");
 }
 
+/// In a random order 8,000 threads do not come to the end of their first steps.
+#[test]
+fn a_generated_world_is_shrunk_by_its_run_on_the_clock() {
+    let out = dir("crowd").join("small.json");
+    let found = json(&["shrink", "tests/cli/crowd.json", "--out", out.to_str().unwrap()]);
+    assert!(found["before"]["steps"].as_u64().unwrap() > 20_000, "{}", found["before"]);
+    let after = ["threads", "operations", "pages"].map(|key| found["after"][key].as_u64().unwrap());
+    assert_eq!(after, [3, 3, 1]);
+    assert_eq!(code(&["replay", out.to_str().unwrap()]), 1);
+}
+
 #[test]
 fn what_cannot_be_avoided_is_nobodys_fault() {
     let out = dir("blame").join("small.json");

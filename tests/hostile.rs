@@ -34,8 +34,8 @@ fn refused(args: &[&str], words: &str) {
 /// A scenario in a file of its own.
 fn scenario(name: &str, text: &str) -> String {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hostile");
-    std::fs::create_dir_all(&dir).unwrap();
     let path = dir.join(format!("{name}.json"));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_string()
 }
@@ -120,6 +120,7 @@ fn flags_that_contradict_each_other_or_do_not_exist_are_refused() {
     refused(&["fuzz", RELAY, "--number", "3"], "cannot be used");
     refused(&["fuzz", "--number", "3"], "--generate");
     refused(&["fuzz", "--run", "3", "--number", "3"], "--generate");
+    refused(&["fuzz", RELAY, "--bug-depth", "3"], "means nothing to the scheduler random");
     refused(&["compare", RELAY, "--witness", "a", "b", "--schedule", "3"], "cannot be used");
     refused(&["compare", RELAY, "--history", "--from", "linux-4.4"], "cannot be used");
     refused(&["compare", RELAY, "--diverge", "a", "b", "--changes", "1"], "cannot be used");
@@ -145,6 +146,11 @@ fn numbers_that_cannot_be_meant_are_refused() {
     let deep = ["fuzz", RELAY, "--scheduler", "pct", "--bug-depth=18446744073709551615"];
     refused(&deep, "--bug-depth");
     refused(&["explore", RELAY, "--max-states", "18446744073709551616"], "number too large");
+    refused(&["conform", "--random", "18446744073709551615"], "is not in 1..=100000");
+    let every =
+        ["--preset", "--pin", "--truncate", "--writeback", "--unbind", "--fork", "--longterm"];
+    let every: Vec<&str> = every.iter().flat_map(|axis| [axis, "all"]).collect();
+    refused(&[&["compare", RELAY][..], &every].concat(), "too many to compare");
     let many = r#"[{"name": "many", "vars": 4294967295, "threads": [[]], "expect": {
         "interleavings": 1, "traces": 1, "states": 1, "deadlock_traces": 0}}]"#;
     refused(&["selftest", "--programs", &scenario("many", many)], "give at most 1024");
@@ -244,6 +250,31 @@ fn output_that_cannot_be_written_is_said() {
         let (code, said) = said(&output);
         assert_eq!(code, Some(6), "{args:?}");
         assert!(said.contains("cannot write the output"), "{args:?}: {said}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn complaints_that_nobody_can_hear_change_no_exit_code() {
+    for args in [&["replay", "no-such"][..], &["fuzz", RELAY, "--bug-depth=3"], &["replay", "-"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let bin = assert_cmd::cargo::cargo_bin("gupsim");
+        let mut command = std::process::Command::new(bin);
+        let output = command.args(args).stdin(std::process::Stdio::null()).stderr(full).output();
+        assert_eq!(output.unwrap().status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn all_broken_scenarios_of_a_directory_are_reported() {
+    let one = scenario("broken/one", "{");
+    scenario("broken/sound", &std::fs::read_to_string(RELAY).unwrap());
+    scenario("broken/two", "[]");
+    let directory = one.trim_end_matches("one.json");
+    for command in ["check", "compare"] {
+        for file in ["broken/one.json:1", "broken/two.json:1"] {
+            refused(&[command, directory], file);
+        }
     }
 }
 
@@ -440,6 +471,15 @@ fn three_hundred_transfers_through_one_translation_are_counted() {
         devices.join(",")
     );
     survives("many-transfers", &text);
+}
+
+#[test]
+fn a_machine_larger_than_the_memory_of_a_search_is_not_searched() {
+    let large = r#"{"title": "t", "files": {"data": {"pages": 100000}},
+        "threads": {"a": {"do": [{"fsync": "data"}]}}}"#;
+    let large = scenario("large", large);
+    refused(&["explore", &large, "--memory", "1"], "MB for each thread, and --memory is 1");
+    assert_eq!(run(&["explore", &large, "--memory", "100"]).status.code(), Some(0));
 }
 
 #[test]

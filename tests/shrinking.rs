@@ -81,7 +81,7 @@ fn found(loaded: &Loaded, runs: u64) -> Vec<(Signature, Vec<Move>)> {
 
 fn simplified(loaded: Loaded, moves: Vec<Move>, signature: Signature) -> Failing {
     let start = judged(&loaded);
-    simplify::simplify(Failing { loaded, start, moves }, signature, |_| true)
+    simplify::simplify(Failing { loaded, start, moves, timed: false }, signature, |_| true)
 }
 
 /// Where noise was made.

@@ -37,7 +37,7 @@ pub struct Args {
     /// Stop each search after about so many states
     #[arg(long, value_name = "N", default_value_t = 20_000_000)]
     max_states: u64,
-    /// Stop each search when its set of states takes so many MB
+    /// Stop each search when its set of states takes so many MB (the machine itself is not counted)
     #[arg(long, value_name = "MB", default_value_t = 2048)]
     memory: usize,
     /// Stop after so many seconds

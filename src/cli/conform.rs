@@ -57,7 +57,7 @@ pub struct Args {
           conflicts_with_all = ["sequences", "table", "random", "format", "trace"])]
     export: Option<String>,
     /// Write so many random sequences instead, to be recorded; with --fs gate some that block
-    #[arg(long, value_name = "N",
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_RANDOM),
           conflicts_with_all = ["sequences", "table", "preset", "only", "format", "trace"])]
     random: Option<u64>,
     /// The seed of random sequences
@@ -71,6 +71,9 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Style::Text)]
     format: Style,
 }
+
+/// Most random sequences that are written at a time: they are made in memory.
+const MOST_RANDOM: u64 = 100_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -255,6 +258,8 @@ fn of_kernel(recording: &Recording) -> String {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path)
-        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display()), ""))
+    std::fs::read(path).map_err(|error| {
+        let what = format!("cannot read {}: {error}", path.display());
+        Failure::usage(what, "give a file that can be read")
+    })
 }

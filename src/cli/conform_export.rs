@@ -21,8 +21,9 @@ pub fn export(args: &Args, what: &str) -> Result<(), Failure> {
     let path = Path::new(what);
     let is = |ending: &str| path.extension().is_some_and(|e| e == ending);
     if is("seq") {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::usage(format!("cannot read {what}: {error}"), ""))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("cannot read {what}: {error}"), "give a file that can be read")
+        })?;
         let suite = read::suite(what, &text)?;
         let which = only(args, &suite)?;
         return put(args, &forwards(args, &suite, which, what)?);

@@ -50,7 +50,8 @@ pub struct Args {
     /// Stop when there are more states than that
     #[arg(long, value_name = "N")]
     max_states: Option<u64>,
-    /// Stop when the set of states takes more MB than that
+    /// Stop when the set of states takes more MB than that (the machine itself, of which each
+    /// thread has a copy, is not counted)
     #[arg(long, value_name = "MB", default_value_t = 4096)]
     memory: usize,
     /// Stop after so many seconds
@@ -124,6 +125,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         wanted = wanted.union(search::property(name)?);
     }
     let mut start = Sim::new(loaded.plan.clone(), strategy);
+    fits(&start, args.memory)?;
     let (mut options, mut method) = options(args, &loaded, &start);
     let mut notes = Vec::new();
     if args.symmetry {
@@ -184,6 +186,16 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         Some(failure) => Err(failure),
         None => Ok(exit(&found, !wanted.is_empty())),
     }
+}
+
+/// Refuses a machine that alone takes more memory than all states of it may.
+fn fits(start: &Sim, memory: usize) -> Result<(), Failure> {
+    let machine = start.world.bytes() >> 20;
+    if machine <= memory {
+        return Ok(());
+    }
+    let what = format!("the machine takes {machine} MB for each thread, and --memory is {memory}");
+    Err(Failure::usage(what, "give files and mappings fewer pages, or --memory more MB"))
 }
 
 /// How runs are shown.

@@ -1,6 +1,6 @@
 //! Why a command could not be carried out, and how that is said.
 
-use super::Exit;
+use super::{Exit, out};
 use crate::scenario::Problems;
 use crate::scenario::problem::Problem;
 use std::io;
@@ -16,8 +16,8 @@ pub enum Failure {
         /// The cure; empty if it is obvious.
         help: String,
     },
-    /// The scenario is wrong.
-    Scenario(Box<Problems>),
+    /// Scenarios are wrong.
+    Scenarios(Vec<Problems>),
     /// Output could not be written.
     Output(io::Error),
     /// The program contradicts itself.
@@ -35,39 +35,33 @@ impl Failure {
     /// Says it on stderr.
     pub fn report(self) -> Exit {
         let red = crate::report::paint::BROKEN;
+        let error = |what: String| out::say(&format!("{red}error:{red:#} {what}"));
         match self {
             Failure::Usage { what, help } => {
-                anstream::eprintln!("{red}error:{red:#} {what}");
+                error(what);
                 if !help.is_empty() {
-                    anstream::eprintln!("  help: {help}");
+                    out::say(&format!("  help: {help}"));
                 }
-                Exit::Usage
+                return Exit::Usage;
             }
-            Failure::Scenario(problems) => {
-                anstream::eprintln!("{red}error:{red:#} {problems}");
-                anstream::eprintln!("{}", problems.plain(super::out::stderr_width()).trim_end());
-                Exit::Usage
+            Failure::Scenarios(all) => {
+                for problems in all {
+                    error(problems.to_string());
+                    out::say(problems.plain(out::stderr_width()).trim_end());
+                }
+                return Exit::Usage;
             }
-            Failure::Internal(what) => {
-                anstream::eprintln!("{red}error:{red:#} this is a bug in gupsim: {what}");
-                Exit::Internal
-            }
-            Failure::File(path, error) => {
-                let path = path.display();
-                anstream::eprintln!("{red}error:{red:#} cannot write {path}: {error}");
-                Exit::Internal
-            }
-            Failure::Output(error) => {
-                anstream::eprintln!("{red}error:{red:#} cannot write the output: {error}");
-                Exit::Internal
-            }
+            Failure::Internal(what) => error(format!("this is a bug in gupsim: {what}")),
+            Failure::File(path, why) => error(format!("cannot write {}: {why}", path.display())),
+            Failure::Output(why) => error(format!("cannot write the output: {why}")),
         }
+        Exit::Internal
     }
 }
 
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Failure {
-        Failure::Scenario(Box::new(problems))
+        Failure::Scenarios(vec![problems])
     }
 }
 

@@ -63,10 +63,9 @@ pub struct Args {
     /// The seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
-    /// For pct: how many orderings the bugs need that it aims at
-    #[arg(long, value_name = "D", default_value_t = 3,
-          value_parser = clap::value_parser!(u8).range(1..=64))]
-    bug_depth: u8,
+    /// For pct: how many orderings the bugs need that it aims at [default: 3]
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u8).range(1..=64))]
+    bug_depth: Option<u8>,
     /// End a run after so many steps
     #[arg(long, value_name = "N", default_value_t = 20_000,
           value_parser = clap::value_parser!(u64).range(1..))]
@@ -135,6 +134,10 @@ impl clap::ValueEnum for Kind {
 
 /// Makes the runs and says what came of them.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
+    if args.bug_depth.is_some() && args.scheduler != Kind::Pct {
+        let what = format!("--bug-depth means nothing to the scheduler {}", args.scheduler.name());
+        return Err(Failure::usage(what, "add --scheduler pct, or leave it out"));
+    }
     if let Some(scenarios) = args.generate {
         return generate::run(args, scenarios, options(args));
     }
@@ -194,9 +197,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 fn options(args: &Args) -> fuzz::Options {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let endless = if args.time.is_some() { u64::MAX } else { RUNS };
+    let usual = Params::seeded(args.seed);
     fuzz::Options {
         kind: args.scheduler,
-        params: Params { seed: args.seed, depth: args.bug_depth.into(), steps: None },
+        params: Params { depth: args.bug_depth.map_or(usual.depth, usize::from), ..usual },
         runs: args.runs.unwrap_or(endless),
         steps: usize::try_from(args.steps).unwrap_or(usize::MAX),
         jobs: args.jobs.map_or_else(cores, usize::from),
@@ -222,9 +226,8 @@ impl Control for Outside<'_> {
     fn stop(&self, runs: u64) -> bool {
         let elapsed = self.began.elapsed();
         if !self.bar.is_hidden() {
-            let rate = runs as f64 / elapsed.as_secs_f64().max(1e-3);
             let kinds = self.written.lock().unwrap_or_else(|e| e.into_inner()).len();
-            let (runs, rate) = (grouped(runs), grouped(rate as u64));
+            let (runs, rate) = (grouped(runs), watch::rate(runs, elapsed));
             self.bar.set_message(format!("{runs} runs, {rate}/s, {kinds} kinds of failure"));
         }
         watch::interrupted() || self.until.is_some_and(|until| elapsed >= until)
@@ -443,7 +446,7 @@ pub(super) fn how(args: &Args) -> Vec<String> {
         }
     };
     number("seed", args.seed, 0);
-    number("bug-depth", args.bug_depth.into(), 3);
+    number("bug-depth", args.bug_depth.map_or(0, u64::from), 0);
     number("steps", args.steps, 20_000);
     words
 }

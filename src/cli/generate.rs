@@ -169,7 +169,7 @@ fn save(dir: &Path, broken: &Broken, made: &Made) -> Result<(), Failure> {
     let same = |c: &scenario::Loaded| {
         hunt::of(&c.scenario).is_ok_and(|made| made.claims(signature.invariant))
     };
-    let first = Failing { loaded, start, moves };
+    let first = Failing { loaded, start, moves, timed: false };
     let small = simplify::simplify_while(first, signature, same, |_| !watch::interrupted());
     let sim = small.start.sim();
     let result = simplify::scenario(&small.loaded.scenario, sim, &small.moves, signature);

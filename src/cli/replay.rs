@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let strategy = args.strategy.apply(loaded.strategy)?;
     let start = Sim::new(loaded.plan.clone(), strategy);
     let timed =
-        if args.untimed { false } else { args.timed || args.prices || is_generated(&loaded) };
+        if args.untimed { false } else { args.timed || args.prices || loaded.is_generated() };
     watch::interrupts()?;
     let mut choose = Choose {
         schedule: args.schedule.as_ref(),
@@ -147,6 +147,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let (run, divergence) = record(&start, &choose);
     if choose.over.is_some_and(|over| over()) {
         choose.steps = run.moves.len();
+        out::say(&format!("interrupted after {} steps, which are shown", choose.steps));
     }
     if args.as_schedule {
         out::print(&format!("{}\n", schedule(&start, &run.moves)))?;
@@ -161,18 +162,13 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
-/// Generated worlds are too large for any order to mean much; they are run on the clock.
-fn is_generated(loaded: &Loaded) -> bool {
-    !loaded.scenario.generate.is_empty()
-}
-
 /// Which runs are looked for where neither seed nor schedule is given.
 fn wanted(args: &Args, loaded: &Loaded, strategy: Strategy) -> Result<Wanted, Failure> {
     match &args.find {
         Some(Some(name)) => search::named(name),
         Some(None) => Ok(Wanted::Any),
         // A timed run depends on the seed only where faults may happen: nothing to look for.
-        None if is_generated(loaded) => Ok(Wanted::Nothing),
+        None if loaded.is_generated() => Ok(Wanted::Nothing),
         None => Ok(search::expected(loaded, strategy)),
     }
 }

@@ -27,7 +27,7 @@ impl Opened {
 ///
 /// # Errors
 /// If something is neither a file nor a directory nor a bundled scenario or theme, if a directory
-/// has no scenarios, or if a scenario is wrong.
+/// has no scenarios, or if scenarios are wrong: all of these.
 pub fn all(typed: &[String]) -> Result<Vec<Opened>, Failure> {
     let mut names: Vec<String> = Vec::new();
     if typed.is_empty() {
@@ -50,8 +50,14 @@ pub fn all(typed: &[String]) -> Result<Vec<Opened>, Failure> {
             names.push(name.clone());
         }
     }
-    let opened = |name: String| Ok(Opened { loaded: open(&name)?, name });
-    names.into_iter().map(opened).collect()
+    let (mut opened, mut wrong) = (Vec::new(), Vec::new());
+    for name in names {
+        match open(&name) {
+            Ok(loaded) => opened.push(Opened { loaded, name }),
+            Err(problems) => wrong.push(problems),
+        }
+    }
+    if wrong.is_empty() { Ok(opened) } else { Err(Failure::Scenarios(wrong)) }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -21,7 +21,9 @@ use crate::scenario::{Loaded, load, open, write};
 use crate::schedule::random::RandomWalk;
 use crate::simplify::reduce::size;
 use crate::simplify::{self, Failing};
+use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Make a failing run as simple as it gets, and its scenario with it
 ///
@@ -32,7 +34,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// A scenario with a schedule that fails, as `gupsim fuzz --out` writes them; of one without
-    /// a schedule, the first random run that fails is taken
+    /// a schedule, the first random run that fails is taken (of a generated world, the timed run)
     #[arg(value_name = "FINDING")]
     finding: String,
     /// The invariant whose violation is kept, where the run breaks several
@@ -86,19 +88,28 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     file::writable(&path)?;
     let start = Judged::new(Sim::new(loaded.plan.clone(), loaded.strategy), Vec::new());
     watch::interrupts()?;
-    let Some((moves, failed)) = failing(&loaded, &start, wanted)? else {
+    let bar = watch::line();
+    let found = failing(&loaded, &start, wanted, &bar);
+    bar.finish_and_clear();
+    let Some((moves, failed, timed)) = found? else {
+        out::say("interrupted before any run had failed");
         return Ok(Exit::Interrupted);
     };
     let signature = failed.signature;
     let moves = moves[..failed.steps].to_vec();
     let before = measures(&loaded.scenario, &start, &moves);
     let given = simplify::scenario(&loaded.scenario, start.sim(), &moves, signature);
+    let first = Failing { loaded: Loaded { scenario: given, ..loaded }, start, moves, timed };
     let bar = watch::line();
-    let first = Failing { loaded: Loaded { scenario: given, ..loaded }, start, moves };
+    let (began, mut tries) = (Instant::now(), 0);
     let small = simplify::simplify(first, signature, |f| {
         let [threads, operations, ..] = size(&f.loaded.scenario);
-        let length = f.moves.len();
-        bar.set_message(format!("{threads} threads, {operations} operations, {length} steps"));
+        let (length, rate) = (f.moves.len(), watch::rate(tries, began.elapsed()));
+        bar.set_message(format!(
+            "{threads} threads, {operations} operations, {length} steps after {tries} tries, \
+             {rate}/s"
+        ));
+        tries += 1;
         !watch::interrupted()
     });
     bar.finish_and_clear();
@@ -116,12 +127,14 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Violated)
 }
 
-/// The run of a finding, and its failure; `None` if the search for one was interrupted.
+/// The run of a finding, its failure, and whether it is a long timed run; `None` if the search for
+/// one was interrupted.
 fn failing(
     loaded: &Loaded,
     start: &Judged,
     wanted: Props,
-) -> Result<Option<(Vec<Move>, Failed)>, Failure> {
+    bar: &ProgressBar,
+) -> Result<Option<(Vec<Move>, Failed, bool)>, Failure> {
     let wanted = match wanted.is_empty() {
         true => named(&loaded.scenario),
         false => wanted,
@@ -138,13 +151,24 @@ fn failing(
             return Err(Failure::usage(divergence.to_string(), "the model has changed since"));
         }
         return match pick(&run.moves) {
-            Some(failed) => Ok(Some((run.moves, failed))),
+            Some(failed) => Ok(Some((run.moves, failed, false))),
             None => Err(Failure::usage(
                 "the schedule of this scenario breaks nothing that was asked for",
                 "`gupsim fuzz --out DIR` writes scenarios that do",
             )),
         };
     }
+    if loaded.is_generated() {
+        let over = Some(watch::interrupted as fn() -> bool);
+        let limit = Limits::default().steps;
+        let choose = Choose { timed: true, steps: limit, over, ..Choose::default() };
+        let moves = record(start.sim(), &choose).0.moves;
+        if let Some(failed) = pick(&moves) {
+            let timed = failed.steps > simplify::SHRINKABLE;
+            return Ok(Some((moves, failed, timed)));
+        }
+    }
+    let began = Instant::now();
     let mut runner = Runner::new(start.clone());
     let limits = Limits { steps: STEPS, stop_at: Props::NONE };
     let mut walk = RandomWalk::new(0);
@@ -153,11 +177,13 @@ fn failing(
         if outcome.is_some_and(|o| !o.broken.is_empty())
             && let Some(failed) = pick(runner.schedule())
         {
-            return Ok(Some((runner.schedule().to_vec(), failed)));
+            return Ok(Some((runner.schedule().to_vec(), failed, false)));
         }
         if watch::interrupted() {
             return Ok(None);
         }
+        let rate = watch::rate(run + 1, began.elapsed());
+        bar.set_message(format!("none of {} random runs fails, {rate}/s", run + 1));
     }
     Err(Failure::usage(
         format!("the scenario has no schedule, and none of {TRIES} random runs fails"),

@@ -47,6 +47,11 @@ pub fn line() -> ProgressBar {
     bar
 }
 
+/// How many in a second, for talk.
+pub fn rate(count: u64, elapsed: Duration) -> String {
+    grouped((count as f64 / elapsed.as_secs_f64().max(1e-3)) as u64)
+}
+
 /// Where a search is laid down and how often.
 #[derive(Debug)]
 pub struct Checkpoints {
@@ -96,7 +101,6 @@ impl Watch {
         if self.bar.is_hidden() {
             return;
         }
-        let rate = now.states as f64 / elapsed.as_secs_f64().max(1e-3);
         let left = match now.done {
             done if done > 0.0 => {
                 let left = elapsed.as_secs_f64() * (1.0 - done) / done;
@@ -107,7 +111,7 @@ impl Watch {
         self.bar.set_message(format!(
             "{} states, {}/s, depth {}, frontier {}, {} MB{left}",
             grouped(now.states),
-            grouped(rate as u64),
+            rate(now.states, elapsed),
             now.depth,
             grouped(now.frontier as u64),
             now.bytes >> 20,

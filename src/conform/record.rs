@@ -4,11 +4,11 @@ mod row;
 
 use super::observation::*;
 use super::read;
+use crate::scenario::outline::Outline;
 use crate::scenario::problem::{Problem, Problems, Source};
-use crate::scenario::suggest;
+use crate::scenario::typed;
 use indexmap::IndexMap;
 use row::Row;
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
 
@@ -133,11 +133,13 @@ struct Wrong {
 
 impl Wrong {
     fn problem(self) -> Problem {
-        match self.more {
-            0 => self.problem,
-            1 => self.problem.label("and in one more row"),
-            more => self.problem.label(format!("and in {more} more rows")),
-        }
+        let more = match self.more {
+            0 => return self.problem,
+            1 => "and in one more row".to_string(),
+            more => format!("and in {more} more rows"),
+        };
+        let before = self.problem.label.clone();
+        self.problem.label(if before.is_empty() { more } else { format!("{before}, {more}") })
     }
 }
 
@@ -156,8 +158,8 @@ struct Open {
 struct Reader {
     found: Recording,
     runs: IndexMap<(String, String, u32), Open>,
-    /// By message.
-    wrong: IndexMap<String, Wrong>,
+    /// By place in the row, and message.
+    wrong: IndexMap<(String, String), Wrong>,
     /// A row could not be read at all: nobody knows which run it belongs to.
     unread: bool,
 }
@@ -189,14 +191,9 @@ impl Reader {
     }
 
     fn note(&mut self, problem: Problem) {
-        let before = self.wrong.get_mut(&problem.message);
-        match before {
-            Some(before) => before.more += 1,
-            None => {
-                let message = problem.message.clone();
-                self.wrong.insert(message, Wrong { problem, more: 0 });
-            }
-        }
+        let kind = (problem.path.clone(), problem.message.clone());
+        let more = |before: &mut Wrong| before.more += 1;
+        self.wrong.entry(kind).and_modify(more).or_insert(Wrong { problem, more: 0 });
     }
 
     /// Puts a row where it belongs.
@@ -318,26 +315,22 @@ fn stranger(text: &str, span: Range<usize>) -> Problem {
 
 /// A row that could not be read: where, and why.
 fn misread(text: &str, span: Range<usize>, error: &serde_json::Error) -> Problem {
-    let at = (span.start + error.column().saturating_sub(1)).clamp(span.start, span.end - 1);
-    let whole = error.to_string();
-    let message = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(what, _)| what);
-    // Names in the message stand in `...`: the one that was found, then those that are known.
-    let mut names = message.split('`').skip(1).step_by(2);
-    let (Some(name), true) = (names.next(), message.starts_with("unknown field")) else {
-        let (from, to) = (text.floor_char_boundary(at), text.ceil_char_boundary(at + 1));
-        if error.is_eof() {
-            return Problem::at(from..to, "the row breaks off").help("the file is cut short");
-        }
-        let message = ["i64", "u32", "u8"].iter().fold(message.to_string(), |message, kind| {
-            message.replace(&format!("expected {kind}"), "expected a whole number")
-        });
-        return Problem::at(from..to, message);
+    let row = &text[span.clone()];
+    if error.is_eof() {
+        let last = text.floor_char_boundary(span.end - 1);
+        return Problem::at(last..span.end, "the row breaks off").help("the file is cut short");
+    }
+    let problem = match Outline::of(row) {
+        Ok(outline) => typed::read::<Row>(row, &outline).err(),
+        // Its cures are those of a scenario.
+        Err(list) => list.into_iter().next().map(|problem| problem.help("")),
     };
-    let known: BTreeSet<&str> = names.collect();
-    let quoted = format!("\"{name}\"");
-    let key = text[span.start..text.ceil_char_boundary(at + 1)].rfind(&quoted);
-    let key = key.map_or(at..at + 1, |n| span.start + n..span.start + n + quoted.len());
-    Problem::at(key, format!("unknown field '{name}'")).help(suggest::cure(name, known, ""))
+    let mut problem = problem.unwrap_or_else(|| Problem::general(error.to_string()));
+    if problem.help.is_empty() {
+        problem.help = "give it as the recorder wrote it: one JSON object a line".to_string();
+    }
+    let at = problem.span.unwrap_or(0..row.len());
+    Problem { span: Some(span.start + at.start..span.start + at.end), ..problem }
 }
 
 /// Contents of mapped and pinned pages are there only where they could be read, which is a thing

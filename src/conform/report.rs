@@ -329,9 +329,9 @@ impl Report {
         self.gaps.text(out)?;
         writeln!(
             out,
-            "{} runs are compared only up to where the outcome depends on timing; {} \
-                       steps are not to be compared.\n{} runs have a race that ends in one of two \
-                       ways, both of which are predicted, and show one of them.",
+            "Runs compared only up to where the outcome depends on timing: {}; steps not to be \
+             compared: {}.\nRuns with a race that ends in one of two ways, both of which are \
+             predicted, and that show one of them: {}.",
             c.stopped, c.skipped, c.either
         )?;
         let held = self.rules.values().filter(|&&p| p).count();

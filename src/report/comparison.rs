@@ -163,7 +163,7 @@ pub struct Cell {
 }
 
 /// A combination of values that makes no sense.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Refused {
     /// The design.
     pub design: String,

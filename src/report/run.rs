@@ -200,7 +200,7 @@ pub fn lenient(start: &Sim, schedule: &Schedule, wanted: Props, ahead: usize) ->
     let mut sim = start.clone();
     let mut moves = Vec::new();
     for choice in &schedule.0 {
-        for mv in catch_up(&sim, choice, ahead) {
+        for mv in catch_up(&mut sim, choice, ahead) {
             let stepped = sim.apply(mv);
             moves.push(mv);
             if stepped.broken.0 & wanted.0 != 0 || sim.ready() == 0 {
@@ -212,24 +212,24 @@ pub fn lenient(start: &Sim, schedule: &Schedule, wanted: Props, ahead: usize) ->
 }
 
 /// The moves of an agent up to the one that a choice means; none if it does not come to that.
-fn catch_up(sim: &Sim, choice: &Choice, ahead: usize) -> Vec<Move> {
+fn catch_up(sim: &mut Sim, choice: &Choice, ahead: usize) -> Vec<Move> {
     let ordinary = Choice { outcome: None, ..choice.clone() };
     let meant = |sim: &Sim| find_move(sim, choice).or_else(|_| find_move(sim, &ordinary));
     if let Ok(mv) = meant(sim) {
         return vec![mv];
     }
     let any = Choice { who: choice.who.clone(), step: None, outcome: None };
-    let (mut sim, mut moves) = (sim.clone(), Vec::new());
-    for _ in 0..ahead {
-        let Ok(mv) = find_move(&sim, &any) else { break };
-        sim.apply(mv);
+    let (mut moves, mut trail, mut there) = (Vec::new(), Vec::new(), None);
+    while there.is_none() && moves.len() < ahead {
+        let Ok(mv) = find_move(sim, &any) else { break };
+        trail.push(sim.apply(mv));
         moves.push(mv);
-        if let Ok(mv) = meant(&sim) {
-            moves.push(mv);
-            return moves;
-        }
+        there = meant(sim).ok();
     }
-    Vec::new()
+    sim.undo_all(&trail);
+    let Some(mv) = there else { return Vec::new() };
+    moves.push(mv);
+    moves
 }
 
 /// A run as a schedule, which carries the operation beside each choice.

@@ -4,11 +4,11 @@ use super::compile::report::Report;
 use super::compile::{self, Tables};
 use super::expect::{self, Expectation};
 use super::outline::Outline;
-use super::path::{self, At, Seg};
+use super::path::{self, At};
 use super::problem::{Problem, Problems, Source};
 use super::schedule::Schedule;
 use super::types::{Limits, Scenario};
-use super::{limits, strategy, suggest};
+use super::{limits, strategy, suggest, typed};
 use crate::kernel::strategy::Strategy;
 use crate::kernel::world::plan::{DiskKind, Plan};
 use std::io::{ErrorKind, Read};
@@ -41,6 +41,12 @@ impl Loaded {
         &self.scenario.limits
     }
 
+    /// Whether it is a generated world: too large for any order to mean much, it is run on the
+    /// clock.
+    pub fn is_generated(&self) -> bool {
+        !self.scenario.generate.is_empty()
+    }
+
     /// Where an expectation stands in the text: line and column, both from 1.
     pub fn place_of(&self, expectation: usize) -> (usize, usize) {
         let text = &self.source.text;
@@ -67,7 +73,7 @@ pub fn text(name: &str, text: &str) -> Result<Loaded, Problems> {
         return Err(Problems::new(source(), vec![problem]));
     }
     let outline = Outline::of(text).map_err(|list| Problems::new(source(), list))?;
-    let scenario = lists_where_lists_are(text, &outline).and_then(|()| typed(text, &outline));
+    let scenario = lists_where_lists_are(text, &outline).and_then(|()| typed::read(text, &outline));
     let scenario = scenario.map_err(|p| Problems::new(source(), vec![p]))?;
     let mut report = Report::new(text, &outline);
     let strategy = strategy::of(&scenario, &mut report);
@@ -153,92 +159,6 @@ fn too_large() -> Problem {
 
 fn unreadable(name: &str, problem: Problem) -> Problems {
     Problems::new(Source { name: name.to_string(), text: String::new() }, vec![problem])
-}
-
-/// Reads the JSON types, and says where and how a value has the wrong one.
-fn typed(text: &str, outline: &Outline) -> Result<Scenario, Problem> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let mut segs: Vec<Seg> = Vec::new();
-        for seg in error.path() {
-            match seg {
-                serde_path_to_error::Segment::Seq { index } => segs.push(Seg::Index(*index)),
-                serde_path_to_error::Segment::Map { key } => segs.push(Seg::Key(key.clone())),
-                // A variant's name is a value here, never a key; an unknown segment is inside
-                // of what is known already.
-                serde_path_to_error::Segment::Enum { .. }
-                | serde_path_to_error::Segment::Unknown => {}
-            }
-        }
-        mistyped(text, outline, segs, &error.into_inner().to_string())
-    })
-}
-
-/// A serde error as a problem: its text is taken apart only to add the nearest name.
-fn mistyped(text: &str, outline: &Outline, mut segs: Vec<Seg>, message: &str) -> Problem {
-    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (what, problem) = match message.split_once(", expected") {
-        Some((what, expected)) if what.starts_with("unknown field") => {
-            let name = quoted.first().copied().unwrap_or_default();
-            if segs.last() != Some(&Seg::Key(name.to_string())) {
-                segs.push(Seg::Key(name.to_string()));
-            }
-            let known = quoted.iter().skip(1).copied();
-            let help = suggest::cure(name, known, "it has no members");
-            let kind = if expected.contains("`fsync`") { "operation" } else { "field" };
-            (
-                outline.key(text, &segs),
-                Problem::general(format!("unknown {kind} `{name}`")).help(help),
-            )
-        }
-        Some((what, _)) if what.starts_with("unknown variant") => {
-            let name = quoted.first().copied().unwrap_or_default();
-            let help = suggest::cure(name, quoted.iter().skip(1).copied(), "");
-            (
-                outline.value(text, &segs),
-                Problem::general(format!("unknown value `{name}`")).help(help),
-            )
-        }
-        Some((what, expected)) => {
-            let at = outline.value(text, &segs);
-            let expected = in_words(expected.trim());
-            let problem = match whole_number(&text[at.clone()]) {
-                // serde has made a fraction of what is too large for it.
-                Some(number) => Problem::general(format!("wrong value: integer `{number}`")),
-                None => Problem::general(what.replacen("invalid", "wrong", 1)),
-            };
-            (at, problem.label(format!("expected {expected}")))
-        }
-        None => {
-            let help = match message.strip_prefix("missing field ") {
-                Some(field) => format!("add {field}; `gupsim schema` says what it can be"),
-                None => String::new(),
-            };
-            (outline.value(text, &segs), Problem::general(message).help(help))
-        }
-    };
-    Problem { span: Some(what), path: path::show(&segs), ..problem }
-}
-
-/// A value as it is written, if that is a whole number.
-fn whole_number(value: &str) -> Option<&str> {
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    whole.then_some(value)
-}
-
-/// What serde expects, in the words of JSON rather than of Rust.
-fn in_words(expected: &str) -> &str {
-    match expected {
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number, not negative",
-        "f64" => "a number",
-        "a map" => "an object",
-        "a sequence" => "a list",
-        _ if expected.starts_with("struct ") => "an object",
-        _ => expected,
-    }
 }
 
 /// The members of the format whose values are lists. serde would take a list for any object

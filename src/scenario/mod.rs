@@ -1,9 +1,9 @@
 //! Scenarios: the JSON format, its diagnostics, and its compilation to a plan.
 //!
 //! A text passes four stages: [`outline`] (is it JSON, within limits, without duplicate keys, and
-//! where does each value stand), serde ([`types`], [`op`]), [`mod@compile`] (names, defaults,
-//! templates, sense), and [`expect`]. Every stage reports with file, line, column, JSON path,
-//! excerpt and cure ([`problem`]); nothing in here panics on any input or exceeds [`limits`].
+//! where does each value stand), serde ([`typed`], [`types`], [`op`]), [`mod@compile`] (names,
+//! defaults, templates, sense), and [`expect`]. Every stage reports with file, line, column, JSON
+//! path, excerpt and cure ([`problem`]); nothing in here panics on any input or exceeds [`limits`].
 
 pub mod bundled;
 pub mod compile;
@@ -20,6 +20,7 @@ pub mod schedule;
 pub mod schema;
 pub mod strategy;
 pub mod suggest;
+pub mod typed;
 pub mod types;
 pub mod write;
 

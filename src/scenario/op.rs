@@ -412,11 +412,17 @@ impl<'de> Visitor<'de> for StepVisitor {
                 continue;
             }
             if let Some(first) = &op {
-                return Err(A::Error::custom(format_args!(
-                    "second operation `{key}` in one object, after `{}`; give each operation an \
-                     object of its own",
-                    first.key()
-                )));
+                let first = first.key();
+                return Err(A::Error::custom(match Do::KEYS.contains(&&*key) {
+                    true => format!(
+                        "second operation `{key}` in one object, after `{first}`; give each \
+                         operation an object of its own"
+                    ),
+                    false => format!(
+                        "`{key}` beside the operation `{first}`; put it into the value of \
+                         `{first}`: only `label` stands beside an operation"
+                    ),
+                }));
             }
             op = Some(Do::read(&key, &mut map)?);
         }

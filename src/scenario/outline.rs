@@ -119,8 +119,8 @@ impl<'a> Walk<'a> {
         match self.peek() {
             None => Ok(()),
             Some(_) => Err(self
-                .problem("text after the end of the scenario")
-                .label("the scenario's object has ended before this")
+                .problem("text after the end of the object")
+                .label("the object has ended before this")
                 .help("remove it, or look for a `}` too many further up")),
         }
     }

@@ -109,6 +109,16 @@ impl Problem {
         }
     }
 
+    /// A problem that follows from another, which is said elsewhere: nothing is said of this one.
+    pub fn consequence() -> Problem {
+        Problem::general("")
+    }
+
+    /// Whether it follows from another.
+    pub fn is_consequence(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// Says what stands there.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Problem {

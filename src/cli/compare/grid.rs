@@ -4,6 +4,10 @@ use crate::cli::failure::Failure;
 use crate::kernel::strategy::{Preset, Strategy};
 use crate::scenario::strategy as words;
 use clap::{Arg, ArgMatches, Command, Error, FromArgMatches};
+use indexmap::IndexSet;
+
+/// Designs that are put side by side at most, those that make no sense among them.
+const MOST: usize = 100_000;
 
 /// Stands for every value of an axis, or every preset.
 const ALL: &str = "all";
@@ -23,7 +27,7 @@ impl Grid {
     /// was typed; without a preset, what is not typed comes from the scenario.
     ///
     /// # Errors
-    /// If there is no such preset or value.
+    /// If there is no such preset or value, or if there are more than [`MOST`].
     pub fn designs(&self) -> Result<Vec<String>, Failure> {
         let presets = match (self.presets.as_slice(), self.axes.is_empty()) {
             ([], false) => vec![String::new()],
@@ -52,15 +56,16 @@ impl Grid {
                 let gap = if design.is_empty() { "" } else { " " };
                 values.iter().map(|v| format!("{design}{gap}{axis}={v}")).collect::<Vec<_>>()
             };
+            let all = designs.len() * values.len();
+            if all > MOST {
+                let what = format!("more than {MOST} designs are too many to compare");
+                let help = "name fewer values; lists are combined, each value with each";
+                return Err(Failure::usage(what, help));
+            }
             designs = designs.iter().flat_map(with).collect();
         }
-        let mut once = Vec::new();
-        for design in designs {
-            if !once.contains(&design) {
-                once.push(design);
-            }
-        }
-        Ok(once)
+        let once: IndexSet<String> = designs.into_iter().collect();
+        Ok(once.into_iter().collect())
     }
 
     /// The same values on top of these presets, if none was typed.

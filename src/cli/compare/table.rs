@@ -14,6 +14,7 @@ use crate::kernel::world::price::{Price, Prices};
 use crate::litmus::stats::interval_95;
 use crate::report::comparison::{self, Comparison, PriceColumn, Refused, Row, Standing};
 use crate::scenario::strategy as words;
+use indexmap::IndexSet;
 
 /// A design in a scenario.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +60,13 @@ pub fn find<'a>(
     workers: usize,
     crew: &Crew,
 ) -> Result<Found<'a>, Failure> {
-    let (mut places, mut refused) = (Vec::new(), Vec::new());
+    let (mut places, mut refused) = (Vec::new(), IndexSet::new());
     for (design, name) in designs.iter().enumerate() {
         for (scenario, opened) in scenarios.iter().enumerate() {
             match words::describe(name, opened.loaded.strategy) {
                 Ok(strategy) => places.push(Place { design, scenario, strategy }),
                 Err(problem) => {
-                    let refusal = Refused { design: name.clone(), why: problem.message };
-                    if !refused.contains(&refusal) {
-                        refused.push(refusal);
-                    }
+                    refused.insert(Refused { design: name.clone(), why: problem.message });
                 }
             }
         }
@@ -99,12 +97,16 @@ pub fn find<'a>(
         found[*n] = findings;
     }
     let places = places.into_iter().zip(found).collect();
+    let refused = refused.into_iter().collect();
     Ok(Found { scenarios, designs, places, refused, effort })
 }
 
 impl<'a> Found<'a> {
+    /// What was found under a design: places are in the order of the designs, of which there may
+    /// be very many.
     fn of(&self, design: usize) -> impl Iterator<Item = &(Place, Findings)> {
-        self.places.iter().filter(move |(place, _)| place.design == design)
+        let from = self.places.partition_point(|(place, _)| place.design < design);
+        self.places[from..].iter().take_while(move |(place, _)| place.design == design)
     }
 
     /// Whether no search was cut.

@@ -190,13 +190,19 @@ impl<M: Model> Snapshot<M> {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(".part");
         let part = path.with_file_name(name);
-        let file = File::create(&part)?;
-        let mut out = Out { to: BufWriter::with_capacity(1 << 20, &file), sum: 0 };
-        self.write(start, identity(start, options, caller), &mut out)?;
-        out.to.flush()?;
-        drop(out);
-        file.sync_all()?;
-        fs::rename(&part, path)
+        let written = || {
+            let file = File::create(&part)?;
+            let mut out = Out { to: BufWriter::with_capacity(1 << 20, &file), sum: 0 };
+            self.write(start, identity(start, options, caller), &mut out)?;
+            out.to.flush()?;
+            drop(out);
+            file.sync_all()?;
+            fs::rename(&part, path)
+        };
+        written().inspect_err(|_| {
+            // What has come of it is of no use to anybody, and takes room where there is none.
+            let _ = fs::remove_file(&part);
+        })
     }
 
     fn write<W: Write>(&self, start: &M, identity: u64, out: &mut Out<W>) -> io::Result<()> {

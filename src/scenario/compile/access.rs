@@ -70,6 +70,9 @@ pub fn mapping(
 ) -> Result<Vma, Problem> {
     let name = template::expand(raw, i)?;
     let Some(all) = tables.mappings.get(&*name) else {
+        if tables.mistaken.contains(&*name) {
+            return Err(Problem::consequence());
+        }
         return Err(unmapped(&name, mm, plan, tables));
     };
     if let Some((_, vma)) = all.iter().find(|(owner, _)| *owner == mm) {
@@ -130,6 +133,9 @@ pub fn cached(raw: &str, i: Option<u32>, plan: &Plan, tables: &Tables) -> Result
             false => unknown,
         }
     })?;
+    if tables.mistaken.contains(place.name) {
+        return Err(Problem::consequence());
+    }
     let capacity = plan.files[file.0 as usize].capacity;
     let (first, pages) = within(&place, "file", capacity).map_err(|problem| {
         problem.help("raise the file's `capacity`; pages are numbered from 0")

@@ -98,7 +98,10 @@ pub fn files(section: &Section, plan: &mut Plan, tables: &mut Tables, report: &m
             (Some(first), Some(last)) => first + last.capacity,
             _ => 0,
         };
-        let sizes = sizes(file, used, &at, report);
+        let sizes = sizes(file, used, &at, report).unwrap_or_else(|| {
+            tables.mistaken.insert(name.clone());
+            Sizes { bytes: 0, pages: 0, capacity: 0 }
+        });
         tables.file_pages.push(used);
         plan.files.push(FilePlan {
             name,
@@ -192,8 +195,8 @@ struct Sizes {
     capacity: u32,
 }
 
-/// Size and capacity of a file, within the limits even where the scenario is not.
-fn sizes(file: &types::File, used: u32, at: &At, report: &mut Report) -> Sizes {
+/// Size and capacity of a file; none if they make no sense.
+fn sizes(file: &types::File, used: u32, at: &At, report: &mut Report) -> Option<Sizes> {
     if file.pages.is_some() && file.bytes.is_some() {
         let problem = Problem::general("both `pages` and `bytes`");
         report.value(&at.key("bytes"), problem.help("give the size once"));
@@ -204,18 +207,17 @@ fn sizes(file: &types::File, used: u32, at: &At, report: &mut Report) -> Sizes {
     let pages = bytes.div_ceil(page);
     let room = limits::PAGES - u64::from(used);
     let capacity = file.capacity.map_or(pages, u64::from);
-    let nothing = Sizes { bytes: 0, pages: 0, capacity: 0 };
     if pages > room || capacity > room {
         let key = if pages > room { key } else { "capacity" };
         let problem = Problem::general(format!("more than {} pages in all files", limits::PAGES));
         report.value(&at.key(key), problem.help("make the scenario smaller"));
-        return nothing;
+        return None;
     }
     if capacity < pages {
         let problem =
             Problem::general(format!("capacity {capacity} is less than the size of {pages} pages"));
         report.value(&at.key("capacity"), problem.help("raise `capacity`, or leave it out"));
-        return nothing;
+        return None;
     }
     if file.folio_order > limits::FOLIO_ORDER {
         let problem = Problem::general(format!("folio order {}", file.folio_order));
@@ -228,7 +230,7 @@ fn sizes(file: &types::File, used: u32, at: &At, report: &mut Report) -> Sizes {
         ));
         report.value(&at.key("folio_order"), problem.help("set `capacity` to a multiple of it"));
     }
-    Sizes { bytes, pages: pages as u32, capacity: capacity as u32 }
+    Some(Sizes { bytes, pages: pages as u32, capacity: capacity as u32 })
 }
 
 fn initial_pages(file: &types::File, pages: u32, at: &At, report: &mut Report) -> Vec<InitPage> {

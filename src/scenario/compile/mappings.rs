@@ -85,11 +85,9 @@ pub fn mappings(section: &Section, plan: &mut Plan, tables: &mut Tables, report:
             report.name(&at, problem.help("give each mapping a name of its own"));
             continue;
         }
-        let Some(vma) = mapping_plan(mapping, name, section.i, &at, plan, tables, report) else {
-            continue;
-        };
-        if !push(vma, plan, tables, &at, report) {
-            return;
+        let vma = mapping_plan(mapping, &name, section.i, &at, plan, tables, report);
+        if !vma.is_some_and(|vma| push(vma, plan, tables, &at, report)) {
+            tables.mistaken.insert(name);
         }
     }
 }
@@ -130,7 +128,7 @@ fn push(vma: VmaPlan, plan: &mut Plan, tables: &mut Tables, at: &At, report: &mu
 
 fn mapping_plan(
     mapping: &types::Mapping,
-    name: String,
+    name: &str,
     i: Option<u32>,
     at: &At,
     plan: &Plan,
@@ -150,7 +148,7 @@ fn mapping_plan(
         Some(file) => Some(report.ok(&at.key("file"), tables.files.find(file, i))?),
         None => None,
     };
-    let pages = length(mapping, file, at, plan, report)?;
+    let pages = length(mapping, file, at, (plan, tables), report)?;
     let populate = match mapping.populate {
         types::Populate::None => Populate::None,
         types::Populate::Read => Populate::Read,
@@ -165,7 +163,7 @@ fn mapping_plan(
         report.value(&at.key("populate"), problem);
     }
     Some(VmaPlan {
-        name,
+        name: name.to_string(),
         mm,
         pages,
         backing: file.map_or(Backing::Anon, |file| Backing::File { file, first: mapping.first }),
@@ -183,7 +181,7 @@ fn length(
     mapping: &types::Mapping,
     file: Option<File>,
     at: &At,
-    plan: &Plan,
+    (plan, tables): (&Plan, &Tables),
     report: &mut Report,
 ) -> Option<u32> {
     let Some(file) = file else {
@@ -200,6 +198,9 @@ fn length(
         };
     };
     let plan = &plan.files[file.0 as usize];
+    if tables.mistaken.contains(&plan.name) {
+        return None;
+    }
     let room = plan.capacity.saturating_sub(mapping.first);
     let pages = mapping.pages.unwrap_or(room);
     if pages == 0 || pages > room {

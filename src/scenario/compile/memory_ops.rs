@@ -117,8 +117,9 @@ impl Program<'_, '_> {
         let name = self.plan.mms[child.0 as usize].name.clone();
         let problem = if self.plan.mms[child.0 as usize].child_of != Some(self.mm()) {
             let parent = &self.plan.mms[self.mm().0 as usize].name;
+            let new = if child == self.mm() { "child" } else { &name };
             Problem::general(format!("address space `{name}` is no child of `{parent}`"))
-                .help(format!("declare \"{name}\": {{\"child_of\": \"{parent}\"}} in `mms`"))
+                .help(format!("declare \"{new}\": {{\"child_of\": \"{parent}\"}} in `mms`"))
         } else if self.nesting > 0 || !self.ledger.forks(child, self.spot(at)) {
             Problem::general(format!("address space `{name}` is forked more than once"))
                 .help("declare an address space for each fork")

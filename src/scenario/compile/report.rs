@@ -70,7 +70,7 @@ impl<'a> Report<'a> {
     }
 
     fn push(&mut self, path: &[Seg], span: std::ops::Range<usize>, mut problem: Problem) {
-        if !self.seen.insert((span.start, span.end)) {
+        if problem.is_consequence() || !self.seen.insert((span.start, span.end)) {
             return;
         }
         // A problem inside of a string value narrows its span itself, relative to the value.

@@ -5,7 +5,7 @@ use crate::kernel::world::ids::*;
 use crate::scenario::limits;
 use crate::scenario::problem::Problem;
 use crate::scenario::suggest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of one kind of object.
 #[derive(Debug)]
@@ -106,6 +106,8 @@ pub struct Tables {
     pub mms: Table<Mm>,
     /// Mappings by name: one per address space, in order of declaration.
     pub mappings: BTreeMap<String, Vec<(Mm, Vma)>>,
+    /// Files and mappings that are declared wrongly: what is said of them is no further mistake.
+    pub mistaken: BTreeSet<String>,
     /// First virtual page of each mapping.
     pub vpages: Vec<u32>,
     /// DMA devices.
@@ -130,6 +132,7 @@ impl Default for Tables {
             file_pages: Vec::new(),
             mms: Table::new("mm", "declare it in `mms`"),
             mappings: BTreeMap::new(),
+            mistaken: BTreeSet::new(),
             vpages: Vec::new(),
             devices: Table::new("device", "declare it in `devices`: {\"nic\": {}}"),
             threads: Table::new("thread", "declare it in `threads`"),
