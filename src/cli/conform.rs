@@ -56,7 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "WHAT",
           conflicts_with_all = ["sequences", "table", "random", "format", "trace"])]
     export: Option<String>,
-    /// Write so many random sequences instead, to be recorded; with --fs gate some that block
+    /// Write so many random sequences instead, to be recorded; with --fs gate or dax4 some that
+    /// block
     #[arg(long, value_name = "N",
           conflicts_with_all = ["sequences", "table", "preset", "only", "format", "trace"])]
     random: Option<u64>,

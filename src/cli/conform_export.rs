@@ -92,8 +92,7 @@ fn refused(unsaid: &Unsaid, why: &str) -> Failure {
 
 /// Writes random sequences.
 pub fn random(args: &Args, count: u64) -> Result<(), Failure> {
-    let gated = args.fs.as_deref().is_some_and(|fs| fs.starts_with("gate"));
-    let profile = if gated { Profile::Gate } else { Profile::Plain };
+    let profile = args.fs.as_deref().map_or(Profile::Plain, Profile::of);
     let mut text = format!("# random sequences, seed {}\n", args.seed);
     for number in 0..count {
         let mut made = random::sequence(args.seed, number, profile);
