@@ -223,8 +223,9 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "space-leak",
-        why: "what leaves a file is freed or waits for its last user",
-        when: |_, _| true,
+        why: "what leaves a file is freed or waits for its last user; a busy extent waits as \
+              long as a program keeps the page, if need be for ever",
+        when: |s, of| !(of.keeps && busy_freed_anywhere(s, of)),
     },
     Claim {
         invariant: "exposed-beyond-eof",
