@@ -66,7 +66,7 @@ fn one(seed: u64, fs: &str, prefix: &str) -> Scenario {
     let Some(preset) = Preset::find(Preset::DEFAULT) else { return Scenario::default() };
     let tried = (0..TRIES).find_map(|number| {
         let sequence = &random::sequence(seed, number, Profile::of(fs));
-        let from = From { sequence, rules: &[], source: "", fs, preset, prefix };
+        let from = From { sequence, rules: &[], source: "", fs, preset, prefix, recorded: None };
         forward::scenario(&from).ok()
     });
     let mut made = tried.unwrap_or_default();

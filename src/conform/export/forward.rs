@@ -10,14 +10,16 @@ use super::super::compare::View;
 use super::super::sequence::{PAGE, Rule, Sequence};
 use super::super::sim::compile::{self, Compiled, Doing, Meaning, Part, Stage};
 use super::super::sim::{self, Simulated};
+use super::expect::{Asked, Recorded};
 use super::names::Names;
 use super::{Unsaid, shadow};
+use crate::kernel::sim::Move;
 use crate::kernel::strategy::Preset;
 use crate::kernel::world::Id;
 use crate::kernel::world::plan::{self, Op};
 use crate::scenario::op::{Do, Step};
 use crate::scenario::types::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is exported, and as what.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,8 @@ pub struct From<'a> {
     pub preset: &'a Preset,
     /// What all names begin with, but those of files and disks.
     pub prefix: &'a str,
+    /// What a kernel did, of which the scenario expects that it is so; none if nobody recorded it.
+    pub recorded: Option<Recorded<'a>>,
 }
 
 /// A sequence as a scenario that does the same as the sequence does, line by line.
@@ -49,20 +53,23 @@ pub fn scenario(from: &From) -> Result<Scenario, Unsaid> {
         .ok_or_else(|| Unsaid::new(from.fs, "this is no file system of the recordings"))?;
     let compiled = compile::compile(sequence, kind, strategy).map_err(lacks)?;
     let made = sim::simulate(sequence, View::of(from.fs), strategy).map_err(lacks)?;
+    let free = concurrent(&compiled, &made);
+    let asked = Asked::of(from, &compiled, &made, free);
     let mut last = None;
     // The plainest that does the same: initial states instead of what makes them, and as few free
     // frames as a scenario has if it does not say how many.
     let plain = sequence.size == u64::from(sequence.pages) * PAGE;
     let tries = [(plain, None), (plain, Some(FRAMES)), (false, Some(FRAMES))];
     for (initial, frames) in tries {
-        let writer = Writer::new(from, &compiled, &made, initial);
+        let writer = Writer::new(from, &compiled, &made, &asked, initial);
         let mut written = writer.write()?;
         written.scenario.spare_frames = frames;
         match shadow::play(&written, &compiled, &made) {
             Ok(schedule) => {
-                if is_concurrent(&compiled, &made) {
+                if free.is_some() {
                     written.scenario.schedule = schedule.0;
                 }
+                written.scenario.expect = asked.expectations(&written);
                 return Ok(written.scenario);
             }
             Err(unsaid) => last = Some(unsaid),
@@ -87,19 +94,28 @@ pub fn step_words(sequence: &Sequence, step: usize) -> String {
     }
 }
 
-/// Whether the program alone does not say in which order things happen: something is held, runs
-/// in the background, fails, or goes on after the line that began it.
-fn is_concurrent(compiled: &Compiled, made: &Simulated) -> bool {
+/// The first line from which on the program alone does not say in which order things happen: where
+/// something is held, runs in the background, fails, or goes on after the line that began it.
+fn concurrent(compiled: &Compiled, made: &Simulated) -> Option<usize> {
     let threads = compiled.plan.threads.len() as u32;
-    let staged = compiled.stages.iter().zip(made.moves.iter().skip(1));
-    staged.into_iter().any(|(stage, moves)| {
+    let mut staged = compiled.stages.iter().zip(made.moves.iter().zip(&made.trace).skip(1));
+    staged.position(|(stage, (moves, trace))| {
         let free = matches!(
             stage.doing,
             Doing::Gate(_) | Doing::Background { .. } | Doing::Wait { .. } | Doing::Signal { .. }
         );
         free || moves.last().is_some_and(|mv| mv.agent >= threads)
             || moves.iter().any(|mv| mv.outcome > 0)
+            || reads_ahead(moves, trace, threads)
     })
+}
+
+/// Whether a fault reads beside its own page, for which it waits, others that it does not wait for.
+fn reads_ahead(moves: &[Move], trace: &[(String, &str)], threads: u32) -> bool {
+    let ahead = trace.iter().any(|(_, step)| *step == "page_cache_ra_unbounded");
+    let disks: BTreeSet<u32> =
+        moves.iter().map(|mv| mv.agent).filter(|&agent| agent >= threads).collect();
+    ahead && disks.len() > 1
 }
 
 /// A scenario with what is known of where it comes from.
@@ -113,6 +129,10 @@ pub struct Written<'a> {
     pub initial: bool,
     /// The values that labels stand for.
     pub values: Vec<(String, u32)>,
+    /// Pages of the sequence's file.
+    pub pages: u32,
+    /// The labels of operations, by thread and number.
+    pub labels: BTreeMap<(usize, u32), String>,
 }
 
 struct Writer<'a> {
@@ -128,6 +148,9 @@ struct Writer<'a> {
     /// Times that it has come to each thread.
     turns: Vec<u32>,
     values: Vec<(String, u32)>,
+    labels: BTreeMap<(usize, u32), String>,
+    /// What is asked of operations, which need labels for it.
+    asked: &'a Asked,
     /// Slots that something may have been put into.
     filled: BTreeSet<u32>,
     initial: bool,
@@ -140,6 +163,7 @@ impl<'a> Writer<'a> {
         from: &'a From<'a>,
         compiled: &'a Compiled,
         made: &'a Simulated,
+        asked: &'a Asked,
         initial: bool,
     ) -> Writer<'a> {
         let threads = compiled.plan.threads.len();
@@ -153,6 +177,8 @@ impl<'a> Writer<'a> {
             turn: 0,
             turns: vec![0; threads],
             values: Vec::new(),
+            labels: BTreeMap::new(),
+            asked,
             filled: BTreeSet::new(),
             initial,
         }
@@ -173,8 +199,9 @@ impl<'a> Writer<'a> {
         scenario.threads = std::mem::take(&mut self.threads);
         scenario.threads.retain(|_, t| !t.program.is_empty());
         scenario.mappings.retain(|name, m| machine::is_used(name, m, &scenario.threads));
-        let Writer { names, initial, values, .. } = self;
-        Ok(Written { scenario, names, initial, values })
+        let pages = sequence.pages;
+        let Writer { names, initial, values, labels, .. } = self;
+        Ok(Written { scenario, names, initial, values, pages, labels })
     }
 
     // --- programs -----------------------------------------------------------------------------
@@ -316,8 +343,14 @@ impl<'a> Writer<'a> {
                     label
                 }
                 None if self.exits(part, at) => self.exit(),
-                None => String::new(),
+                None => {
+                    let word = self.asked.word((part.thread, at));
+                    word.map_or_else(String::new, |word| self.names.word(word))
+                }
             };
+            if !label.is_empty() {
+                self.labels.insert((part.thread, at), label.clone());
+            }
             if let Op::Pin { slot, .. } | Op::Splice { slot, .. } = op {
                 self.filled.insert(slot.0);
             }

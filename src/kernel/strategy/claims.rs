@@ -131,8 +131,9 @@ pub const CLAIMS: &[Claim] = &[
               where it lies behind page->private, the filesystem may take that for itself",
         when: |s, of| {
             let files = pins_files(of) || of.direct;
+            let leaves = files && (of.removes || of.direct || of.reflinks);
             match s.pin {
-                Pin::MappingCounter => !files || !(of.removes || of.direct || of.reflinks),
+                Pin::MappingCounter => !leaves && !dax_taken_away(s, of),
                 Pin::PagePrivate => !(files || of.removes || of.reflinks),
                 _ => true,
             }

@@ -13,14 +13,18 @@ use std::collections::BTreeSet;
 impl Writer<'_> {
     /// Everything but the threads.
     pub(super) fn machine(&self) -> Scenario {
-        let From { sequence, rules, source, fs, preset, .. } = *self.from;
+        let From { sequence, rules, source, fs, preset, recorded, .. } = *self.from;
         let plan = &self.compiled.plan;
         let name = sequence.name.replace('_', " ");
         let used = used_files(&self.threads);
+        let recorded = match recorded {
+            Some(of) => format!("{}, recorded on Linux {}", of.name, of.kernel),
+            None => format!("not recorded on {fs} of {}: nothing is expected", preset.name),
+        };
         let mut scenario = Scenario {
             title: format!("{name}, on {fs}"),
             look_for: rules.iter().map(|r| format!("{}: {}", r.name, r.text)).collect(),
-            source: vec![format!("{source}, sequence {}", sequence.name)],
+            source: vec![format!("{source}, sequence {}", sequence.name), recorded],
             preset: (preset.name != Preset::DEFAULT).then(|| preset.name.to_string()),
             cpus: Some(1),
             fault_around: true,
