@@ -82,6 +82,7 @@ Examples:
   gupsim conform --table
   gupsim conform --export e12_pin_redirty --out e12.json
   gupsim conform --export e12.json
+  gupsim conform my.seq my.jsonl --export my_sequence
   gupsim conform --random 100 --seed 7 --out random.seq
 
 Exits with 0 if everything that can be simulated agrees, 1 if anything differs, 2 if the input
