@@ -66,7 +66,7 @@ fn an_exported_scenario_expects_what_was_recorded_and_nothing_else() {
     ];
     for args in others {
         let text = export(args);
-        assert!(text.contains("not recorded on ext4 of linux-6.1"), "{args:?}: {text}");
+        assert!(text.contains("no recording on ext4 of linux-6.1"), "{args:?}: {text}");
         assert!(!text.contains("\"expect\""), "{args:?}: {text}");
     }
 }

@@ -61,7 +61,7 @@ pub fn given(args: &Args, what: &str, preset: &str, loaded: &[Loaded]) -> Result
 fn unknown(what: &str, loaded: &[Loaded], or: &str) -> Failure {
     let names = loaded.iter().flat_map(|of| &of.suite.sequences).map(|s| s.name.as_str());
     let names: BTreeSet<&str> = names.collect();
-    let help = suggest::cure(what, names.into_iter(), "");
+    let help = suggest::cure(what, names, "");
     Failure::usage(format!("there is no sequence '{what}'"), format!("{help}{or}"))
 }
 

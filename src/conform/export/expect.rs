@@ -39,8 +39,10 @@ enum What {
     Errno(&'static str),
     /// It failed, in words that are the recorder's.
     Fails,
-    /// What it returned, or that it did not return this.
-    Returned(bool, i64),
+    /// What it returned.
+    Returned(i64),
+    /// It did not return as much as this.
+    Less(i64),
     /// What it read.
     Saw(String),
     /// What it wrote, which nobody told it.
@@ -122,8 +124,11 @@ impl Asked {
                 "so it went on {on}; what runs in the background, or is held or fails there, may \
                  do so at another time"
             );
-            let exists = conjunctions(&free).into_iter().next();
-            list.extend(exists.map(|c| Expect { exists: Some(c), because, ..Expect::default() }));
+            list.extend(conjunctions(&free).into_iter().map(|c| Expect {
+                exists: Some(c),
+                because: because.clone(),
+                ..Expect::default()
+            }));
         }
         list
     }
@@ -235,11 +240,13 @@ impl Reader {
             // nobody's result.
             Meaning::Unregister { .. } if !seen.err.is_empty() => return,
             Meaning::Zero if !matches!(op, Op::Fadvise { advice: Fadvice::DontNeed, .. }) => return,
-            Meaning::Register { pages, .. } if *pages > 1 => {
-                What::Returned(seen.err.is_empty(), i64::from(*pages))
-            }
+            // All of them or none.
+            Meaning::Register { pages, .. } if *pages > 1 => match seen.err.is_empty() {
+                true => What::Returned(i64::from(*pages)),
+                false => What::Less(i64::from(*pages)),
+            },
             Meaning::Dma | Meaning::Mem if !seen.err.is_empty() => What::Fails,
-            Meaning::Read if seen.err.is_empty() => What::Returned(true, seen.ret),
+            Meaning::Read if seen.err.is_empty() => What::Returned(seen.ret),
             _ => ended,
         };
         if !matches!(meaning, Meaning::Drained { .. }) {

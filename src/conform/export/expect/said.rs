@@ -39,8 +39,8 @@ pub fn test(of: &Of, scene: &Scene) -> Option<String> {
     match &of.what {
         What::Errno(errno) => Some(format!("errno {label} = {errno}")),
         What::Fails => Some(format!("errno {label} != 0")),
-        What::Returned(true, n) => Some(format!("result {label} = {n}")),
-        What::Returned(false, n) => Some(format!("result {label} != {n}")),
+        What::Returned(n) => Some(format!("result {label} = {n}")),
+        What::Less(n) => Some(format!("result {label} < {n}")),
         What::Saw(text) => saw(&format!("read {label}"), &runs(text)?, scene),
         What::Wrote(_) => None,
     }

@@ -19,7 +19,7 @@ impl Writer<'_> {
         let used = used_files(&self.threads);
         let recorded = match recorded {
             Some(of) => format!("{}, recorded on Linux {}", of.name, of.kernel),
-            None => format!("not recorded on {fs} of {}: nothing is expected", preset.name),
+            None => format!("no recording on {fs} of {}: nothing is expected", preset.name),
         };
         let mut scenario = Scenario {
             title: format!("{name}, on {fs}"),
