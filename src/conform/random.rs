@@ -397,4 +397,19 @@ mod tests {
         assert!(blocked < 30, "{blocked} of 150");
         assert!(words.len() > 38, "{}: {words:?}", words.len());
     }
+
+    #[test]
+    fn on_pmem_truncate_and_punch_wait_and_come_to_an_end() {
+        let strategy = Preset::find(Preset::DEFAULT).unwrap().strategy;
+        let (mut waited, mut signals) = (0, 0);
+        for number in 0..150 {
+            let made = sequence(5, number, Profile::Dax);
+            let run = sim::simulate(&made, View::of("dax4"), strategy).unwrap().run;
+            waited += usize::from(run.steps.iter().any(|(_, seen)| seen.x == "blocked"));
+            signals += run.steps.iter().filter(|(op, _)| op.starts_with("bgsig")).count();
+            let last = &run.steps.last().unwrap().1;
+            assert!(run.ended.is_some() && last.x != "blocked", "{made}");
+        }
+        assert!(waited > 10 && signals > 0, "{waited} of 150, {signals}");
+    }
 }
