@@ -1,13 +1,17 @@
 //! Sequences as scenarios, and scenarios as sequences.
 
-use gupsim::conform::bundled;
+use gupsim::check::{Fate, Line, check};
+use gupsim::conform::bundled::{self, Bundled};
 use gupsim::conform::compare::View;
+use gupsim::conform::export::expect::Recorded;
 use gupsim::conform::export::forward::{self, From};
 use gupsim::conform::export::{Unsaid, backward};
 use gupsim::conform::observation::{Observation, Run};
 use gupsim::conform::read;
+use gupsim::conform::record::{self, Recording};
 use gupsim::conform::sequence::{Op, Sequence, Suite};
 use gupsim::conform::sim;
+use gupsim::engine::explore::Options;
 use gupsim::kernel::sim::Sim;
 use gupsim::kernel::strategy::Preset;
 use gupsim::report::run::{Choose, record};
@@ -26,7 +30,15 @@ fn linux() -> &'static Preset {
 /// Loading is part of it: what is written is a scenario like any other. That it does the same as
 /// the sequence, line by line, is asked by `forward` itself.
 fn export(sequence: &Sequence, fs: &str) -> Result<Loaded, Unsaid> {
-    let from = From { sequence, rules: &[], source: "x.seq", fs, preset: linux(), prefix: "" };
+    let from = From {
+        sequence,
+        rules: &[],
+        source: "x.seq",
+        fs,
+        preset: linux(),
+        prefix: "",
+        recorded: None,
+    };
     let scenario = forward::scenario(&from)?;
     Ok(load::text(&sequence.name, &write::text(&scenario)).unwrap())
 }
@@ -132,6 +144,108 @@ fn what_blocks_becomes_a_schedule_that_can_be_replayed() {
         held += 1;
     }
     assert!(held > 10, "{held}");
+}
+
+fn recorded(of: &Bundled) -> (Suite, Recording) {
+    let text = record::unpack(of.name, of.recording).unwrap();
+    (read::suite(of.suite, of.sequences).unwrap(), record::recording(of.name, &text).unwrap())
+}
+
+/// What comes of the expectations that a recorded run gives its sequence's scenario, under the
+/// design of the kernel that was recorded; none if the sequence becomes no scenario.
+fn checked(suite: &Suite, recording: &Recording, run: &Run) -> Option<(Loaded, Vec<Line>)> {
+    let (major, minor) = recording.version();
+    let preset = Preset::find(&format!("linux-{major}.{minor}")).unwrap();
+    let sequence = suite.sequence(&run.seq).unwrap();
+    let recorded = Some(Recorded { name: "x", kernel: &recording.kernel, run });
+    let (source, fs) = ("x.seq", run.fs.as_str());
+    let from = From { sequence, rules: &[], source, fs, preset, prefix: "", recorded };
+    let text = write::text(&forward::scenario(&from).ok()?);
+    let loaded = load::text(&sequence.name, &text).unwrap_or_else(|e| panic!("{}", e.plain(100)));
+    let lines = check(&loaded, &Options::default(), &());
+    Some((loaded, lines))
+}
+
+/// Runs that become scenarios; those of them with an order that the program alone does not say.
+/// What comes with gupsim is met everywhere, in a search that nothing cuts.
+#[test]
+fn what_was_recorded_is_expected_and_met_under_the_design_of_its_kernel() {
+    let expected = [
+        ("curated-6.18", (101, 12)),
+        ("curated-6.18-ext4journal", (41, 12)),
+        ("curated-6.18-xfs", (41, 12)),
+        ("curated-6.18-btrfs", (41, 13)),
+        ("curated-6.1", (74, 0)),
+        ("curated-6.1-gate", (40, 12)),
+        ("dax-6.18.15", (28, 12)),
+        ("dax-6.12.113", (28, 12)),
+        ("dax-6.1.0", (26, 12)),
+        ("random-6.18", (297, 16)),
+        ("random-gate-6.18", (73, 38)),
+    ];
+    let mut found = Vec::new();
+    for of in bundled::ALL {
+        let (suite, recording) = recorded(of);
+        let (mut all, mut free) = (0, 0);
+        for run in &recording.runs {
+            let Some((loaded, lines)) = checked(&suite, &recording, run) else { continue };
+            for line in &lines {
+                assert_eq!(line.fate, Fate::Met, "{} on {}: {}", run.seq, run.fs, line.text);
+            }
+            assert!(!lines.is_empty(), "{} on {}", run.seq, run.fs);
+            all += 1;
+            free += usize::from(loaded.scenario.expect.iter().any(|e| e.exists.is_some()));
+        }
+        found.push((of.name, (all, free)));
+    }
+    assert_eq!(found, expected);
+}
+
+/// A recording of a kernel that did otherwise is not met: neither if an operation fails, nor if
+/// the file ends up larger, nor if a page of it has other contents.
+#[test]
+fn what_no_kernel_did_is_not_met() {
+    let (suite, recording) = recorded(&bundled::ALL[0]);
+    let fails = |run: &Run| {
+        let lines = checked(&suite, &recording, run).unwrap().1;
+        lines.iter().any(|line| line.fate == Fate::Failed)
+    };
+    let mut contents = 0;
+    for run in &recording.runs {
+        let mut refused = run.clone();
+        refused.steps[1].1.err = "EDEADLK".into();
+        assert!(fails(&refused), "{} on {}", run.seq, run.fs);
+        let mut grown = run.clone();
+        let last = &mut grown.steps.last_mut().unwrap().1;
+        last.size += 512;
+        assert!(fails(&grown), "{} on {}", run.seq, run.fs);
+        let mut other = run.clone();
+        let last = &mut other.steps.last_mut().unwrap().1;
+        let Some(page) = last.pages.iter_mut().find(|p| p.pread.as_deref() == Some("1")) else {
+            continue;
+        };
+        page.pread = Some("0".into());
+        assert!(fails(&other), "{} on {}", run.seq, run.fs);
+        contents += 1;
+    }
+    assert!(contents > 9, "{contents}");
+}
+
+/// Of what differs between 6.1 and 6.18 on ext4 one thing is a result: before GUP itself refused
+/// long-term pins of files, io_uring did, with another errno.
+#[test]
+fn what_another_kernel_did_is_not_met_where_it_did_otherwise() {
+    let of = |name: &str| bundled::ALL.iter().find(|of| of.name == name).unwrap();
+    let (suite, old) = recorded(of("curated-6.1"));
+    let (_, new) = recorded(of("curated-6.18"));
+    let mut differs = Vec::new();
+    for run in old.runs.iter().filter(|run| run.fs == "ext4") {
+        let Some((_, lines)) = checked(&suite, &new, run) else { continue };
+        if lines.iter().any(|line| line.fate == Fate::Failed) {
+            differs.push(run.seq.as_str());
+        }
+    }
+    assert_eq!(differs, ["f01_ltp_ext4"]);
 }
 
 /// A comparison that takes any scenario for the sequence's own would not notice this.

@@ -99,6 +99,20 @@ fn a_run_of_any_scheduler_is_repeated_by_its_number_and_by_its_choices() {
 }
 
 #[test]
+fn sequences_are_made_on_every_file_system() {
+    let mut found = std::collections::BTreeMap::new();
+    for number in 0..500 {
+        let scenario = hunt::make(0, number, &designs()).unwrap().loaded.scenario;
+        if scenario.title.contains(" sequence") {
+            *found.entry(format!("{:?}", scenario.files["data"].fs)).or_insert(0) += 1;
+        }
+    }
+    let on: Vec<&str> = found.keys().map(String::as_str).collect();
+    assert_eq!(on, ["Btrfs", "Dax", "Ext4", "Tmpfs", "Xfs"]);
+    assert!(found.values().all(|&n| n > 8), "{found:?}");
+}
+
+#[test]
 fn every_invariant_has_one_claim_and_every_claim_an_invariant() {
     for invariant in TABLE {
         let of = CLAIMS.iter().filter(|c| c.invariant == invariant.name).count();

@@ -52,11 +52,12 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["sequences", "preset", "only", "fs", "format", "trace"])]
     table: bool,
     /// Write a sequence as a scenario, or a scenario as a sequence, instead: the name of a recorded
-    /// sequence, FILE.seq, a scenario's name, or FILE.json
+    /// sequence (with files: of one of theirs), FILE.seq, a scenario's name, or FILE.json
     #[arg(long, value_name = "WHAT",
-          conflicts_with_all = ["sequences", "table", "random", "format", "trace"])]
+          conflicts_with_all = ["table", "random", "format", "trace"])]
     export: Option<String>,
-    /// Write so many random sequences instead, to be recorded; with --fs gate some that block
+    /// Write so many random sequences instead, to be recorded; with --fs gate or dax4 some that
+    /// block
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_RANDOM),
           conflicts_with_all = ["sequences", "table", "preset", "only", "format", "trace"])]
     random: Option<u64>,
@@ -65,7 +66,7 @@ pub struct Args {
           conflicts_with_all = ["sequences", "table", "export"])]
     pub(super) seed: u64,
     /// With --export and --random: the file to write, which must not be there yet
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sequences", "table"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["table"])]
     pub(super) out: Option<PathBuf>,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Style::Text)]
@@ -84,6 +85,7 @@ Examples:
   gupsim conform --table
   gupsim conform --export e12_pin_redirty --out e12.json
   gupsim conform --export e12.json
+  gupsim conform my.seq my.jsonl --export my_sequence
   gupsim conform --random 100 --seed 7 --out random.seq
 
 Exits with 0 if everything that can be simulated agrees, 1 if anything differs, 2 if the input
@@ -97,7 +99,14 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("no file system '{fs}'"), cure));
     }
     if let Some(what) = &args.export {
-        return conform_export::export(args, what).map(|()| Exit::Clean);
+        let done = match (&args.sequences, &args.recording) {
+            (Some(sequences), Some(recording)) => {
+                let (preset, loaded) = given(args, sequences, recording)?;
+                conform_export::given(args, what, &preset, &loaded)
+            }
+            _ => conform_export::export(args, what),
+        };
+        return done.map(|()| Exit::Clean);
     }
     if let Some(count) = args.random {
         return conform_export::random(args, count).map(|()| Exit::Clean);
@@ -141,9 +150,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 /// A file of sequences with its recordings, each by its name.
-struct Loaded {
-    suite: Suite,
-    recordings: Vec<(String, Recording)>,
+pub(super) struct Loaded {
+    pub(super) suite: Suite,
+    pub(super) recordings: Vec<(String, Recording)>,
 }
 
 /// Why nothing could be compared.
@@ -219,7 +228,7 @@ fn preset_of(recording: &Recording) -> Result<&'static str, Failure> {
 }
 
 /// All that comes with gupsim, with the recordings that are of a preset's kernel.
-fn bundled_of(preset: &str) -> Result<(String, Vec<Loaded>), Failure> {
+pub(super) fn bundled_of(preset: &str) -> Result<(String, Vec<Loaded>), Failure> {
     words::preset(preset)?;
     let mut found: IndexMap<&str, Loaded> = IndexMap::new();
     for bundled in bundled::ALL {

@@ -1,14 +1,15 @@
 //! `gupsim conform --export` and `--random`: sequences as scenarios, scenarios as sequences, and
 //! sequences to be recorded.
 
-use super::conform::Args;
+use super::conform::{Args, Loaded, bundled_of};
 use super::failure::Failure;
 use super::{file, out};
-use crate::conform::bundled;
+use crate::conform::export::expect::Recorded;
 use crate::conform::export::forward::{self, From};
 use crate::conform::export::{Unsaid, backward};
 use crate::conform::random::{self, Profile};
 use crate::conform::read;
+use crate::conform::record::Recording;
 use crate::conform::sequence::{FILE_SYSTEMS, Sequence, Suite};
 use crate::kernel::strategy::Preset;
 use crate::scenario::{self, suggest, write};
@@ -26,7 +27,8 @@ pub fn export(args: &Args, what: &str) -> Result<(), Failure> {
         })?;
         let suite = read::suite(what, &text)?;
         let which = only(args, &suite)?;
-        return put(args, &forwards(args, &suite, which, what)?);
+        let preset = args.preset.as_deref().unwrap_or(Preset::DEFAULT);
+        return put(args, &forwards(args, preset, &suite, which, what, &[])?);
     }
     if is("json") || scenario::bundled().iter().any(|(name, _)| *name == what) {
         let loaded = scenario::open(what)?;
@@ -36,18 +38,32 @@ pub fn export(args: &Args, what: &str) -> Result<(), Failure> {
             .map_err(|unsaid| refused(&unsaid, "no sequence says this"))?;
         return put(args, &format!("# {}\n{made}", loaded.scenario.title));
     }
-    let mut names = BTreeSet::new();
-    for bundled in bundled::ALL {
-        let suite = read::suite(bundled.suite, bundled.sequences)?;
+    let preset = args.preset.as_deref().unwrap_or(Preset::DEFAULT);
+    let (_, loaded) = bundled_of(preset)?;
+    for Loaded { suite, recordings } in &loaded {
         if let Some(which) = suite.sequences.iter().position(|s| s.name == what) {
-            let source = format!("tests/data/kernel-truth/{}.seq", bundled.suite);
-            return put(args, &forwards(args, &suite, which, &source)?);
+            let source = format!("tests/data/kernel-truth/{}.seq", suite.name);
+            return put(args, &forwards(args, preset, suite, which, &source, recordings)?);
         }
-        names.extend(suite.sequences.into_iter().map(|s| s.name));
     }
-    let help = suggest::cure(what, names.iter().map(String::as_str), "");
-    let help = format!("{help}; or give a scenario, or a file NAME.seq or NAME.json");
-    Err(Failure::usage(format!("there is no sequence '{what}'"), help))
+    Err(unknown(what, &loaded, "; or give a scenario, or a file NAME.seq or NAME.json"))
+}
+
+/// Writes a sequence of files that were given as a scenario that expects what was recorded.
+pub fn given(args: &Args, what: &str, preset: &str, loaded: &[Loaded]) -> Result<(), Failure> {
+    for Loaded { suite, recordings } in loaded {
+        if let Some(which) = suite.sequences.iter().position(|s| s.name == what) {
+            return put(args, &forwards(args, preset, suite, which, &suite.name, recordings)?);
+        }
+    }
+    Err(unknown(what, loaded, ""))
+}
+
+fn unknown(what: &str, loaded: &[Loaded], or: &str) -> Failure {
+    let names = loaded.iter().flat_map(|of| &of.suite.sequences).map(|s| s.name.as_str());
+    let names: BTreeSet<&str> = names.collect();
+    let help = suggest::cure(what, names, "");
+    Failure::usage(format!("there is no sequence '{what}'"), format!("{help}{or}"))
 }
 
 /// Which sequence of a file is meant.
@@ -66,9 +82,15 @@ fn only(args: &Args, suite: &Suite) -> Result<usize, Failure> {
     }
 }
 
-fn forwards(args: &Args, suite: &Suite, which: usize, source: &str) -> Result<String, Failure> {
+fn forwards(
+    args: &Args,
+    preset: &str,
+    suite: &Suite,
+    which: usize,
+    source: &str,
+    recordings: &[(String, Recording)],
+) -> Result<String, Failure> {
     let sequence = &suite.sequences[which];
-    let preset = args.preset.as_deref().unwrap_or(Preset::DEFAULT);
     let preset = match Preset::find(preset) {
         Some(preset) => preset,
         None => {
@@ -81,7 +103,11 @@ fn forwards(args: &Args, suite: &Suite, which: usize, source: &str) -> Result<St
     let fs = args.fs.as_deref().or_else(default).unwrap_or("ext4");
     let of = suite.rules.iter().filter(|rule| rule.sequence == which);
     let rules: Vec<_> = of.collect();
-    let from = From { sequence, rules: &rules, source, fs, preset, prefix: "" };
+    let recorded = recordings.iter().find_map(|(name, recording)| {
+        let run = recording.runs.iter().find(|r| r.seq == sequence.name && r.fs == fs)?;
+        Some(Recorded { name, kernel: &recording.kernel, run })
+    });
+    let from = From { sequence, rules: &rules, source, fs, preset, prefix: "", recorded };
     let made =
         forward::scenario(&from).map_err(|unsaid| refused(&unsaid, "no scenario says this"))?;
     Ok(write::text(&made))
@@ -93,8 +119,7 @@ fn refused(unsaid: &Unsaid, why: &str) -> Failure {
 
 /// Writes random sequences.
 pub fn random(args: &Args, count: u64) -> Result<(), Failure> {
-    let gated = args.fs.as_deref().is_some_and(|fs| fs.starts_with("gate"));
-    let profile = if gated { Profile::Gate } else { Profile::Plain };
+    let profile = args.fs.as_deref().map_or(Profile::Plain, Profile::of);
     let mut text = format!("# random sequences, seed {}\n", args.seed);
     for number in 0..count {
         let mut made = random::sequence(args.seed, number, profile);

@@ -189,6 +189,16 @@ pub fn compare(
     result
 }
 
+/// The first step of a run after which its outcome depends on timing; what that step itself
+/// returns does not. `remarks` are the simulator's.
+pub fn stops_at(sequence: &Sequence, view: View, run: &Run, remarks: &[Remark]) -> Option<usize> {
+    (1..run.steps.len()).find(|&n| {
+        let line = sequence.lines.get(n - 1).map(|line| &line.op);
+        let remark = remarks.get(n).copied().unwrap_or_default();
+        stops(line, view, Some(&run.steps[n - 1].1), remark).is_some()
+    })
+}
+
 /// Whether writes of the file system fail when a step is made.
 fn eio(sequence: &Sequence, step: usize) -> bool {
     let mut gates = sequence.lines[..step].iter().filter_map(|line| match line.op {

@@ -14,6 +14,9 @@ pub enum Profile {
     Plain,
     /// With writes that are held, and operations in the background that wait for them.
     Gate,
+    /// On pmem, where truncate and punch wait in the background for whoever holds pages
+    /// (`dax_layout_busy_page_range`).
+    Dax,
 }
 
 impl Profile {
@@ -22,6 +25,25 @@ impl Profile {
         match self {
             Profile::Plain => &["ext4", "tmpfs"],
             Profile::Gate => &["gate"],
+            Profile::Dax => &["dax4", "daxx"],
+        }
+    }
+
+    /// What kind makes sense on a file system.
+    pub fn of(fs: &str) -> Profile {
+        match fs {
+            _ if fs.starts_with("gate") => Profile::Gate,
+            _ if fs.starts_with("dax") => Profile::Dax,
+            _ => Profile::Plain,
+        }
+    }
+
+    /// What names of its sequences begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Profile::Plain => "rp",
+            Profile::Gate => "rg",
+            Profile::Dax => "rd",
         }
     }
 }
@@ -52,13 +74,12 @@ pub fn sequence(seed: u64, number: u64, profile: Profile) -> Sequence {
         let ops = maker.draw();
         ops.into_iter().for_each(|op| maker.push(op));
     }
-    if maker.closed {
+    if maker.closed || maker.background {
         let ops = maker.open();
         ops.into_iter().for_each(|op| maker.push(op));
     }
-    let letter = if profile == Profile::Plain { 'p' } else { 'g' };
     Sequence {
-        name: format!("r{letter}{seed}_{number:04}"),
+        name: format!("{}{seed}_{number:04}", profile.prefix()),
         on: profile.file_systems().iter().map(|fs| fs.to_string()).collect(),
         pages,
         size: u64::from(pages) * PAGE,
@@ -109,7 +130,7 @@ impl Maker {
             Op::Gate(Gate::Close) => self.closed = true,
             Op::Gate(Gate::Open) => self.closed = false,
             Op::Background { .. } => self.background = true,
-            Op::BackgroundWait { .. } => self.background = false,
+            Op::BackgroundWait { .. } | Op::BackgroundSignal { .. } => self.background = false,
             _ => {}
         }
         self.lines.push(op);
@@ -123,8 +144,12 @@ impl Maker {
         let mut all = Weighted::new();
         if self.background {
             // While something is blocked, only what cannot wait for it.
-            all.push((20, self.open()));
+            let open = self.open();
+            all.push((20, open));
             all.extend(at.map(|at| (20, vec![Op::Load { at, child: false }])));
+            if self.profile == Profile::Dax {
+                self.beside(at, page, &mut all);
+            }
         } else {
             if mapped.len() < USED {
                 all.push((20, vec![self.map()]));
@@ -171,7 +196,7 @@ impl Maker {
 
     /// What touches or changes a mapping.
     fn touches(&mut self, at: At, all: &mut Weighted) {
-        let (slot, plain) = (at.slot, self.profile == Profile::Plain);
+        let (slot, plain) = (at.slot, self.profile != Profile::Gate);
         let whole = At { page: 0, ..at };
         let advise = |advice| vec![Op::Madvise { at, pages: 1, advice }];
         let write = self.random.below(2) == 0;
@@ -214,7 +239,7 @@ impl Maker {
 
     /// System calls on the file.
     fn calls(&mut self, page: u32, all: &mut Weighted) {
-        let plain = usize::from(self.profile == Profile::Plain);
+        let plain = usize::from(self.profile != Profile::Gate);
         let (value, end) = (self.value(), u64::from(self.pages) * PAGE);
         all.extend([
             (20, vec![Op::Write { page, value, direct: false }]),
@@ -231,12 +256,17 @@ impl Maker {
         let wait_only = self.random.below(3) == 0;
         let punch = |at, len| Op::Fallocate { mode: Falloc::Punch, bytes: Bytes { at, len } };
         let start = u64::from(page) * PAGE;
+        let waits = self.profile == Profile::Dax && self.holds();
+        let cut = |op: Op| match waits {
+            true => vec![Op::Background { second: false, op: Box::new(op) }],
+            false => vec![op],
+        };
         all.extend([
             (30, vec![Op::Fsync { data_only: false }]),
             (7, vec![Op::Sfr { before: !wait_only, write: !wait_only, after: true }]),
-            (20, vec![Op::Truncate { size }]),
-            (15, vec![punch(start, PAGE)]),
-            (5, vec![punch(start + 1024, 1024)]),
+            (20, cut(Op::Truncate { size })),
+            (15, cut(punch(start, PAGE))),
+            (5, cut(punch(start + 1024, 1024))),
             (7 * plain, vec![Op::Write { page, value, direct: true }]),
             (4, vec![Op::Read { page, direct: true }]),
         ]);
@@ -270,14 +300,15 @@ impl Maker {
 
     /// The gate, and what waits behind it.
     fn gate(&mut self, page: u32, all: &mut Weighted) {
-        if self.profile == Profile::Plain {
+        if self.profile != Profile::Gate {
             return;
         }
         if !self.closed {
             let write = Op::Sfr { before: false, write: true, after: false };
             return all.push((30, vec![Op::Gate(Gate::Close), write]));
         }
-        all.push((30, self.open()));
+        let open = self.open();
+        all.push((30, open));
         let (start, end) = (u64::from(page) * PAGE, u64::from(self.pages) * PAGE);
         let bytes = Bytes { at: start, len: PAGE };
         let waits = [
@@ -292,9 +323,36 @@ impl Maker {
         all.push((20, vec![Op::Background { second: false, op }]));
     }
 
-    /// Writes go on, and whoever waited for them is waited for.
-    fn open(&self) -> Vec<Op> {
-        let mut ops = vec![Op::Gate(Gate::Open)];
+    /// Whether anybody may hold a page of the file.
+    fn holds(&self) -> bool {
+        self.registered || self.piped > 0 || self.stalled.contains(&true)
+    }
+
+    /// What goes on while truncate or punch waits until nobody holds a page: faults, for which it
+    /// drops the invalidate_lock (`ext4_wait_dax_page`, `xfs_wait_dax_page`), and whatever needs no
+    /// inode lock, which it keeps.
+    fn beside(&mut self, at: Option<At>, page: u32, all: &mut Weighted) {
+        let value = self.value();
+        all.extend(at.map(|at| (20, vec![Op::Store { at, value, child: false }])));
+        all.push((5, vec![Op::Fsync { data_only: false }]));
+        all.push((5, vec![Op::BackgroundSignal { second: false }]));
+        self.releases(page, all);
+    }
+
+    /// Writes go on, or pages are let go, and whoever waited for that is waited for.
+    fn open(&mut self) -> Vec<Op> {
+        let mut ops = Vec::new();
+        match self.profile {
+            Profile::Plain => {}
+            Profile::Gate => ops.push(Op::Gate(Gate::Open)),
+            Profile::Dax => {
+                ops.extend(self.registered.then_some(Op::Unregister));
+                ops.extend((self.piped > 0).then_some(Op::Drain));
+                let value = self.value();
+                ops.extend(self.stalled[1].then_some(Op::PinEnd { value: Some(value) }));
+                ops.extend(self.stalled[0].then_some(Op::PinEnd { value: None }));
+            }
+        }
         if self.background {
             ops.push(Op::BackgroundWait { second: false });
         }
@@ -322,7 +380,7 @@ mod tests {
     fn every_random_sequence_can_be_simulated() {
         let strategy = Preset::find(Preset::DEFAULT).unwrap().strategy;
         let (mut words, mut blocked) = (BTreeSet::new(), 0);
-        for profile in [Profile::Plain, Profile::Gate] {
+        for profile in [Profile::Plain, Profile::Gate, Profile::Dax] {
             for number in 0..150 {
                 let made = sequence(3, number, profile);
                 let first = |line: &Line| line.text.split(' ').next().unwrap().to_string();
@@ -331,12 +389,27 @@ mod tests {
                     let run = sim::simulate(&made, View::of(fs), strategy).unwrap();
                     // A load beside something that holds the lock of the page cache waits too.
                     let ended = run.run.ended.is_some();
-                    assert!(ended || profile == Profile::Gate, "{made}");
+                    assert!(ended || profile == Profile::Gate, "{fs}: {made}");
                     blocked += u32::from(!ended);
                 }
             }
         }
         assert!(blocked < 30, "{blocked} of 150");
         assert!(words.len() > 38, "{}: {words:?}", words.len());
+    }
+
+    #[test]
+    fn on_pmem_truncate_and_punch_wait_and_come_to_an_end() {
+        let strategy = Preset::find(Preset::DEFAULT).unwrap().strategy;
+        let (mut waited, mut signals) = (0, 0);
+        for number in 0..150 {
+            let made = sequence(5, number, Profile::Dax);
+            let run = sim::simulate(&made, View::of("dax4"), strategy).unwrap().run;
+            waited += usize::from(run.steps.iter().any(|(_, seen)| seen.x == "blocked"));
+            signals += run.steps.iter().filter(|(op, _)| op.starts_with("bgsig")).count();
+            let last = &run.steps.last().unwrap().1;
+            assert!(run.ended.is_some() && last.x != "blocked", "{made}");
+        }
+        assert!(waited > 10 && signals > 0, "{waited} of 150, {signals}");
     }
 }

@@ -7,7 +7,7 @@ use super::program;
 use crate::conform::export::forward::{self, From};
 use crate::conform::random::{self, Profile};
 use crate::kernel::strategy::Preset;
-use crate::scenario::types::{Scenario, Thread};
+use crate::scenario::types::{FsKind, Scenario, Thread};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -25,7 +25,10 @@ pub const FEATURES: &[Feature] = &[
 ];
 
 /// File systems, by their names in recordings.
-const ON: &[&str] = &["ext4", "xfs", "gateb", "tmpfs"];
+const ON: &[&str] = &["ext4", "xfs", "btrfs", "tmpfs", "dax4"];
+
+/// What happens to pages of the page cache, and to none of a file on pmem.
+const TO_CACHE: &[Feature] = &[Feature::Reclaim, Feature::Migrate];
 
 /// Random sequences that are tried until one can be said as a scenario: one in twenty cannot.
 const TRIES: u64 = 16;
@@ -40,9 +43,14 @@ pub fn scenarios(options: Options) -> impl Strategy<Value = Scenario> {
         scenario.faults.io_errors = u32::from(options.has(Feature::IoErrors));
         scenario.faults.enomem = u32::from(options.has(Feature::Enomem));
         let pages = scenario.files.get("data").and_then(|f| f.pages).unwrap_or(1);
+        let on_pmem = scenario.files.get("data").is_some_and(|f| f.fs == FsKind::Dax);
         let machine = Machine { scenario, pages };
         // None of what is left has a thread of the process in it.
-        let others = program::threads(options.only(FEATURES), &machine);
+        let mut beside = options.only(FEATURES);
+        if on_pmem {
+            TO_CACHE.iter().for_each(|&feature| beside.set(feature, false));
+        }
+        let others = program::threads(beside, &machine);
         others.prop_map(move |others| with(&machine, others))
     })
 }
@@ -57,8 +65,8 @@ fn with(machine: &Machine, others: Vec<(String, Thread)>) -> Scenario {
 fn one(seed: u64, fs: &str, prefix: &str) -> Scenario {
     let Some(preset) = Preset::find(Preset::DEFAULT) else { return Scenario::default() };
     let tried = (0..TRIES).find_map(|number| {
-        let sequence = &random::sequence(seed, number, Profile::Plain);
-        let from = From { sequence, rules: &[], source: "", fs, preset, prefix };
+        let sequence = &random::sequence(seed, number, Profile::of(fs));
+        let from = From { sequence, rules: &[], source: "", fs, preset, prefix, recorded: None };
         forward::scenario(&from).ok()
     });
     let mut made = tried.unwrap_or_default();

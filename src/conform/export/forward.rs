@@ -4,18 +4,22 @@
 //! is free to come at any time. Whatever the recorder itself refused (a slot in use, a child that
 //! does not exist) happens to no kernel and is left out.
 
+mod machine;
+
 use super::super::compare::View;
-use super::super::sequence::{Init, PAGE, Rule, Sequence};
+use super::super::sequence::{PAGE, Rule, Sequence};
 use super::super::sim::compile::{self, Compiled, Doing, Meaning, Part, Stage};
 use super::super::sim::{self, Simulated};
-use super::names::{FILES, Names};
+use super::expect::{Asked, Recorded};
+use super::names::Names;
 use super::{Unsaid, shadow};
+use crate::kernel::sim::Move;
 use crate::kernel::strategy::Preset;
 use crate::kernel::world::Id;
-use crate::kernel::world::plan::{self, Backing, Op};
+use crate::kernel::world::plan::{self, Op};
 use crate::scenario::op::{Do, Step};
 use crate::scenario::types::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is exported, and as what.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +36,8 @@ pub struct From<'a> {
     pub preset: &'a Preset,
     /// What all names begin with, but those of files and disks.
     pub prefix: &'a str,
+    /// What a kernel did, of which the scenario expects that it is so; none if nobody recorded it.
+    pub recorded: Option<Recorded<'a>>,
 }
 
 /// A sequence as a scenario that does the same as the sequence does, line by line.
@@ -47,20 +53,23 @@ pub fn scenario(from: &From) -> Result<Scenario, Unsaid> {
         .ok_or_else(|| Unsaid::new(from.fs, "this is no file system of the recordings"))?;
     let compiled = compile::compile(sequence, kind, strategy).map_err(lacks)?;
     let made = sim::simulate(sequence, View::of(from.fs), strategy).map_err(lacks)?;
+    let free = concurrent(&compiled, &made);
+    let asked = Asked::of(from, &compiled, &made, free);
     let mut last = None;
     // The plainest that does the same: initial states instead of what makes them, and as few free
     // frames as a scenario has if it does not say how many.
     let plain = sequence.size == u64::from(sequence.pages) * PAGE;
     let tries = [(plain, None), (plain, Some(FRAMES)), (false, Some(FRAMES))];
     for (initial, frames) in tries {
-        let writer = Writer::new(from, &compiled, &made, initial);
+        let writer = Writer::new(from, &compiled, &made, &asked, initial);
         let mut written = writer.write()?;
         written.scenario.spare_frames = frames;
         match shadow::play(&written, &compiled, &made) {
             Ok(schedule) => {
-                if is_concurrent(&compiled, &made) {
+                if free.is_some() {
                     written.scenario.schedule = schedule.0;
                 }
+                written.scenario.expect = asked.expectations(&written);
                 return Ok(written.scenario);
             }
             Err(unsaid) => last = Some(unsaid),
@@ -85,19 +94,28 @@ pub fn step_words(sequence: &Sequence, step: usize) -> String {
     }
 }
 
-/// Whether the program alone does not say in which order things happen: something is held, runs
-/// in the background, fails, or goes on after the line that began it.
-fn is_concurrent(compiled: &Compiled, made: &Simulated) -> bool {
+/// The first line from which on the program alone does not say in which order things happen: where
+/// something is held, runs in the background, fails, or goes on after the line that began it.
+fn concurrent(compiled: &Compiled, made: &Simulated) -> Option<usize> {
     let threads = compiled.plan.threads.len() as u32;
-    let staged = compiled.stages.iter().zip(made.moves.iter().skip(1));
-    staged.into_iter().any(|(stage, moves)| {
+    let mut staged = compiled.stages.iter().zip(made.moves.iter().zip(&made.trace).skip(1));
+    staged.position(|(stage, (moves, trace))| {
         let free = matches!(
             stage.doing,
             Doing::Gate(_) | Doing::Background { .. } | Doing::Wait { .. } | Doing::Signal { .. }
         );
         free || moves.last().is_some_and(|mv| mv.agent >= threads)
             || moves.iter().any(|mv| mv.outcome > 0)
+            || reads_ahead(moves, trace, threads)
     })
+}
+
+/// Whether a fault reads beside its own page, for which it waits, others that it does not wait for.
+fn reads_ahead(moves: &[Move], trace: &[(String, &str)], threads: u32) -> bool {
+    let ahead = trace.iter().any(|(_, step)| *step == "page_cache_ra_unbounded");
+    let disks: BTreeSet<u32> =
+        moves.iter().map(|mv| mv.agent).filter(|&agent| agent >= threads).collect();
+    ahead && disks.len() > 1
 }
 
 /// A scenario with what is known of where it comes from.
@@ -111,6 +129,10 @@ pub struct Written<'a> {
     pub initial: bool,
     /// The values that labels stand for.
     pub values: Vec<(String, u32)>,
+    /// Pages of the sequence's file.
+    pub pages: u32,
+    /// The labels of operations, by thread and number.
+    pub labels: BTreeMap<(usize, u32), String>,
 }
 
 struct Writer<'a> {
@@ -126,6 +148,9 @@ struct Writer<'a> {
     /// Times that it has come to each thread.
     turns: Vec<u32>,
     values: Vec<(String, u32)>,
+    labels: BTreeMap<(usize, u32), String>,
+    /// What is asked of operations, which need labels for it.
+    asked: &'a Asked,
     /// Slots that something may have been put into.
     filled: BTreeSet<u32>,
     initial: bool,
@@ -138,6 +163,7 @@ impl<'a> Writer<'a> {
         from: &'a From<'a>,
         compiled: &'a Compiled,
         made: &'a Simulated,
+        asked: &'a Asked,
         initial: bool,
     ) -> Writer<'a> {
         let threads = compiled.plan.threads.len();
@@ -151,6 +177,8 @@ impl<'a> Writer<'a> {
             turn: 0,
             turns: vec![0; threads],
             values: Vec::new(),
+            labels: BTreeMap::new(),
+            asked,
             filled: BTreeSet::new(),
             initial,
         }
@@ -170,9 +198,10 @@ impl<'a> Writer<'a> {
         let mut scenario = self.machine();
         scenario.threads = std::mem::take(&mut self.threads);
         scenario.threads.retain(|_, t| !t.program.is_empty());
-        scenario.mappings.retain(|name, m| is_used(name, m, &scenario.threads));
-        let Writer { names, initial, values, .. } = self;
-        Ok(Written { scenario, names, initial, values })
+        scenario.mappings.retain(|name, m| machine::is_used(name, m, &scenario.threads));
+        let pages = sequence.pages;
+        let Writer { names, initial, values, labels, .. } = self;
+        Ok(Written { scenario, names, initial, values, pages, labels })
     }
 
     // --- programs -----------------------------------------------------------------------------
@@ -314,8 +343,14 @@ impl<'a> Writer<'a> {
                     label
                 }
                 None if self.exits(part, at) => self.exit(),
-                None => String::new(),
+                None => {
+                    let word = self.asked.word((part.thread, at));
+                    word.map_or_else(String::new, |word| self.names.word(word))
+                }
             };
+            if !label.is_empty() {
+                self.labels.insert((part.thread, at), label.clone());
+            }
             if let Op::Pin { slot, .. } | Op::Splice { slot, .. } = op {
                 self.filled.insert(slot.0);
             }
@@ -341,145 +376,4 @@ impl<'a> Writer<'a> {
     fn exit(&self) -> String {
         format!("{}exit", self.from.prefix)
     }
-
-    // --- the machine --------------------------------------------------------------------------
-
-    fn machine(&self) -> Scenario {
-        let From { sequence, rules, source, fs, preset, .. } = *self.from;
-        let plan = &self.compiled.plan;
-        let name = sequence.name.replace('_', " ");
-        let used = used_files(&self.threads);
-        let mut scenario = Scenario {
-            title: format!("{name}, on {fs}"),
-            look_for: rules.iter().map(|r| format!("{}: {}", r.name, r.text)).collect(),
-            source: vec![format!("{source}, sequence {}", sequence.name)],
-            preset: (preset.name != Preset::DEFAULT).then(|| preset.name.to_string()),
-            cpus: Some(1),
-            fault_around: true,
-            ..Scenario::default()
-        };
-        let block = plan.disks[0].kind != plan::DiskKind::Pmem;
-        let plain = plan.files[0].disk.is_some() && block;
-        let named = plain || used.len() > 1;
-        for (n, disk) in DISKS.iter().enumerate().filter(|_| named) {
-            let wanted = match n {
-                0 => plain,
-                1 => used.contains("source") || used.contains("target"),
-                _ => used.contains("raw"),
-            };
-            if wanted {
-                let (looped, queue_depth) = (n != 1, self.depth(&plan.disks[n].name));
-                let made = Disk { looped, queue_depth, ..Disk::default() };
-                scenario.disks.insert(disk.to_string(), made);
-            }
-        }
-        for (n, file) in plan.files.iter().enumerate() {
-            if used.contains(FILES[n]) {
-                scenario.files.insert(FILES[n].to_string(), self.file(n, file, &scenario.disks));
-            }
-        }
-        for (n, mm) in plan.mms.iter().enumerate().skip(1) {
-            let child_of = mm.child_of.map(|_| "P".to_string());
-            scenario.mms.insert(self.names.mms[n].clone(), Mm { child_of });
-        }
-        for (n, vma) in plan.vmas.iter().enumerate().filter(|(_, v)| v.copy_of.is_none()) {
-            scenario.mappings.insert(self.names.vmas[n].clone(), mapping(vma, &plan.files[0]));
-        }
-        let works = |(who, _): &(String, _)| who.starts_with("kworker");
-        scenario.workers = self.made.trace.iter().flatten().any(works).then_some(1);
-        let failed = self.made.moves.iter().flatten().filter(|mv| mv.outcome > 0).count();
-        scenario.faults.io_errors = failed as u32;
-        scenario
-    }
-
-    /// Bios in flight at once at a disk; none: one.
-    fn depth(&self, disk: &str) -> Option<u32> {
-        let tags = self.made.trace.iter().flatten().filter_map(|(who, _)| {
-            let (name, tag) = who.split_once('.')?;
-            tag.parse::<u32>().ok().filter(|_| name == disk)
-        });
-        tags.max().filter(|&tag| tag > 0).map(|tag| tag + 1)
-    }
-
-    fn file(&self, n: usize, file: &plan::FilePlan, disks: &Named<Disk>) -> File {
-        let fs = match file.fs {
-            plan::FsKind::Ext4 => FsKind::Ext4,
-            plan::FsKind::Xfs => FsKind::Xfs,
-            plan::FsKind::Btrfs => FsKind::Btrfs,
-            plan::FsKind::Tmpfs => FsKind::Tmpfs,
-            plan::FsKind::Dax => FsKind::Dax,
-        };
-        let disk = match file.disk {
-            Some(disk) if disks.len() > 1 => DISKS.get(disk.index()).map(|d| d.to_string()),
-            _ => None,
-        };
-        let disk = disk.filter(|d| disks.contains_key(d));
-        let whole = file.size.is_multiple_of(PAGE);
-        let pages = (file.size / PAGE) as u32;
-        let initial = match (n, self.initial, self.from.sequence.init) {
-            (0, true, Init::Clean) => InitPage::Clean,
-            (0, true, Init::Cold) if fs == FsKind::Tmpfs => InitPage::Clean,
-            (0, true, Init::Dirty) if fs == FsKind::Tmpfs => InitPage::Clean,
-            (0, true, Init::Cold) => InitPage::Cold,
-            (0, ..) => InitPage::Hole,
-            _ => InitPage::Cold,
-        };
-        let held = if whole { pages } else { pages + 1 };
-        File {
-            fs,
-            disk,
-            pages: (whole && pages != 1).then_some(pages),
-            bytes: (!whole).then_some(file.size),
-            capacity: (file.capacity > held).then_some(file.capacity),
-            initial,
-            ..File::default()
-        }
-    }
-}
-
-/// The disks of a sequence's machine: those under the file system and behind the raw device are
-/// loop devices.
-const DISKS: [&str; 3] = ["loop0", "sda", "loop1"];
-
-fn mapping(vma: &plan::VmaPlan, own: &plan::FilePlan) -> Mapping {
-    let anon = vma.backing == Backing::Anon;
-    let first = match vma.backing {
-        Backing::File { first, .. } => first,
-        Backing::Anon => 0,
-    };
-    let usual = if anon { 1 } else { own.capacity - first };
-    Mapping {
-        file: (!anon).then(|| FILES[0].to_string()),
-        first,
-        pages: (vma.pages != usual).then_some(vma.pages),
-        shared: (!anon && !vma.shared).then_some(false),
-        write: (!vma.write).then_some(false),
-        mapped: (!vma.mapped).then_some(false),
-        populate: match vma.populate {
-            plan::Populate::None => Populate::None,
-            plan::Populate::Read => Populate::Read,
-            plan::Populate::Write => Populate::Write,
-        },
-        ..Mapping::default()
-    }
-}
-
-/// Whether anybody speaks of a mapping, or it is there from the start.
-fn is_used(name: &str, mapping: &Mapping, threads: &Named<Thread>) -> bool {
-    let maps = |s: &Step| matches!(&s.op, Do::Mmap(n) if n == name);
-    mapping.mapped.is_none() || threads.values().flat_map(|t| &t.program).any(maps)
-}
-
-/// The files that programs speak of, the sequence's own always.
-fn used_files(threads: &Named<Thread>) -> BTreeSet<String> {
-    let mut used = BTreeSet::from([FILES[0].to_string()]);
-    for step in threads.values().flat_map(|t| &t.program) {
-        if let Do::DioRead(io) = &step.op {
-            used.extend(io.from.split('[').next().map(String::from));
-        }
-        if let Do::DioWrite(io) = &step.op {
-            used.extend(io.to.split('[').next().map(String::from));
-        }
-    }
-    used
 }

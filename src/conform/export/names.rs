@@ -92,7 +92,12 @@ impl<'a> Names<'a> {
 
     /// A label for whoever writes a value: the second one ends with `-2`.
     pub fn label(&mut self, value: u32) -> String {
-        let first = format!("{}v{value}", self.prefix);
+        self.word(&format!("v{value}"))
+    }
+
+    /// A label that begins with a word.
+    pub fn word(&mut self, word: &str) -> String {
+        let first = format!("{}{word}", self.prefix);
         let nth = |n: u32| if n == 1 { first.clone() } else { format!("{first}-{n}") };
         let free = (1..).map(nth).find(|name| !self.labels.contains(name)).unwrap_or_default();
         self.labels.insert(free.clone());

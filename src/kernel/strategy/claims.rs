@@ -131,8 +131,9 @@ pub const CLAIMS: &[Claim] = &[
               where it lies behind page->private, the filesystem may take that for itself",
         when: |s, of| {
             let files = pins_files(of) || of.direct;
+            let leaves = files && (of.removes || of.direct || of.reflinks);
             match s.pin {
-                Pin::MappingCounter => !files || !(of.removes || of.direct || of.reflinks),
+                Pin::MappingCounter => !leaves && !dax_taken_away(s, of),
                 Pin::PagePrivate => !(files || of.removes || of.reflinks),
                 _ => true,
             }
@@ -223,8 +224,9 @@ pub const CLAIMS: &[Claim] = &[
     },
     Claim {
         invariant: "space-leak",
-        why: "what leaves a file is freed or waits for its last user",
-        when: |_, _| true,
+        why: "what leaves a file is freed or waits for its last user; a busy extent waits as \
+              long as a program keeps the page, if need be for ever",
+        when: |s, of| !(of.keeps && busy_freed_anywhere(s, of)),
     },
     Claim {
         invariant: "exposed-beyond-eof",
