@@ -19,12 +19,12 @@ use super::tally::Tally;
 use super::visited::{SHARDS, Visited};
 use super::work::Work;
 use crate::engine::hash::{bytes, mix2};
-use crate::engine::model::{Model, Props, Stepped};
+use crate::engine::model::{Model, Props};
 use crate::engine::reduce;
 use crate::engine::reduce::guide::Lessons;
 
 /// First word of a file: "gupsick" and the version of the form.
-const MAGIC: u64 = u64::from_le_bytes(*b"gupsick4");
+const MAGIC: u64 = u64::from_le_bytes(*b"gupsick5");
 
 /// A search between two moments of work.
 #[derive(Clone, Debug)]
@@ -392,21 +392,29 @@ fn read_list<R: Read>(input: &mut In<R>) -> Result<Vec<u64>, CheckpointError> {
     (0..input.word()?).map(|_| input.word().map_err(CheckpointError::from)).collect()
 }
 
-/// Writes work: the run, then each move behind it with the agents to try there.
+/// Writes work: at each depth what is to do there, each move with the agents to try behind it, and
+/// the run's own move.
 fn write_work<M: Model, W: Write>(
     model: &mut M,
     work: &Work<M::Move>,
     out: &mut Out<W>,
 ) -> io::Result<()> {
-    write_run(model, &work.run, out)?;
-    out.word(work.rest.len() as u64)?;
-    let trail: Vec<Stepped> = work.run.iter().map(|&mv| model.apply(mv)).collect();
-    let mut moves = Vec::new();
-    model.moves(&mut moves);
-    model.undo_all(&trail);
-    for &(mv, awake) in &work.rest {
-        out.words([number(&moves, mv), awake])?;
+    let (mut moves, mut trail) = (Vec::new(), Vec::new());
+    let mut rest = work.rest.chunk_by(|a, b| a.0 == b.0).peekable();
+    out.word(work.run.len() as u64)?;
+    for depth in 0..=work.run.len() {
+        model.moves(&mut moves);
+        let here = rest.next_if(|r| r[0].0 == depth).unwrap_or_default();
+        out.word(here.len() as u64)?;
+        for &(_, mv, awake) in here {
+            out.words([number(&moves, mv), awake])?;
+        }
+        if let Some(&mv) = work.run.get(depth) {
+            out.word(number(&moves, mv))?;
+            trail.push(model.apply(mv));
+        }
     }
+    model.undo_all(&trail);
     Ok(())
 }
 
@@ -414,18 +422,27 @@ fn read_work<M: Model, R: Read>(
     model: &mut M,
     input: &mut In<R>,
 ) -> Result<Work<M::Move>, CheckpointError> {
-    let run = read_run(model, input)?;
-    let trail: Vec<Stepped> = run.iter().map(|&mv| model.apply(mv)).collect();
-    let mut moves = Vec::new();
-    model.moves(&mut moves);
-    model.undo_all(&trail);
-    let mut rest = Vec::new();
-    for _ in 0..input.word()? {
-        let [number, awake] = input.words()?;
-        let mv = usize::try_from(number).ok().and_then(|n| moves.get(n));
-        rest.push((*mv.ok_or(CheckpointError::Damaged)?, awake));
+    let (mut moves, mut trail) = (Vec::new(), Vec::new());
+    let mut work = Work::everything();
+    let length = input.word()?;
+    for depth in 0..=length {
+        model.moves(&mut moves);
+        let numbered = |number: u64| {
+            let mv = usize::try_from(number).ok().and_then(|n| moves.get(n));
+            mv.copied().ok_or(CheckpointError::Damaged)
+        };
+        for _ in 0..input.word()? {
+            let [number, awake] = input.words()?;
+            work.rest.push((work.run.len(), numbered(number)?, awake));
+        }
+        if depth < length {
+            let mv = numbered(input.word()?)?;
+            trail.push(model.apply(mv));
+            work.run.push(mv);
+        }
     }
-    Ok(Work { run, rest })
+    model.undo_all(&trail);
+    Ok(work)
 }
 
 /// A move as its number among the enabled ones, which are ascending.

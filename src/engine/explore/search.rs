@@ -122,8 +122,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
     }
 
-    /// Searches everything behind some claimed states. Gives what stopped it, and then leaves what
-    /// is still to do in `rest`.
+    /// Searches everything behind claimed states. Gives what stopped it, and what is left to do.
     pub(super) fn work(
         &mut self,
         work: &Work<M::Move>,
@@ -136,14 +135,17 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         }
         self.todo.clear();
         self.floor = 0;
-        for &mv in &work.run {
-            let used = self.used(mv);
-            let stepped = self.model.apply(mv);
-            self.frames.push(Frame { mv, stepped, base: 0, used });
-        }
-        for &(mv, awake) in &work.rest {
-            let used = self.used(mv);
-            self.todo.push(Todo { mv, used, awake });
+        let mut rest_of = work.rest.chunk_by(|a, b| a.0 == b.0).peekable();
+        for depth in 0..=work.run.len() {
+            for &(_, mv, awake) in rest_of.next_if(|r| r[0].0 == depth).unwrap_or_default() {
+                let used = self.used(mv);
+                self.todo.push(Todo { mv, used, awake });
+            }
+            if let Some(&mv) = work.run.get(depth) {
+                let (used, base) = (self.used(mv), self.todo.len());
+                let stepped = self.model.apply(mv);
+                self.frames.push(Frame { mv, stepped, base, used });
+            }
         }
         if work.rest.is_empty() {
             self.expand(EVERYBODY);
@@ -229,7 +231,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.frames.last().map_or((None, 0), |f| (Some(self.model.agent(f.mv)), f.used))
     }
 
-    /// What the present state is known by in the visited set without `preemptions` and `depth`.
+    /// What the present state is known by without `preemptions` and `depth`.
     #[inline]
     fn plain_key(&self) -> u64 {
         self.options.plain_key(&self.model)
@@ -402,31 +404,29 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.tally.violation(broken, len, || frames.iter().map(|f| f.mv).chain(last).collect());
     }
 
-    /// The run to where the piece of work `index` was found, and the end of what was found there.
-    fn owner(&self, index: usize) -> (Vec<M::Move>, usize) {
-        // Frames begin at ascending bases; the owner is the last one that begins at or before it.
-        let owners = self.frames.partition_point(|f| f.base <= index);
-        let end = self.frames.get(owners).map_or(self.todo.len(), |f| f.base);
-        (self.frames[..owners].iter().map(|f| f.mv).collect(), end)
+    /// Some of the work that is to do: the run to the last of it, and what else was found on the way.
+    fn piece(&self, of: std::ops::Range<usize>) -> Work<M::Move> {
+        let (mut depth, mut rest) = (0, Vec::with_capacity(of.len()));
+        for index in of {
+            // Frames begin at ascending bases; it was found behind the last that begins before it.
+            let behind = self.frames[depth..].iter().take_while(|f| f.base <= index);
+            depth += behind.count();
+            rest.push((depth, self.todo[index].mv, self.todo[index].awake));
+        }
+        Work { run: self.frames[..depth].iter().map(|f| f.mv).collect(), rest }
     }
 
-    /// Puts all work that is left into `rest`, the next last.
+    /// Puts all work that is left into `rest`.
     fn leave(&self, rest: &mut Vec<Work<M::Move>>) {
-        let mut from = self.floor;
-        while from < self.todo.len() {
-            let (run, end) = self.owner(from);
-            let found = self.todo[from..end].iter().map(|t| (t.mv, t.awake)).collect();
-            rest.push(Work { run, rest: found });
-            from = end;
+        if self.floor < self.todo.len() {
+            rest.push(self.piece(self.floor..self.todo.len()));
         }
     }
 
     /// Gives away the oldest piece of work: the one with most behind it, as a rule.
     fn share(&mut self, hub: &impl Hub<M>) {
         if self.todo.len() > self.floor + 1 {
-            let Todo { mv, awake, .. } = self.todo[self.floor];
-            let (run, _) = self.owner(self.floor);
-            hub.give(Work { run, rest: vec![(mv, awake)] });
+            hub.give(self.piece(self.floor..self.floor + 1));
             self.floor += 1;
         }
     }

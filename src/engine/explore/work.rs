@@ -4,13 +4,15 @@ use super::{Bound, Poll, Progress};
 use crate::engine::model::Model;
 use crate::engine::reduce::Agents;
 
-/// A piece of work: claimed states that nobody has looked at, each one move behind a run; or, if
-/// there are none, the start.
+/// A piece of work: claimed states that nobody has looked at, each one move away from a state of a
+/// run; or, if there are none, the start. One run for all of them: in a search that goes deep there
+/// is something left to do at every depth.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Work<Mv> {
     pub(super) run: Vec<Mv>,
-    /// The moves, and the agents to try behind them (all, where none sleep).
-    pub(super) rest: Vec<(Mv, Agents)>,
+    /// Moves by ascending depth: behind how many moves of the run, and the agents to try behind
+    /// them (all, where none sleep).
+    pub(super) rest: Vec<(usize, Mv, Agents)>,
 }
 
 impl<Mv> Work<Mv> {
