@@ -404,7 +404,7 @@ impl<'a, M: Model, S: Seen> Worker<'a, M, S> {
         self.tally.violation(broken, len, || frames.iter().map(|f| f.mv).chain(last).collect());
     }
 
-    /// Some of the work that is to do: the run to the last of it, and what else was found on the way.
+    /// Some of the work to do: the run to the last of it, and what else was found on the way.
     fn piece(&self, of: std::ops::Range<usize>) -> Work<M::Move> {
         let (mut depth, mut rest) = (0, Vec::with_capacity(of.len()));
         for index in of {
