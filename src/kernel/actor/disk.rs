@@ -430,7 +430,7 @@ fn end_direct_write(w: &mut World, at: FilePage, block: Block, error: bool) {
 /// On the media the extent map follows with the journal, whose commit first flushes the disk's
 /// cache: until then a power loss brings back what the page had before, not what the new block
 /// had.
-fn end_io(w: &mut World, at: FilePage, block: Block) {
+pub fn end_io(w: &mut World, at: FilePage, block: Block) {
     if leads_to(w, at, block) {
         return;
     }

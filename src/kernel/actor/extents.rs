@@ -22,7 +22,10 @@ pub fn remove(cx: &mut Step, first: FilePage, pages: u32) {
         if let Some(block) = extent.block() {
             release(cx, block, at);
         }
-        forget(cx, at, (0, 4096));
+        // The page cache of tmpfs is the file: what has been faulted in since stays.
+        if cx.map.fs_of(at) != FsKind::Tmpfs || cx.cached(at).is_none() {
+            forget(cx, at, (0, 4096));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Somebody else, who takes what was freed: the innocent victim of a device or a stale TLB entry
 //! that still writes to it.
 
+use super::disk::end_io;
 use super::errno::{EEXIST, EIO, ENOENT, ENOMEM, ENOSPC};
 use super::step::*;
 use crate::kernel::world::contents::Version;
@@ -110,10 +111,13 @@ fn fill_block(cx: &mut Step, page: FilePage, block: Block) -> Next {
             let at = cx.page(frame);
             cx.touch(at, true, Toucher::Kernel);
             cx.fill(frame, WHOLE, contents);
+            cx.set(page, Extent::at(ExtentKind::Written, block));
         }
-        None => cx.write_block(block, contents),
+        None => {
+            cx.write_block(block, contents);
+            end_io(cx, page, block);
+        }
     }
-    cx.set(page, Extent::at(ExtentKind::Written, block));
     cx.set(page, Newest(contents));
     let end = u64::from(cx.map.index_in_file(page) + 1) * u64::from(PAGE_SIZE);
     let file = cx.map.file_of(page);

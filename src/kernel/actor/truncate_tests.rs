@@ -216,6 +216,25 @@ fn punch_keeps_the_size_and_stops_at_the_end() {
     assert!(sim.world.cached(FilePage(2)).is_some(), "beyond the end");
 }
 
+/// The page cache of tmpfs is the file, and no lock keeps faults out of the hole.
+#[test]
+fn what_is_stored_into_a_tmpfs_hole_behind_the_punch_stays() {
+    let kind = plain_disk();
+    let mut plan = machine(FsKind::Tmpfs, kind, &[InitPage::Clean], Populate::None);
+    let punched = thread(&mut plan, &[punch(0, 1)]);
+    let stored = thread(&mut plan, &[Op::Store { at: VPage(0), part: WHOLE }]);
+    let mut sim = Sim::new(plan, latest());
+    let puncher = 0;
+    run_until(&mut sim, puncher, "ext4_ext_remove_space");
+    assert_eq!(sim.world.cached(FilePage(0)), None);
+    run_agent(&mut sim, 1, |sim| result(sim, stored).is_some());
+    let newest = sim.world.get::<Newest>(FilePage(0)).0;
+    assert_eq!(newest.version().map(|v| v.author), Some(stored));
+    finish(&mut sim);
+    assert_eq!(result(&sim, punched), Some(0));
+    assert_eq!((sim.world.get::<Newest>(FilePage(0)).0, in_cache(&sim, 0)), (newest, Some(newest)));
+}
+
 #[test]
 fn a_shared_block_is_freed_by_its_last_owner() {
     // Clean: btrfs writes dirty pages to new blocks before it punches.
