@@ -4,12 +4,12 @@
 
 mod common;
 
+use common::loses_counts;
 use common::wild::{self, Scale};
 use gupsim::engine::model::{Ending, Model, Props};
 use gupsim::kernel::actor::Routine;
 use gupsim::kernel::invariant;
 use gupsim::kernel::sim::{Move, Sim};
-use gupsim::kernel::strategy::Pin;
 use gupsim::kernel::world::machine::*;
 use gupsim::kernel::world::need::Need;
 use gupsim::kernel::world::objects::*;
@@ -28,9 +28,7 @@ fn step(sim: &mut Sim, random: &mut ChaCha8Rng, moves: &mut Vec<Move>) -> Option
     let mv = *moves.get(random.next_u32() as usize % moves.len().max(1))?;
     let stepped = sim.apply(mv);
     let balance = invariant::find("count-balance").map_or(Props::NONE, |(i, _)| Props::one(i));
-    // Two designs lose counts: that is what was said against them.
-    let loses = matches!(sim.strategy.pin, Pin::MappingCounter | Pin::PagePrivate);
-    let off = if loses { 0 } else { stepped.broken.0 & balance.0 };
+    let off = if loses_counts(sim.strategy) { 0 } else { stepped.broken.0 & balance.0 };
     let by = sim.stack(mv.agent).collect::<Vec<_>>();
     assert_eq!(off, 0, "counts after {mv:?} of {by:?}: {:?}, {:?}", sim.findings(), sim.strategy);
     Some(mv)

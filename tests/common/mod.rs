@@ -4,7 +4,7 @@
 
 pub mod wild;
 
-use gupsim::kernel::strategy::{Preset, Strategy};
+use gupsim::kernel::strategy::{Pin, Preset, Strategy};
 
 /// Numbers that decide, one after the other; when they run out, everything is decided as 0.
 pub struct Dice<'a>(pub std::slice::Iter<'a, u16>);
@@ -22,6 +22,11 @@ impl Dice<'_> {
     pub fn flag(&mut self) -> bool {
         self.below(2) == 1
     }
+}
+
+/// Two designs lose counts of pins: that is what was said against them.
+pub fn loses_counts(strategy: Strategy) -> bool {
+    matches!(strategy.pin, Pin::MappingCounter | Pin::PagePrivate)
 }
 
 /// A design: a preset with some axes changed, unless that makes no sense.
