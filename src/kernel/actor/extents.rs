@@ -50,11 +50,11 @@ pub fn collapse(cx: &mut Step, first: FilePage, pages: u32) {
     let end = cx.map.file_pages[cx.map.file_of(first).index()].end;
     for to in (first.0..end).map(FilePage) {
         let from = to.plus(pages);
-        let (extent, newest, promised) = match from.0 < end {
-            true => (cx.get::<Extent>(from), cx.get::<Newest>(from), cx.get::<Promised>(from)),
-            false => Default::default(),
-        };
-        let excused = if from.0 < end { cx.get::<Excused>(from) } else { Excused::default() };
+        let (extent, newest, promised, excused): (Extent, Newest, Promised, Excused) =
+            match from.0 < end {
+                true => (cx.get(from), cx.get(from), cx.get(from), cx.get(from)),
+                false => Default::default(),
+            };
         cx.set(to, extent);
         cx.set(to, newest);
         cx.set(to, promised);

@@ -69,10 +69,9 @@ impl SplitFolio {
         if !split_folio(cx, self.folio) {
             return self.let_go(-EAGAIN);
         }
-        let beyond = |at: &FilePage| beyond_eof(cx, *at);
         let range = first.map_or(0..0, |at| at.0 + 1..at.0 + pages);
-        let gone: Vec<FilePage> = range.map(FilePage).filter(beyond).collect();
-        for frame in gone.into_iter().filter_map(|at| cx.cached(at)).collect::<Vec<_>>() {
+        let beyond = range.map(FilePage).filter(|&at| beyond_eof(cx, at));
+        for frame in beyond.filter_map(|at| cx.cached(at)).collect::<Vec<_>>() {
             cx.cache_remove(frame);
             cx.put_refs(frame, 1);
         }
