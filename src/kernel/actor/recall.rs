@@ -16,7 +16,7 @@ use crate::kernel::world::machine::{Pinned, RefType, RegionState, RegionUse, Xla
 use crate::kernel::world::need::Need;
 use crate::kernel::world::plan::DevicePlan;
 use crate::kernel::world::price::Price;
-use crate::kernel::world::{Device, Frame, Id, Region, RegionPage, SlotPage, World};
+use crate::kernel::world::{Device, Frame, Id, Region, RegionPage, World};
 
 /// Takes a page back from every region that has pinned it. Returns 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,7 +60,7 @@ impl RecallPage {
 
     fn call(self, cx: &mut Step) -> Next {
         let Some(at) = pinned_by(cx, self.frame) else { return Next::Return(0) };
-        let slot = slot_page(cx, at);
+        let slot = cx.map.pin_of(at);
         let pin = cx.get::<Pinned>(slot).kind() == RefType::Pin;
         cx.set(slot, Pinned::new());
         let entry = cx.get::<Xlat>(at);
@@ -154,17 +154,7 @@ fn holding(w: &World, frame: Frame) -> impl Iterator<Item = RegionPage> + '_ {
     let head = w.head(frame);
     let regions = (0..w.map.plan.regions.len() as u32).map(Region);
     let pages = regions.flat_map(|r| w.map.region_pages[r.index()].clone().map(RegionPage));
-    pages.filter(move |&at| {
-        let pinned = w.get::<Pinned>(slot_page(w, at));
-        let kept = Frame::unpack(pinned.frame_bits());
-        pinned.kind() != RefType::None && kept.is_some_and(|f| w.head(f) == head)
-    })
-}
-
-fn slot_page(w: &World, at: RegionPage) -> SlotPage {
-    let region = w.map.region_of(at);
-    let n = at.0 - w.map.region_pages[region.index()].start;
-    w.map.slot_page(w.map.plan.regions[region.index()].slot, n)
+    pages.filter(move |&at| w.keeps(w.map.pin_of(at), head))
 }
 
 fn device_of(w: &World, region: Region) -> &DevicePlan {

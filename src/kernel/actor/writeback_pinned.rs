@@ -16,12 +16,12 @@ use super::step::*;
 use crate::kernel::strategy::Guard;
 use crate::kernel::strategy::writeback::{Bounce, Pinned as Verdict};
 use crate::kernel::world::costs::Cost;
-use crate::kernel::world::machine::{Pinned, RegionState, RegionUse, Xlat};
+use crate::kernel::world::machine::{RegionState, RegionUse, Xlat};
 use crate::kernel::world::need::Need;
 use crate::kernel::world::objects::Owner;
 use crate::kernel::world::plan::SyncMode;
 use crate::kernel::world::price::Price;
-use crate::kernel::world::{Frame, Id, Region, RegionPage, SlotPage, World};
+use crate::kernel::world::{Frame, Id, Region, RegionPage, World};
 
 /// The question whether a locked folio may be pinned, and what follows. Returns what the pass is to
 /// do: [`WRITE`], [`COPY`] or [`SKIP`].
@@ -107,17 +107,10 @@ impl WritePinned {
     /// The driver gives the page back: the pin goes. It need not say that the page was written
     /// to: the page is dirty, or it would not be written now.
     fn give_back(self, cx: &mut Step, at: RegionPage) -> Next {
-        let kept = slot_page(cx, at);
+        let kept = cx.map.pin_of(at);
         cx.set(at, Xlat::new());
         release_kept(cx, kept, self).unwrap_or_else(|| self.revoke(cx))
     }
-}
-
-/// The slot page that holds the pin of a page of a region.
-fn slot_page(w: &World, at: RegionPage) -> SlotPage {
-    let region = w.map.region_of(at);
-    let first = w.map.region_page(region, 0);
-    w.map.slot_page(w.map.plan.regions[region.index()].slot, at.0 - first.0)
 }
 
 /// A region that has pinned a folio and whose driver can be asked to give it back: one that is
@@ -131,11 +124,7 @@ fn holder(w: &World, folio: Frame) -> Option<(Region, RegionPage)> {
     });
     let pages = asked
         .flat_map(|r| w.map.region_pages[r.index()].clone().map(move |page| (r, RegionPage(page))));
-    let held = |at: RegionPage| {
-        let pinned = Frame::unpack(w.get::<Pinned>(slot_page(w, at)).frame_bits());
-        pinned.is_some_and(|frame| w.head(frame) == folio)
-    };
-    pages.into_iter().find(|&(_, at)| held(at))
+    pages.into_iter().find(|&(_, at)| w.keeps(w.map.pin_of(at), folio))
 }
 
 impl Machine for WritePinned {

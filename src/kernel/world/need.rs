@@ -396,12 +396,7 @@ fn pinners(w: &World, frame: Frame) -> Vec<Vec<Actor>> {
     let mut found: Vec<Vec<Actor>> = bios_of(w, frame).into_iter().map(|a| vec![a]).collect();
     for (slot, pages) in w.map.slot_pages.iter().enumerate() {
         let slot = Slot(slot as u32);
-        let holds = |p: u32| {
-            let pinned = w.get::<Pinned>(SlotPage(p));
-            let kept = Frame::unpack(pinned.frame_bits());
-            pinned.kind() != RefType::None && kept.is_some_and(|f| w.head(f) == head)
-        };
-        if pages.clone().any(holds) {
+        if pages.clone().any(|p| w.keeps(SlotPage(p), head)) {
             let mut group = w.map.slot_releasers(slot).to_vec();
             let worker = slot.0.checked_rem(w.map.plan.workers).map(Worker);
             group.extend(worker.map(|k| w.map.worker_actor(k)));

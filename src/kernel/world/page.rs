@@ -8,7 +8,7 @@ use super::contents::{Contents, Version};
 use super::door::World;
 use super::facts::{Fact, Page, Toucher};
 use super::ids::*;
-use super::machine::{DiskState, FreeList, PgmapState};
+use super::machine::{DiskState, FreeList, PgmapState, Pinned, RefType};
 use super::objects::*;
 use super::plan::{FsKind, Part, WHOLE};
 use std::ops::Range;
@@ -68,6 +68,14 @@ impl World {
     #[inline]
     pub fn page(&self, frame: Frame) -> Page {
         Page { frame, generation: self.get::<Flags>(frame).generation() }
+    }
+
+    /// Whether a slot holds a page of a folio, named by its head: a slot keeps the page that was
+    /// asked for, and references and pins are the folio's.
+    pub fn keeps(&self, at: SlotPage, folio: Frame) -> bool {
+        let kept = self.get::<Pinned>(at);
+        let frame = Frame::unpack(kept.frame_bits());
+        kept.kind() != RefType::None && frame.is_some_and(|f| self.head(f) == folio)
     }
 
     /// States that somebody reads or writes a frame. Whether it has been freed is noted now: the

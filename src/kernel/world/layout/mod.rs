@@ -273,6 +273,13 @@ impl Layout {
         SlotPage(self.slot_pages[slot.index()].start + page)
     }
 
+    /// The slot page that holds the pin of a page of a region.
+    pub fn pin_of(&self, at: RegionPage) -> SlotPage {
+        let region = self.region_of(at);
+        let first = self.region_page(region, 0);
+        self.slot_page(self.plan.regions[region.index()].slot, at.0 - first.0)
+    }
+
     /// The frame that is a block of a pmem device; none for a block of a block device.
     #[inline]
     pub fn pmem_frame(&self, block: Block) -> Option<Frame> {
